@@ -1,0 +1,89 @@
+// The bus as everybody else sees it: a port with two adapters, `nats.ts` and `memory.ts`, under one contract suite
+// (test/shared/bus/bus.contract.ts). A subject is a multicast domain: every subscriber gets every message.
+//
+// Promises the port makes, whichever adapter:
+//   - order: messages from one bus connection reach each subscriber in the order they were published, also across
+//     subjects; nothing is said about two connections;
+//   - delivery is later, never inside `publish`, and of a copy: the publisher gives its buffer away (it must not write
+//     to it again), the subscriber owns nothing after its callback returns (copy what you keep);
+//   - at most once: a slow or disconnected subscriber loses messages silently; frames carry sequences for that reason;
+//   - a callback that throws costs that message (counted in `stats.handlerErrors`), never the connection.
+
+/** Receives one message. `data` is valid only during the call. */
+export type MessageHandler = (data: Uint8Array, subject: string) => void;
+
+export interface Subscription {
+  readonly subject: string;
+  unsubscribe(): void;
+}
+
+/** Why the bus says something without being asked. */
+export type BusStatus =
+  | { kind: 'disconnected'; reason: string }
+  | { kind: 'reconnected' }
+  | { kind: 'slowConsumer' }
+  | { kind: 'closed'; reason: string };
+
+/** Counts since the connection was opened. `lost*` is what publish() refused or dropped while not connected. */
+export interface BusStats {
+  publishedMessages: number;
+  publishedBytes: number;
+  lostMessages: number;
+  lostBytes: number;
+  deliveredMessages: number;
+  handlerErrors: number;
+  reconnects: number;
+}
+
+export interface Bus {
+  /** 'nats' or 'embedded', for people. */
+  readonly kind: 'nats' | 'embedded';
+  /** Largest message publish() takes, in bytes. */
+  readonly maxMessageBytes: number;
+  readonly stats: Readonly<BusStats>;
+  /** False while disconnected or while more than the bounded window of bytes is unflushed: stop publishing. */
+  readonly writable: boolean;
+  /** Resolves when `writable` is true again; rejects when the bus is closed. */
+  whenWritable(): Promise<void>;
+  /**
+   * Sends `data` to every subscriber of `subject`. Returns false, and counts the loss, when the bus is disconnected or
+   * closed; publishing while not `writable` but connected is allowed and only grows the buffer.
+   */
+  publish(subject: string, data: Uint8Array): boolean;
+  /** `subject` may end in `.*` (one token) or `.>` (the rest). */
+  subscribe(subject: string, handler: MessageHandler): Subscription;
+  /** Resolves when everything published and every subscription made before the call has reached the server. */
+  flush(): Promise<void>;
+  /** The key-value store for views and the cluster map; created where it is missing and the caller may. */
+  openKeyValue(bucket: string): Promise<KeyValue>;
+  onStatus(handler: (status: BusStatus) => void): void;
+  /** Flushes what can be flushed and closes. Idempotent. */
+  close(): Promise<void>;
+}
+
+export interface KeyValueEntry {
+  readonly key: string;
+  readonly value: Uint8Array;
+  /** Changes with every write of the bucket; what compare-and-set compares. */
+  readonly revision: number;
+}
+
+/**
+ * A small linearisable store. Writes are compare-and-set only: there is no plain put, because a put would let two
+ * proposers overwrite each other and views would fork.
+ */
+export interface KeyValue {
+  /** Reads through the leader, never a stale follower. */
+  get(key: string): Promise<KeyValueEntry | undefined>;
+  /** The last revisions of a key, oldest first, at most `limits.viewHistory`. */
+  history(key: string): Promise<KeyValueEntry[]>;
+  /** Creates a key that does not exist. Resolves to its revision, or undefined when somebody was first. */
+  create(key: string, value: Uint8Array): Promise<number | undefined>;
+  /** Replaces a key that is at `revision`. Resolves to the new revision, or undefined when somebody was first. */
+  update(key: string, value: Uint8Array, revision: number): Promise<number | undefined>;
+  /**
+   * Calls back with the present entry of every key that matches (`view.*` or an exact key), then with every change, in
+   * order of revision, until the returned function is called.
+   */
+  watch(pattern: string, handler: (entry: KeyValueEntry) => void): Promise<() => void>;
+}

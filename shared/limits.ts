@@ -1,0 +1,55 @@
+// Every limit of the system, named once. Nothing here is tunable by users; what they tune is in config.ts and is checked
+// against these. Relations between limits are asserted when the file is loaded.
+
+export const limits = {
+  /** Packets longer than this cannot be carried (the length column is a u16); tier 1 drops and counts them. */
+  packetBytes: 65_535,
+  /** Payload bytes at which a frame is closed. 16-32 KiB is where the per-message cost stops to matter. */
+  frameTargetBytes: 24 * 1024,
+  /** Rows in one frame. */
+  frameRows: 2_048,
+  /** Largest encoded frame anybody accepts; below the bus's default message limit of 1 MiB. */
+  frameMaxBytes: 256 * 1024,
+  /** Longest time a packet waits in an unfinished frame, in milliseconds of wall time. */
+  frameLingerMs: 1,
+  /** Longest span of packet time inside one frame; all its packets share one timestamp. */
+  frameSpanMs: 50,
+  /** An idle tier 1 says where it stands this often. */
+  idleFrameMs: 250,
+  /** Unflushed bytes after which the bus asks publishers to pause. */
+  busWindowBytes: 4 * 1024 * 1024,
+  /** Views an actor keeps, and revisions the key-value store keeps of each. NATS allows at most 64. */
+  viewHistory: 64,
+  /** Members in one view of a group. */
+  groupMembers: 1_024,
+  /** Groups in one cluster. */
+  groups: 256,
+  /** Servers an actor can tell apart in its flow table (12 bits) before ids of the long gone are used again. */
+  knownServers: 4_096,
+  /** Tier 1 streams an actor follows at once; the longest silent one is forgotten first. */
+  tier1Streams: 256,
+  /** Frames of one tier 1 that may wait for a view not seen yet, and for how long, in milliseconds. */
+  waitingFrames: 512,
+  waitingFrameMs: 2_000,
+  /** Later fragments that wait for the first one, and for how long, in milliseconds of packet time. */
+  waitingFragments: 1_024,
+  waitingFragmentMs: 1_000,
+  /** Datagrams whose first fragment was seen, and how long they are remembered, in milliseconds of packet time. */
+  knownDatagrams: 16_384,
+  knownDatagramMs: 30_000,
+  /** Flow starts remembered so that a retransmitted start keeps its first owner, and for how long. */
+  recentStarts: 65_536,
+  recentStartMs: 10_000,
+  /** A frame time further behind than this is a clock that was set back, not a late packet. */
+  clockJumpMs: 3_600_000,
+} as const;
+
+function assertRelation(holds: boolean, what: string): void {
+  if (!holds) throw new Error(`limits.ts: ${what}`);
+}
+
+assertRelation(limits.packetBytes + 16 * limits.frameRows + 1_024 <= limits.frameMaxBytes, 'a frame must take the largest packet');
+assertRelation(limits.frameTargetBytes < limits.frameMaxBytes, 'the frame target must be below its maximum');
+assertRelation(limits.frameMaxBytes < 1_048_576, "a frame must fit the bus's default message size");
+assertRelation(limits.waitingFragmentMs < limits.knownDatagramMs, 'a datagram must be known for longer than fragments wait');
+assertRelation(limits.viewHistory <= 64, 'the key-value store keeps at most 64 revisions');
