@@ -48,8 +48,14 @@ function assertRelation(holds: boolean, what: string): void {
   if (!holds) throw new Error(`limits.ts: ${what}`);
 }
 
-assertRelation(limits.packetBytes + 16 * limits.frameRows + 1_024 <= limits.frameMaxBytes, 'a frame must take the largest packet');
+assertRelation(
+  limits.packetBytes + 16 * limits.frameRows + 1_024 <= limits.frameMaxBytes,
+  'a frame must take the largest packet',
+);
 assertRelation(limits.frameTargetBytes < limits.frameMaxBytes, 'the frame target must be below its maximum');
 assertRelation(limits.frameMaxBytes < 1_048_576, "a frame must fit the bus's default message size");
-assertRelation(limits.waitingFragmentMs < limits.knownDatagramMs, 'a datagram must be known for longer than fragments wait');
+assertRelation(
+  limits.waitingFragmentMs < limits.knownDatagramMs,
+  'a datagram must be known for longer than fragments wait',
+);
 assertRelation(limits.viewHistory <= 64, 'the key-value store keeps at most 64 revisions');

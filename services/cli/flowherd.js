@@ -14,7 +14,9 @@ if (major > 24 || (major === 24 && minor >= 12)) {
   try {
     runtime = require.resolve('node/bin/node');
   } catch {
-    process.stderr.write(`flowherd: needs Node 24.12 or later, this is ${process.version}; run npm ci first, it brings one\n`);
+    process.stderr.write(
+      `flowherd: needs Node 24.12 or later, this is ${process.version}; run npm ci first, it brings one\n`,
+    );
     process.exit(1);
   }
   const script = new URL('./main.ts', import.meta.url).pathname;

@@ -1,1 +1,35 @@
-console.log('hi', process.version, process.argv.slice(2))
+// The command line. One file a command; this one puts them together and turns what went wrong into one line and an exit
+// code: 2 for arguments that cannot be, 1 for failures.
+
+import { Command, CommanderError } from 'commander';
+import { CaptureError } from '../../shared/capture/reader.ts';
+import { errorCodes, FlowherdError } from '../../shared/errors.ts';
+import { dissectCommand } from './dissect.ts';
+import { replayCommand } from './replay.ts';
+
+const program = new Command('flowherd')
+  .description('Distributes packets to stateful servers so that every flow sticks to one server.')
+  .showSuggestionAfterError()
+  .exitOverride()
+  .configureHelp({ showGlobalOptions: true });
+
+for (const command of [dissectCommand(), replayCommand()]) {
+  program.addCommand(command.exitOverride().showHelpAfterError('(see --help)'));
+}
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.exitCode = exitCodeOf(error);
+}
+
+function exitCodeOf(error: unknown): number {
+  // Commander has printed its own line already; asking for help is no mistake.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  if (error instanceof FlowherdError || error instanceof CaptureError) {
+    process.stderr.write(`flowherd: ${error.message}\n`);
+    return error.code === errorCodes.badConfig || error.code === errorCodes.badName ? 2 : 1;
+  }
+  process.stderr.write(`flowherd: a fault of its own, please report it: ${error instanceof Error ? error.stack : error}\n`);
+  return 1;
+}

@@ -21,15 +21,24 @@ export interface Subscription {
 export type BusStatus =
   | { kind: 'disconnected'; reason: string }
   | { kind: 'reconnected' }
-  | { kind: 'slowConsumer' }
+  /** The server does not permit this connection a subject it used. Nothing is sent or received there. */
+  | { kind: 'denied'; reason: string }
+  /** The key-value store was found empty or made anew: revisions begin again, what was in it is gone. */
+  | { kind: 'storeReset'; bucket: string; reason: string }
+  /** A callback threw; that message is lost to it. Also counted in `stats.handlerErrors`. */
+  | { kind: 'handlerFailed'; subject: string; error: unknown }
   | { kind: 'closed'; reason: string };
 
-/** Counts since the connection was opened. `lost*` is what publish() refused or dropped while not connected. */
+/** Counts since the connection was opened. */
 export interface BusStats {
   publishedMessages: number;
   publishedBytes: number;
+  /** What publish() refused while not connected. */
   lostMessages: number;
   lostBytes: number;
+  /** Published, but the connection broke before the server confirmed it: it may or may not have arrived. */
+  unconfirmedMessages: number;
+  unconfirmedBytes: number;
   deliveredMessages: number;
   handlerErrors: number;
   reconnects: number;
@@ -43,18 +52,28 @@ export interface Bus {
   readonly stats: Readonly<BusStats>;
   /** False while disconnected or while more than the bounded window of bytes is unflushed: stop publishing. */
   readonly writable: boolean;
-  /** Resolves when `writable` is true again; rejects when the bus is closed. */
+  /** Resolves when `writable` is true (at once if it is); rejects with `bus-closed` when the bus is closed. */
   whenWritable(): Promise<void>;
   /**
    * Sends `data` to every subscriber of `subject`. Returns false, and counts the loss, when the bus is disconnected or
-   * closed; publishing while not `writable` but connected is allowed and only grows the buffer.
+   * closed; publishing while not `writable` but connected is allowed and only grows the buffer. Throws
+   * `message-too-big` above `maxMessageBytes`.
    */
   publish(subject: string, data: Uint8Array): boolean;
-  /** `subject` may end in `.*` (one token) or `.>` (the rest). */
+  /**
+   * `subject` may end in `.*` (one token) or `.>` (one or more). Receives what is published after the call on this
+   * connection, and on others after flush(). Survives reconnects. Throws `bad-name`, `bus-closed`.
+   */
   subscribe(subject: string, handler: MessageHandler): Subscription;
-  /** Resolves when everything published and every subscription made before the call has reached the server. */
+  /**
+   * Resolves when everything published and every subscription made before the call has reached the server; that says
+   * nothing about delivery to others. Rejects with `bus-disconnected` or `bus-closed`.
+   */
   flush(): Promise<void>;
-  /** The key-value store for views and the cluster map; created where it is missing and the caller may. */
+  /**
+   * The key-value store for views and the cluster map; created where it is missing and the caller may. Rejects with
+   * `store-unavailable`, `store-missing`, `bus-disconnected`, `bus-timeout`.
+   */
   openKeyValue(bucket: string): Promise<KeyValue>;
   onStatus(handler: (status: BusStatus) => void): void;
   /** Flushes what can be flushed and closes. Idempotent. */
@@ -70,7 +89,9 @@ export interface KeyValueEntry {
 
 /**
  * A small linearisable store. Writes are compare-and-set only: there is no plain put, because a put would let two
- * proposers overwrite each other and views would fork.
+ * proposers overwrite each other and views would fork. A lost race is an answer (undefined), not an error; errors are
+ * FlowherdErrors, and come in bounded time also while disconnected. After `bus-timeout` or `bus-disconnected` a write
+ * may or may not have happened: read before writing again.
  */
 export interface KeyValue {
   /** Reads through the leader, never a stale follower. */
@@ -83,7 +104,9 @@ export interface KeyValue {
   update(key: string, value: Uint8Array, revision: number): Promise<number | undefined>;
   /**
    * Calls back with the present entry of every key that matches (`view.*` or an exact key), then with every change, in
-   * order of revision, until the returned function is called.
+   * order of revision, until the returned function is called. Resolves when the present entries have been handed
+   * over. Survives reconnects without missing a change, as far as the history reaches; after a `storeReset` revisions
+   * begin again below the ones seen before.
    */
   watch(pattern: string, handler: (entry: KeyValueEntry) => void): Promise<() => void>;
 }

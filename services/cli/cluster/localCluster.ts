@@ -1,0 +1,236 @@
+// A whole cluster in one process: one tier 1, groups of DSSL actors with their servers, on the embedded bus or on a NATS
+// server. It is made of the same actors that run as processes of their own; only the wiring differs. An auditor listens
+// to every decision.
+
+import { randomBytes, randomInt } from 'node:crypto';
+import type { Bus } from '../../../shared/bus/bus.ts';
+import { MemoryHub } from '../../../shared/bus/memory.ts';
+import { embeddedUrl, openBus } from '../../../shared/bus/open.ts';
+import { type Clock, systemClock } from '../../../shared/clock.ts';
+import type { ClusterMap } from '../../../shared/cluster/map.ts';
+import { settleMap } from '../../../shared/cluster/store.ts';
+import type { FlowKeyer } from '../../../shared/flow.ts';
+import { type Subjects, subjectsOf } from '../../../shared/subjects.ts';
+import { type ActorLog, DsslActor } from '../../dssl/actor.ts';
+import type { HandlerLog } from '../../dssl/egress/handler.ts';
+import { loadHandler } from '../../dssl/egress/load.ts';
+import { LocalEgress } from '../../dssl/egress/local.ts';
+import { Tier1Actor } from '../../tier1/actor.ts';
+import { Auditor } from './auditor.ts';
+
+export interface LocalClusterOptions {
+  /** `embedded`, or the address of a NATS server. */
+  readonly busUrl: string;
+  readonly map: ClusterMap;
+  readonly keyer: FlowKeyer;
+  readonly serversPerGroup: number;
+  /** Name of a shipped handler, or a module; see `loadHandler`. */
+  readonly handler: string;
+  readonly handlerOptions: Readonly<Record<string, string>>;
+  readonly maxFlows: number;
+  readonly packetTime: 'live' | 'capture';
+  readonly log: ActorLog;
+  readonly clock?: Clock;
+}
+
+export interface LocalServer {
+  readonly name: string;
+  /** Index of the group in the cluster map. */
+  readonly group: number;
+  readonly actor: DsslActor;
+  readonly egress: LocalEgress;
+  readonly bus: Bus;
+  running: boolean;
+}
+
+/** How long servers may take to learn and join before that is taken for a failure. */
+const joinTimeoutMs = 10_000;
+
+export class LocalCluster {
+  readonly auditor: Auditor;
+  readonly tier1: Tier1Actor;
+  /** Every server there ever was, in the order they were added. */
+  readonly servers: LocalServer[] = [];
+  readonly busKind: Bus['kind'];
+  readonly #options: LocalClusterOptions;
+  readonly #clock: Clock;
+  readonly #subjects: Subjects;
+  readonly #hub: MemoryHub | undefined;
+  readonly #tier1Bus: Bus;
+  readonly #controlBus: Bus;
+
+  private constructor(
+    options: LocalClusterOptions,
+    subjects: Subjects,
+    hub: MemoryHub | undefined,
+    tier1Bus: Bus,
+    controlBus: Bus,
+  ) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+    this.#subjects = subjects;
+    this.#hub = hub;
+    this.#tier1Bus = tier1Bus;
+    this.#controlBus = controlBus;
+    this.busKind = tier1Bus.kind;
+    this.auditor = new Auditor(options.map.groups.length, () => this.#clock.monotonicMs());
+    this.tier1 = new Tier1Actor({
+      tier1Id: `local-${randomBytes(4).toString('hex')}`,
+      map: options.map,
+      keyer: options.keyer,
+      subjects,
+      dataBus: tier1Bus,
+      controlBus,
+      clock: this.#clock,
+      packetTime: options.packetTime,
+      onSend: (group, sequence, packets) => this.auditor.onSend(group, sequence, packets),
+    });
+  }
+
+  /** Starts the cluster: resolves when every group has its servers and tier 1 may be fed. Rejects with a FlowherdError. */
+  static async start(options: LocalClusterOptions): Promise<LocalCluster> {
+    // A cluster of its own on a shared NATS server: nothing of an earlier run is met.
+    const subjects = subjectsOf(`local-${randomBytes(6).toString('hex')}`);
+    const hub = options.busUrl === embeddedUrl ? new MemoryHub({ clock: options.clock ?? systemClock }) : undefined;
+    const [tier1Bus, controlBus] = await Promise.all([
+      open(options.busUrl, hub, 'tier 1 data'),
+      open(options.busUrl, hub, 'control'),
+    ]);
+    const cluster = new LocalCluster(options, subjects, hub, tier1Bus, controlBus);
+    await settleMap(await controlBus.openKeyValue(subjects.bucket), options.map);
+    for (let index = 0; index < options.serversPerGroup; index++) {
+      for (let group = 0; group < options.map.groups.length; group++) await cluster.addServer(group);
+    }
+    await cluster.tier1.start();
+    await cluster.tier1.whenServed();
+    return cluster;
+  }
+
+  get clock(): Clock {
+    return this.#clock;
+  }
+
+  /** Servers that are members of a group, whatever their state. */
+  membersOf(group: number): LocalServer[] {
+    return this.servers.filter((server) => server.running && server.group === group);
+  }
+
+  /** Adds a server to a group: resolves when new flows may be placed at it. */
+  async addServer(group: number): Promise<LocalServer> {
+    const { map, busUrl, handler, handlerOptions, maxFlows, log } = this.#options;
+    const { id } = map.groups[group];
+    const name = `${id}-s${1 + this.servers.filter((server) => server.group === group).length}`;
+    const bus = await open(busUrl, this.#hub, `${name} data`);
+    const context = { server: name, group: id, log: handlerLog(log), options: handlerOptions };
+    const egress = new LocalEgress({
+      handler: await loadHandler(handler, process.cwd(), context),
+      name: handler,
+      log: context.log,
+      nowMs: () => this.#clock.monotonicMs(),
+    });
+    await egress.start();
+    const actor = new DsslActor({
+      birth: { group: id, cluster: map.cluster, placement: map.placement, seed: map.seed, rules: map.rules },
+      candidate: { server: name, incarnation: randomInt(2 ** 47), weight: 100 },
+      maxFlows,
+      subjects: this.#subjects,
+      dataBus: bus,
+      controlBus: this.#controlBus,
+      egress,
+      clock: this.#clock,
+      log,
+      audit: this.auditor.module(group, name),
+    });
+    await actor.start();
+    this.auditor.onListening(group);
+    const server: LocalServer = { name, group, actor, egress, bus, running: true };
+    this.servers.push(server);
+    await actor.whenActive(joinTimeoutMs);
+    return server;
+  }
+
+  /** Drains a server: resolves when its flows have ended and it has left, at the latest after `deadlineMs`. */
+  async drainServer(server: LocalServer, deadlineMs: number): Promise<void> {
+    await server.actor.drain(deadlineMs);
+    this.auditor.onLeave(server.group, server.name);
+    await this.#stopServer(server);
+  }
+
+  /** Publishes what is open and waits until every server has decided it; gives up after `timeoutMs` without progress. */
+  async settle(timeoutMs: number): Promise<void> {
+    this.tier1.distributor.flush();
+    let progressAtMs = this.#clock.monotonicMs();
+    let before = -1;
+    while (!this.#isSettled()) {
+      await new Promise<void>((resolve) => this.#clock.setTimer(5, resolve));
+      const decided = this.#decidedFrames();
+      const now = this.#clock.monotonicMs();
+      if (decided !== before) progressAtMs = now;
+      else if (now - progressAtMs > timeoutMs) return;
+      before = decided;
+    }
+  }
+
+  /** Tells the auditor which frames all members have decided. Cheap; to be called now and then while packets flow. */
+  audit(): void {
+    for (let group = 0; group < this.#options.map.groups.length; group++) {
+      this.auditor.settle(group, this.#decidedBy(this.membersOf(group), group));
+    }
+  }
+
+  /** Ends the cluster: what waits is given up, handlers are stopped, connections closed. */
+  async stop(): Promise<void> {
+    await this.tier1.stop();
+    for (const server of this.servers) {
+      if (server.running) server.actor.core.finish();
+    }
+    this.audit();
+    for (const server of this.servers) {
+      if (server.running) await this.#stopServer(server);
+    }
+    await Promise.all([this.#tier1Bus.close(), this.#controlBus.close()]);
+  }
+
+  async #stopServer(server: LocalServer): Promise<void> {
+    server.running = false;
+    server.actor.stop();
+    await server.egress.stop();
+    await server.bus.close();
+  }
+
+  #isSettled(): boolean {
+    return this.#options.map.groups.every(
+      (_, group) =>
+        this.#decidedBy(this.membersOf(group), group) >= this.tier1.distributor.sentTo(group).frames,
+    );
+  }
+
+  /** Highest frame of tier 1 to a group that all these members have decided. */
+  #decidedBy(members: readonly LocalServer[], group: number): number {
+    const sent = this.tier1.distributor.sentTo(group).frames;
+    let least = sent;
+    for (const { actor } of members) least = Math.min(least, actor.core.streams.get(this.tier1.id)?.decided ?? 0);
+    return least;
+  }
+
+  #decidedFrames(): number {
+    let sum = 0;
+    for (const { actor, running } of this.servers) {
+      if (running) sum += actor.core.streams.get(this.tier1.id)?.decided ?? 0;
+    }
+    return sum;
+  }
+}
+
+async function open(url: string, hub: MemoryHub | undefined, name: string): Promise<Bus> {
+  const options = { name: `flowherd ${name}`, storage: 'memory' as const };
+  return openBus(url, hub === undefined ? options : { ...options, hub });
+}
+
+function handlerLog(log: ActorLog): HandlerLog {
+  return {
+    info: (message: string, fields: Record<string, unknown> = {}) => log.info(fields, message),
+    warn: (message: string, fields: Record<string, unknown> = {}) => log.warn(fields, message),
+    error: (message: string, fields: Record<string, unknown> = {}) => log.warn(fields, message),
+  };
+}

@@ -1,0 +1,204 @@
+// `flowherd replay`: a whole cluster in one process, captures through it, and a report that must add up.
+
+import { stat } from 'node:fs/promises';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { CaptureError } from '../../shared/capture/reader.ts';
+import { systemClock } from '../../shared/clock.ts';
+import { FlowherdError, errorCodes } from '../../shared/errors.ts';
+import { feedCapture } from '../tier1/ingress/capture.ts';
+import { LocalCluster } from './cluster/localCluster.ts';
+import { type ClusterReport, reportOn } from './cluster/report.ts';
+import { addClusterOptions, type ClusterOptions, collect, keyerFor, mapFromOptions, wholeNumber } from './cluster/settings.ts';
+import { reportInWords } from './cluster/words.ts';
+import { quietLog } from './log.ts';
+
+interface ReplayOptions extends ClusterOptions {
+  readonly servers: number;
+  readonly bus: string;
+  readonly speed: 'max' | number;
+  readonly handler: string;
+  readonly handlerOption: readonly string[];
+  readonly maxFlows: number;
+  readonly addAt?: Moment;
+  readonly drainAt?: Moment;
+  readonly json?: boolean;
+}
+
+/** A moment of the replay: after so many packets, or after that share of the files' bytes. */
+type Moment = { readonly packets: number } | { readonly share: number };
+
+const example = `
+Examples:
+  $ npx flowherd replay capture.pcap
+  $ npx flowherd replay a.pcap b.pcapng --groups 4 --servers 3 --method fig-7 --json
+  $ npx flowherd replay capture.pcap --bus nats://127.0.0.1:4222 --add-at 25% --drain-at 50%
+  $ npx flowherd replay capture.pcap --handler pcap --handler-option dir=/tmp/servers
+
+Exit code 0 when every packet is accounted for, none was accepted twice and no flow moved; 1 otherwise.`;
+
+export function replayCommand(): Command {
+  const command = new Command('replay')
+    .summary('run captures through a whole cluster in this process and account for every packet')
+    .description('Runs captures through a whole cluster in this process and accounts for every packet.')
+    .argument('<file...>', 'capture files (pcap, pcapng, gzip too), "-" for standard input');
+  addClusterOptions(command)
+    .addOption(new Option('--servers <n>', 'servers in each group').default(3).argParser(wholeNumber(1, 64)))
+    .addOption(new Option('--bus <url>', '"embedded", or the address of a NATS server (nats://host:port)').default('embedded'))
+    .addOption(new Option('--speed <factor>', '"max", or a factor on the pace of the capture: 1 is as recorded').default('max').argParser(parseSpeed))
+    .addOption(new Option('--handler <module>', 'what the servers do: counting, flow-stats, pcap, or a module of yours').default('counting'))
+    .addOption(new Option('--handler-option <name=value>', 'given to the handler; may be repeated').default([], 'none').argParser(collect))
+    .addOption(new Option('--max-flows <n>', "entries of each server's flow table").default(1_000_000).argParser(wholeNumber(1, 100_000_000)))
+    .addOption(new Option('--add-at <moment>', 'add a server to every group after so many packets, or at 25% of the bytes').argParser(parseMoment))
+    .addOption(new Option('--drain-at <moment>', 'drain the first server of every group then').argParser(parseMoment))
+    .option('--json', 'the report as JSON')
+    .addHelpText('after', example)
+    .action(async (files: string[], options: ReplayOptions) => {
+      const report = await replay(files, options);
+      process.stdout.write(options.json ? `${JSON.stringify(report, null, 2)}\n` : reportInWords(report));
+      if (report.problems.length > 0) process.exitCode = 1;
+    });
+  return command;
+}
+
+export interface ReplayReport extends ClusterReport {
+  readonly files: readonly { readonly file: string; readonly packets: number; readonly format: string; readonly problem?: string }[];
+  /** Servers that were to be drained and still hold flows that have not ended. */
+  readonly draining: readonly { readonly server: string; readonly flowsLeft: number }[];
+}
+
+async function replay(files: readonly string[], options: ReplayOptions): Promise<ReplayReport> {
+  const secret = process.env.FLOWHERD_SECRET ?? 'replay';
+  const map = mapFromOptions(options, secret);
+  const sizes = await Promise.all(files.map(sizeOf));
+  const cluster = await LocalCluster.start({
+    busUrl: options.bus,
+    map,
+    keyer: keyerFor(map, secret),
+    serversPerGroup: options.servers,
+    handler: options.handler,
+    handlerOptions: handlerOptionsOf(options.handlerOption),
+    maxFlows: options.maxFlows,
+    packetTime: 'capture',
+    log: quietLog,
+  });
+  const changes = new Changes(cluster, map.groups.length, options, sizes);
+  const read: ReplayReport['files'][number][] = [];
+  const startedAtMs = systemClock.monotonicMs();
+  for (const [index, file] of files.entries()) {
+    const summary = await feedCapture(cluster.tier1, file, {
+      speed: options.speed,
+      packetTime: 'capture',
+      clock: systemClock,
+      onBatch: async () => {
+        cluster.audit();
+        changes.follow(cluster.tier1.distributor.received, cluster.tier1.distributor.receivedBytes);
+        return true;
+      },
+    });
+    const { packets, format, problem } = summary;
+    read.push({ file: files[index], packets, format, ...(problem === undefined ? {} : { problem }) });
+  }
+  await cluster.settle(settleTimeoutMs);
+  const seconds = (systemClock.monotonicMs() - startedAtMs) / 1_000;
+  await changes.finish();
+  await cluster.stop();
+  return { files: read, draining: changes.draining, ...reportOn(cluster, map.groups.map(({ id }) => id), seconds) };
+}
+
+/** Gives up waiting for decisions after this long without any. */
+const settleTimeoutMs = 3_000;
+/** A drain that the replay's end overtakes: long enough that flows which have ended can be seen to have. */
+const drainPatienceMs = 200;
+
+/** Servers that come and go while the packets run. */
+class Changes {
+  readonly draining: { server: string; flowsLeft: number }[] = [];
+  readonly #cluster: LocalCluster;
+  readonly #groups: number;
+  readonly #options: ReplayOptions;
+  readonly #totalBytes: number;
+  readonly #running: Promise<unknown>[] = [];
+  #added = false;
+  #drained = false;
+  #ending = false;
+
+  constructor(cluster: LocalCluster, groups: number, options: ReplayOptions, sizes: readonly number[]) {
+    this.#cluster = cluster;
+    this.#groups = groups;
+    this.#options = options;
+    this.#totalBytes = sizes.reduce((sum, size) => sum + size, 0);
+  }
+
+  follow(packets: number, bytes: number): void {
+    const { addAt, drainAt } = this.#options;
+    if (!this.#added && this.#isDue(addAt, packets, bytes)) {
+      this.#added = true;
+      for (let group = 0; group < this.#groups; group++) this.#run(this.#cluster.addServer(group));
+    }
+    if (!this.#drained && this.#isDue(drainAt, packets, bytes)) {
+      this.#drained = true;
+      for (let group = 0; group < this.#groups; group++) {
+        const server = this.#cluster.membersOf(group)[0];
+        if (server !== undefined) this.#run(this.#cluster.drainServer(server, Number.MAX_SAFE_INTEGER));
+      }
+    }
+  }
+
+  /** Waits for what was begun, except for drains whose flows the captures left open. */
+  async finish(): Promise<void> {
+    const patience = new Promise<'late'>((resolve) => systemClock.setTimer(drainPatienceMs, () => resolve('late')));
+    this.#ending = true;
+    await Promise.race([Promise.all(this.#running), patience]);
+    for (const { name, actor, running } of this.#cluster.servers) {
+      if (running && actor.core.phase === 'draining') this.draining.push({ server: name, flowsLeft: actor.core.ownFlows });
+    }
+  }
+
+  #run(change: Promise<unknown>): void {
+    this.#running.push(
+      change.catch((error: unknown) => {
+        if (!this.#ending) throw error;
+      }),
+    );
+  }
+
+  #isDue(moment: Moment | undefined, packets: number, bytes: number): boolean {
+    if (moment === undefined) return false;
+    return 'packets' in moment ? packets >= moment.packets : bytes >= moment.share * this.#totalBytes;
+  }
+}
+
+async function sizeOf(file: string): Promise<number> {
+  if (file === '-') return 0;
+  try {
+    return (await stat(file)).size;
+  } catch {
+    // The reader says what is wrong with the file, better than a size could.
+    return 0;
+  }
+}
+
+function handlerOptionsOf(pairs: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    pairs.map((pair) => {
+      const at = pair.indexOf('=');
+      if (at < 1) throw new FlowherdError(errorCodes.badConfig, `--handler-option ${pair}: write it as name=value`);
+      return [pair.slice(0, at), pair.slice(at + 1)];
+    }),
+  );
+}
+
+function parseSpeed(text: string): 'max' | number {
+  if (text === 'max') return 'max';
+  const factor = Number(text);
+  if (!(factor > 0 && Number.isFinite(factor))) throw new InvalidArgumentError('"max" or a positive number is wanted');
+  return factor;
+}
+
+function parseMoment(text: string): Moment {
+  const share = /^(\d+(?:\.\d+)?)%$/.exec(text);
+  if (share !== null && Number(share[1]) <= 100) return { share: Number(share[1]) / 100 };
+  return { packets: wholeNumber(0, Number.MAX_SAFE_INTEGER)(text) };
+}
+
+export { CaptureError };

@@ -1,0 +1,209 @@
+// Where a packet is decided. One module of a group asks of every packet of the group: is this mine? All modules see the
+// same packets and answer by the same rules, so exactly one says yes.
+//
+// The rules are the two methods of the patent, as a ladder of which each packet takes exactly one rung (verdict.ts):
+//
+//   Fig. 6, flows whose start shows (type 1)          Fig. 7, any flow
+//   start?  repeated a moment ago ... first owner     in my table ............ accept(known)
+//           no: place ─ mine ... record, accept(new)  in elsewhere table ..... ignore(elsewhere)
+//                      other ... ignore(placed)       else place ─ mine ...... record own, accept(new)
+//   else    in my table ........ accept(known)                     other ..... record elsewhere, ignore(placed)
+//           not ................ ignore(not mine)
+//
+// Own and elsewhere flows are entries of one table that differ in their owner, so they are disjoint by construction
+// (Figs. 8 and 9) and one look finds either. Which method serves a packet is the logical switch of Fig. 10: type 1 by
+// the group's rules, type 2 always by Fig. 7. Protocols whose starts happen inside a flow (AGGREGATE: GTP-C, RADIUS,
+// DHCP, and everything under a key coarser than the five-tuple) go by Fig. 7 too, because a second start must not move
+// the flow that the first one opened.
+//
+// Complications: a repeated start under a newer view (recentStarts.ts), owners that have left (viewHistory.ts), and
+// fragments that do not carry their ports (fragments.ts). Time is the frames' own, so that every module ages its
+// entries alike.
+
+import { FrameFlags } from '../../shared/frameFlags.ts';
+import type { Egress } from './egress/egress.ts';
+import type { FlowEndReason } from './egress/handler.ts';
+import { EndReason, FlowState, ownerOf, stateOf } from './flowEntry.ts';
+import { FlowTable } from './flowTable.ts';
+import { idleTicks } from './idleLimits.ts';
+import { RecentStarts } from './recentStarts.ts';
+import { tickOfMs } from './ticks.ts';
+import { lastAccept, V, verdicts } from './verdict.ts';
+import { type CompiledView, noServer } from './viewHistory.ts';
+
+export interface DeciderOptions {
+  /** Server number of this module's own server. */
+  readonly self: number;
+  /** Most flows, own and elsewhere together, that the table holds. */
+  readonly maxFlows: number;
+}
+
+export class Decider {
+  readonly table: FlowTable;
+  readonly recentStarts = new RecentStarts();
+  /** Packets by rung, in the order of `verdicts`. */
+  readonly counts = new Float64Array(verdicts.length);
+  /** Flows of others that did not fit the table: this module may later take them for new ones. */
+  elsewhereOverflow = 0;
+  readonly #self: number;
+  readonly #egress: Egress;
+  #view!: CompiledView;
+  #tick = 0;
+  #timestampMs = 0;
+
+  constructor(options: DeciderOptions, egress: Egress) {
+    this.#self = options.self;
+    this.#egress = egress;
+    this.table = new FlowTable({
+      self: options.self,
+      maxFlows: options.maxFlows,
+      idleTicks,
+      onEnd: (hi, lo, info, reason) => {
+        if (ownerOf(info) !== this.#self) return;
+        const closed = stateOf(info) === FlowState.closing;
+        const why = reason === EndReason.evicted ? 'evicted' : closed ? 'closed' : 'idle';
+        egress.flowEnded(hi, lo, why, this.#timestampMs);
+      },
+    });
+  }
+
+  /** Sets what holds for the rows that follow: the frame's view and the packets' time. */
+  begin(view: CompiledView, timestampMs: number): void {
+    this.#view = view;
+    this.at(timestampMs);
+  }
+
+  /** Sets the packets' time alone, for flows that the table ends between frames. */
+  at(timestampMs: number): void {
+    this.#timestampMs = timestampMs;
+    this.#tick = tickOfMs(timestampMs);
+  }
+
+  /**
+   * The verdict on one packet. `ordinal` numbers the flow start it is, or is -1. The caller counts the verdict and hands
+   * the packet to the egress when it accepts; flow starts have been told to the egress by then.
+   */
+  decide(hi: number, lo: number, flags: number, ordinal: number): number {
+    if (flags & FrameFlags.BYPASS) return V.acceptBypass;
+    if (this.#view.selfGone) return V.ignoreRemoved;
+    const rules = this.#view.view.rules;
+    if ((flags & (FrameFlags.TYPE1 | FrameFlags.AGGREGATE)) === FrameFlags.TYPE1 && rules.typeOneMethod === 'fig-6') {
+      return flags & FrameFlags.START
+        ? this.#start(hi, lo, flags, ordinal, rules.tableFirst)
+        : this.#midFlow(hi, lo, flags);
+    }
+    return this.#anyFlow(hi, lo, flags, ordinal, rules.midFlow === 'adopt');
+  }
+
+  /** Fig. 6, blocks 641-645: the packet starts a flow. */
+  #start(hi: number, lo: number, flags: number, ordinal: number, tableFirst: boolean): number {
+    const table = this.table;
+    const slot = table.find(hi, lo, this.#tick);
+    let owner = this.recentStarts.find(hi, lo, this.#tick);
+    const repeated = owner !== -1 && !this.#view.isGone(owner);
+    if (!repeated) owner = this.#view.place(hi, lo, ordinal);
+    if (owner !== this.#self) {
+      // The start went to somebody else, who sees this packet too: whatever I held on this tuple is stale.
+      if (slot !== -1) this.#drop(hi, lo, slot, 'moved');
+      if (owner === noServer) return V.dropNoOwner;
+      if (repeated) return V.ignoreRecentStart;
+      this.recentStarts.record(hi, lo, this.#tick, owner);
+      return V.ignorePlacedElsewhere;
+    }
+    if (!repeated) this.recentStarts.record(hi, lo, this.#tick, owner);
+    if (slot !== -1) {
+      if ((repeated || tableFirst) && table.state(slot) !== FlowState.closing) {
+        table.touch(slot, this.#tick);
+        return V.acceptKnown;
+      }
+      this.#drop(hi, lo, slot, 'closed');
+    }
+    if (table.insert(hi, lo, this.#tick, owner, FlowState.unconfirmed, protocolClassOf(flags)) === -1) {
+      return V.dropTableFull;
+    }
+    this.#egress.flowStarted(hi, lo, this.#timestampMs);
+    return V.acceptNew;
+  }
+
+  /** Fig. 6, blocks 646-648: the packet does not start a flow. */
+  #midFlow(hi: number, lo: number, flags: number): number {
+    const slot = this.table.find(hi, lo, this.#tick);
+    if (slot === -1 || this.table.owner(slot) !== this.#self) return V.ignoreNotMine;
+    this.#follow(slot, flags);
+    return V.acceptKnown;
+  }
+
+  /** Fig. 7. */
+  #anyFlow(hi: number, lo: number, flags: number, ordinal: number, adopt: boolean): number {
+    const table = this.table;
+    const slot = table.find(hi, lo, this.#tick);
+    if (slot !== -1) {
+      const owner = table.owner(slot);
+      if (owner === this.#self) {
+        if (flags & FrameFlags.START && table.state(slot) === FlowState.closing && !(flags & FrameFlags.AGGREGATE)) {
+          this.#restart(hi, lo, slot);
+        } else {
+          this.#follow(slot, flags);
+        }
+        return V.acceptKnown;
+      }
+      if (!this.#view.isGone(owner)) {
+        this.#follow(slot, flags);
+        return V.ignoreElsewhere;
+      }
+      table.remove(slot);
+    }
+    const midFlow = (flags & (FrameFlags.TYPE1 | FrameFlags.AGGREGATE | FrameFlags.START)) === FrameFlags.TYPE1;
+    if (midFlow && !adopt) return V.ignoreMidFlow;
+    const owner = this.#view.place(hi, lo, ordinal);
+    if (owner === noServer) return V.dropNoOwner;
+    const state = flags & FrameFlags.END && !(flags & FrameFlags.AGGREGATE) ? FlowState.closing : FlowState.unconfirmed;
+    const stored = table.insert(hi, lo, this.#tick, owner, state, protocolClassOf(flags)) !== -1;
+    if (owner !== this.#self) {
+      if (!stored) this.elsewhereOverflow++;
+      return V.ignorePlacedElsewhere;
+    }
+    if (!stored) return V.dropTableFull;
+    this.#egress.flowStarted(hi, lo, this.#timestampMs);
+    return midFlow ? V.acceptAdopted : V.acceptNew;
+  }
+
+  /** Forgets an entry that a new start has made stale. */
+  #drop(hi: number, lo: number, slot: number, reason: FlowEndReason): void {
+    const own = this.table.owner(slot) === this.#self;
+    this.table.remove(slot);
+    if (own) this.#egress.flowEnded(hi, lo, reason, this.#timestampMs);
+  }
+
+  /** A packet of a recorded flow: it lives on, and its state follows the protocol. All modules follow alike. */
+  #follow(slot: number, flags: number): void {
+    const table = this.table;
+    table.touch(slot, this.#tick);
+    if (flags & FrameFlags.AGGREGATE) {
+      if (table.state(slot) === FlowState.unconfirmed) table.setState(slot, FlowState.established);
+    } else if (flags & FrameFlags.END) {
+      table.setState(slot, FlowState.closing);
+    } else if (flags & FrameFlags.START) {
+      if (table.state(slot) === FlowState.closing) table.setState(slot, FlowState.unconfirmed);
+    } else if (table.state(slot) === FlowState.unconfirmed && !(flags & FrameFlags.HANDSHAKE)) {
+      table.setState(slot, FlowState.established);
+    }
+  }
+
+  /** Fig. 7: a new connection on a tuple whose last one was closing. The holder keeps the tuple; its server is told. */
+  #restart(hi: number, lo: number, slot: number): void {
+    this.table.touch(slot, this.#tick);
+    this.table.setState(slot, FlowState.unconfirmed);
+    this.#egress.flowEnded(hi, lo, 'closed', this.#timestampMs);
+    this.#egress.flowStarted(hi, lo, this.#timestampMs);
+  }
+}
+
+export function accepts(verdict: number): boolean {
+  return verdict <= lastAccept;
+}
+
+/** Flows that hold several protocols' packets age by one limit, whichever packet a module happened to see first. */
+function protocolClassOf(flags: number): number {
+  return flags & FrameFlags.AGGREGATE ? 0 : flags >>> 12;
+}

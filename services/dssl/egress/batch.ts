@@ -1,0 +1,59 @@
+// The one PacketBatch that an egress fills again and again.
+
+import { FrameFlags, linkTypeOf } from '../../../shared/frameFlags.ts';
+import { limits } from '../../../shared/limits.ts';
+import { formatFlowId } from './flowMap.ts';
+import type { PacketBatch } from './handler.ts';
+
+/** Rows of packets over the bytes of one frame. Takes `limits.frameRows` packets; whoever adds more hands it over first. */
+export class BatchBuffer implements PacketBatch {
+  count = 0;
+  timestampMs = 0;
+  data: Uint8Array = new Uint8Array(0);
+  readonly offsets = new Uint32Array(limits.frameRows);
+  readonly lengths = new Uint32Array(limits.frameRows);
+  readonly flowHi = new Int32Array(limits.frameRows);
+  readonly flowLo = new Int32Array(limits.frameRows);
+  readonly flags = new Uint16Array(limits.frameRows);
+  /** Sum of the lengths. */
+  bytes = 0;
+
+  get isFull(): boolean {
+    return this.count === limits.frameRows;
+  }
+
+  add(offset: number, length: number, hi: number, lo: number, flags: number): void {
+    const row = this.count++;
+    this.offsets[row] = offset;
+    this.lengths[row] = length;
+    this.flowHi[row] = hi;
+    this.flowLo[row] = lo;
+    this.flags[row] = flags;
+    this.bytes += length;
+  }
+
+  clear(): void {
+    this.count = 0;
+    this.bytes = 0;
+  }
+
+  packet(i: number): Uint8Array {
+    return this.data.subarray(this.offsets[i], this.offsets[i]! + this.lengths[i]!);
+  }
+
+  flowId(i: number): string {
+    return formatFlowId(this.flowHi[i]!, this.flowLo[i]!);
+  }
+
+  linkType(i: number): number {
+    return linkTypeOf(this.flags[i]!);
+  }
+
+  isStart(i: number): boolean {
+    return (this.flags[i]! & FrameFlags.START) !== 0;
+  }
+
+  isEnd(i: number): boolean {
+    return (this.flags[i]! & FrameFlags.END) !== 0;
+  }
+}

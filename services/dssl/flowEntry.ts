@@ -1,0 +1,66 @@
+// What a flow table keeps about one flow besides its hash and the time it was last seen: one 32-bit word.
+//
+//   31     30     29..26    25..24   23..12    11..0
+//   +------+------+---------+--------+---------+---------+
+//   | used | mark |  class  | state  | backup  |  owner  |
+//   +------+------+---------+--------+---------+---------+
+//
+// `owner` and `backup` are server numbers of the actor that holds the table, not names; `class` is the protocol class
+// that chooses the idle limits; `mark` belongs to the caller.
+
+/** How far a flow has come; idle limits differ by it. */
+export const FlowState = {
+  /** Only its start was seen: it may be a flood, and is the first to go when the table is full. */
+  unconfirmed: 0,
+  established: 1,
+  /** A flow end was seen. */
+  closing: 2,
+} as const;
+export type FlowState = (typeof FlowState)[keyof typeof FlowState];
+
+/** Why a table ended a flow by itself. */
+export const EndReason = {
+  /** Idle for longer than its limit, or learned by a clock that was set back since. */
+  expired: 0,
+  /** Unconfirmed, and gave way to a new flow in a full table. */
+  evicted: 1,
+} as const;
+export type EndReason = (typeof EndReason)[keyof typeof EndReason];
+
+/** Server numbers are below this. */
+export const serverNumbers = 4_095;
+/** The backup of a flow that has none. */
+export const noBackup = 4_095;
+export const protocolClassCount = 16;
+
+export const usedBit: number = 0x8000_0000 | 0;
+export const markBit = 0x4000_0000;
+
+export function packInfo(owner: number, backup: number, state: FlowState, protocolClass: number): number {
+  return usedBit | (protocolClass << 26) | (state << 24) | (backup << 12) | owner;
+}
+
+export function ownerOf(info: number): number {
+  return info & 0xfff;
+}
+
+export function backupOf(info: number): number {
+  return (info >>> 12) & 0xfff;
+}
+
+export function stateOf(info: number): FlowState {
+  return ((info >>> 24) & 3) as FlowState;
+}
+
+export function protocolClassOf(info: number): number {
+  return (info >>> 26) & 15;
+}
+
+export function isMarked(info: number): boolean {
+  return (info & markBit) !== 0;
+}
+
+/** Index into the idle limits: protocolClass * 4 + state. */
+export function idleIndexOf(info: number): number {
+  return (info >>> 24) & 63;
+}

@@ -1,0 +1,94 @@
+// The joiner's side of learning what the group holds (sync.ts tells the whole story): whom to ask, whose answer is
+// complete, and whether the answers and what the joiner saw itself leave a gap.
+
+import type { View } from '../../shared/cluster/view.ts';
+import type { Streams } from './streams.ts';
+import type { SyncAnswer, SyncRequest } from './sync.ts';
+
+/** A peer that has not answered whole, or whose answer left a gap, is asked again after this. */
+const askAgainMs = 500;
+
+interface Peer {
+  readonly incarnation: number;
+  nonce: number;
+  askedAtMs: number;
+  nextChunk: number;
+  /** The positions of the answer, once its last chunk has come. */
+  positions: ReadonlyMap<string, number> | undefined;
+}
+
+export class Learner {
+  readonly #server: string;
+  readonly #peers = new Map<string, Peer>();
+  #nonce = 0;
+  /** Answers that left a gap to what was seen here, and had to be asked for again. */
+  gaps = 0;
+
+  constructor(server: string) {
+    this.#server = server;
+  }
+
+  /** The requests to send now, one for each peer that has not told all it holds. */
+  requests(view: View, streams: Streams, nowMs: number): SyncRequest[] {
+    this.#followMembers(view);
+    const due: SyncRequest[] = [];
+    for (const [to, peer] of this.#peers) {
+      if (peer.positions !== undefined && this.#gapOf(peer.positions, streams) === 'gap') {
+        this.gaps++;
+        peer.positions = undefined;
+        peer.askedAtMs = Number.NEGATIVE_INFINITY;
+      }
+      const settled = peer.positions !== undefined && this.#gapOf(peer.positions, streams) === 'none';
+      if (settled || nowMs - peer.askedAtMs < askAgainMs) continue;
+      peer.nonce = ++this.#nonce;
+      peer.askedAtMs = nowMs;
+      peer.nextChunk = 0;
+      peer.positions = undefined;
+      due.push({ kind: 'request', to, from: this.#server, nonce: peer.nonce });
+    }
+    return due;
+  }
+
+  /** True when the chunk belongs to an answer that was asked for: its rows are to be taken in. */
+  accepts(answer: SyncAnswer, nowMs: number): boolean {
+    const peer = this.#peers.get(answer.from);
+    if (answer.to !== this.#server || peer === undefined || peer.incarnation !== answer.incarnation) return false;
+    if (peer.nonce !== answer.nonce || answer.chunk !== peer.nextChunk) return false;
+    peer.nextChunk++;
+    peer.askedAtMs = nowMs;
+    if (answer.isLast) peer.positions = answer.positions;
+    return true;
+  }
+
+  /** True when every member that holds flows has told them, and nothing was missed in between. */
+  isComplete(view: View, streams: Streams): boolean {
+    this.#followMembers(view);
+    for (const peer of this.#peers.values()) {
+      if (peer.positions === undefined || this.#gapOf(peer.positions, streams) !== 'none') return false;
+    }
+    return true;
+  }
+
+  #followMembers(view: View): void {
+    const holders = view.members.filter((member) => member.server !== this.#server && member.state !== 'joining');
+    for (const name of this.#peers.keys()) {
+      if (!holders.some((member) => member.server === name)) this.#peers.delete(name);
+    }
+    for (const { server, incarnation } of holders) {
+      if (this.#peers.get(server)?.incarnation === incarnation) continue;
+      const askedAtMs = Number.NEGATIVE_INFINITY;
+      this.#peers.set(server, { incarnation, nonce: 0, askedAtMs, nextChunk: 0, positions: undefined });
+    }
+  }
+
+  /** A tier 1 that this module has not heard yet says nothing either way: its next frame, or its silence, will. */
+  #gapOf(positions: ReadonlyMap<string, number>, streams: Streams): 'none' | 'gap' | 'unknown' {
+    let unknown = false;
+    for (const [id, decided] of positions) {
+      const stream = streams.get(id);
+      if (stream === undefined) unknown = true;
+      else if (stream.first > decided + 1) return 'gap';
+    }
+    return unknown ? 'unknown' : 'none';
+  }
+}

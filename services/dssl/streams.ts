@@ -1,0 +1,80 @@
+// One stream of frames for each tier 1 this actor hears: where it began, how far it has come, what is missing, and the
+// frames that wait for a view not seen yet. Tier 1s are told apart because each numbers its own frames, and because a
+// frame that has to wait must hold back the later frames of the same tier 1 only.
+
+import { Frame } from '../../shared/frame.ts';
+import { limits } from '../../shared/limits.ts';
+
+/** A tier 1 silent for longer is taken to be gone; an idle one speaks every `limits.idleFrameMs`. */
+export const heardLatelyMs = 20 * limits.idleFrameMs;
+
+export class Tier1Stream {
+  readonly id: string;
+  /** Sequence of the first frame heard. */
+  readonly first: number;
+  /** Sequence of the newest frame heard, and of the newest frame decided. */
+  received: number;
+  decided: number;
+  /** View of the newest frame decided. */
+  viewNumber = 0;
+  heardAtMs: number;
+  readonly waiting: { readonly frame: Frame; readonly sinceMs: number }[] = [];
+
+  constructor(id: string, sequence: number, nowMs: number) {
+    this.id = id;
+    this.first = sequence;
+    this.received = sequence - 1;
+    this.decided = sequence - 1;
+    this.heardAtMs = nowMs;
+  }
+}
+
+export class Streams {
+  /** Frames that the bus lost on the way here, by the holes in the sequences. */
+  lostFrames = 0;
+  /** Frames that came again or out of order; they are not decided a second time. */
+  repeatedFrames = 0;
+  readonly #streams = new Map<string, Tier1Stream>();
+
+  /** The stream that a frame continues, with the loss before it counted; undefined when the frame is a repeat. */
+  arrive(frame: Frame, nowMs: number): Tier1Stream | undefined {
+    let stream = this.#streams.get(frame.tier1Id);
+    if (stream === undefined) {
+      stream = new Tier1Stream(frame.tier1Id, frame.sequence, nowMs);
+      this.#streams.set(frame.tier1Id, stream);
+      if (this.#streams.size > limits.tier1Streams) this.#forgetSilentest();
+    }
+    if (frame.sequence <= stream.received) {
+      this.repeatedFrames++;
+      return undefined;
+    }
+    this.lostFrames += frame.sequence - stream.received - 1;
+    stream.received = frame.sequence;
+    stream.heardAtMs = nowMs;
+    return stream;
+  }
+
+  get(id: string): Tier1Stream | undefined {
+    return this.#streams.get(id);
+  }
+
+  all(): IterableIterator<Tier1Stream> {
+    return this.#streams.values();
+  }
+
+  #forgetSilentest(): void {
+    let silentest: Tier1Stream | undefined;
+    for (const stream of this.#streams.values()) {
+      if (stream.waiting.length > 0) continue;
+      if (silentest === undefined || stream.heardAtMs < silentest.heardAtMs) silentest = stream;
+    }
+    if (silentest !== undefined) this.#streams.delete(silentest.id);
+  }
+}
+
+/** A frame that owns its bytes, to be kept beyond the delivery of the message. */
+export function keepFrame(message: Uint8Array): Frame {
+  const frame = new Frame();
+  frame.decode(Uint8Array.from(message));
+  return frame;
+}

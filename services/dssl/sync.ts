@@ -1,0 +1,157 @@
+// How a joining member learns which flows the others hold, so that it breaks none of them (claim 13).
+//
+// The joiner listens to the group's frames from the moment it subscribes, so it sees every flow that starts after that.
+// What started before, each peer tells: its own flows, and the starts it got in the last seconds. The two halves must
+// meet without a gap. A peer may answer before it has decided a frame that reached the joiner's side of the bus just
+// before the joiner's subscription did, and that flow would be in neither half. So an answer says how far the peer had
+// come with each tier 1 when it began, and the joiner takes it only if the first frame it heard itself of that tier 1
+// is no later than the next one. Otherwise it asks again.
+//
+//   request  [ version, 1, to, from, nonce ]
+//   answer   [ version, 2, to, from, incarnation, nonce, chunk, isLast, positions, rows ]
+//
+//   positions  [ tier1Id, decided sequence, ... ] of the tier 1s heard lately, the same in every chunk
+//   rows       16 bytes each, little-endian: hashHi i32, hashLo i32, tick i32, kind u8 (0 flow, 1 recent start),
+//              state u8, protocol class u8, 0
+//
+// Answers travel in chunks on the control subject, a few a tick, so that neither the peer nor the bus stalls. The table
+// may change while it is read: what changes after the positions were taken, the joiner sees by itself.
+
+import { Packr } from 'msgpackr';
+import { FlowState } from './flowEntry.ts';
+import { isName } from '../../shared/subjects.ts';
+import { isWhole } from '../../shared/validate.ts';
+
+const version = 1;
+const rowBytes = 16;
+export const rowsPerChunk = 4_096;
+const positionsMax = 1_024;
+const packr = new Packr({ useRecords: false });
+
+export const RowKind = { flow: 0, recentStart: 1 } as const;
+
+export interface SyncRequest {
+  readonly kind: 'request';
+  readonly to: string;
+  readonly from: string;
+  readonly nonce: number;
+}
+
+export interface SyncAnswer {
+  readonly kind: 'answer';
+  readonly to: string;
+  readonly from: string;
+  readonly incarnation: number;
+  readonly nonce: number;
+  readonly chunk: number;
+  readonly isLast: boolean;
+  readonly positions: ReadonlyMap<string, number>;
+  readonly rows: Uint8Array;
+}
+
+export function encodeRequest(request: SyncRequest): Uint8Array {
+  return Uint8Array.from(packr.pack([version, 1, request.to, request.from, request.nonce]));
+}
+
+export function encodeAnswer(answer: SyncAnswer): Uint8Array {
+  const { to, from, incarnation, nonce, chunk, isLast, positions, rows } = answer;
+  return Uint8Array.from(
+    packr.pack([version, 2, to, from, incarnation, nonce, chunk, isLast, [...positions].flat(), rows]),
+  );
+}
+
+/** Reads a control message; undefined when it is none that this version knows. */
+export function decodeSync(message: Uint8Array): SyncRequest | SyncAnswer | undefined {
+  let fields: unknown;
+  try {
+    fields = packr.unpack(message);
+  } catch {
+    return undefined;
+  }
+  if (!Array.isArray(fields) || fields[0] !== version) return undefined;
+  if (fields[1] === 1 && fields.length === 5) return readRequest(fields);
+  if (fields[1] === 2 && fields.length === 10) return readAnswer(fields);
+  return undefined;
+}
+
+function readRequest([, , to, from, nonce]: unknown[]): SyncRequest | undefined {
+  if (!isServer(to) || !isServer(from) || !isCount(nonce)) return undefined;
+  return { kind: 'request', to, from, nonce };
+}
+
+function readAnswer(fields: unknown[]): SyncAnswer | undefined {
+  const [, , to, from, incarnation, nonce, chunk, isLast, flat, rows] = fields;
+  if (!isServer(to) || !isServer(from) || !isCount(incarnation) || !isCount(nonce) || !isCount(chunk)) return undefined;
+  if (typeof isLast !== 'boolean' || !(rows instanceof Uint8Array) || rows.length % rowBytes !== 0) return undefined;
+  if (!Array.isArray(flat) || flat.length % 2 !== 0 || flat.length > 2 * positionsMax) return undefined;
+  const positions = new Map<string, number>();
+  for (let i = 0; i < flat.length; i += 2) {
+    const [id, sequence] = [flat[i], flat[i + 1]];
+    if (typeof id !== 'string' || !isCount(sequence)) return undefined;
+    positions.set(id, sequence);
+  }
+  return { kind: 'answer', to, from, incarnation, nonce, chunk, isLast, positions, rows };
+}
+
+/** Rows waiting to be sent; they leave in chunks. */
+export class RowQueue {
+  #view: DataView = new DataView(new ArrayBuffer(2 * rowsPerChunk * rowBytes));
+  #count = 0;
+
+  get count(): number {
+    return this.#count;
+  }
+
+  add(kind: number, hi: number, lo: number, tick: number, state: number, protocolClass: number): void {
+    const at = this.#count * rowBytes;
+    if (at === this.#view.byteLength) this.#view = doubled(this.#view);
+    this.#view.setInt32(at, hi, true);
+    this.#view.setInt32(at + 4, lo, true);
+    this.#view.setInt32(at + 8, tick, true);
+    this.#view.setUint32(at + 12, kind | (state << 8) | (protocolClass << 16), true);
+    this.#count++;
+  }
+
+  /** Takes the oldest rows out, at most one chunk of them, as bytes of their own. */
+  takeChunk(): Uint8Array {
+    const taken = Math.min(this.#count, rowsPerChunk);
+    const bytes = new Uint8Array(this.#view.buffer);
+    const chunk = bytes.slice(0, taken * rowBytes);
+    bytes.copyWithin(0, taken * rowBytes, this.#count * rowBytes);
+    this.#count -= taken;
+    return chunk;
+  }
+}
+
+function doubled(view: DataView): DataView {
+  const larger = new Uint8Array(2 * view.byteLength);
+  larger.set(new Uint8Array(view.buffer));
+  return new DataView(larger.buffer);
+}
+
+export function readRows(
+  rows: Uint8Array,
+  visit: (kind: number, hi: number, lo: number, tick: number, state: FlowState, protocolClass: number) => void,
+): void {
+  const view = new DataView(rows.buffer, rows.byteOffset, rows.length);
+  for (let at = 0; at < rows.length; at += rowBytes) {
+    const state = Math.min(view.getUint8(at + 13), FlowState.closing) as FlowState;
+    const protocolClass = view.getUint8(at + 14) & 15;
+    visit(
+      view.getUint8(at + 12),
+      view.getInt32(at, true),
+      view.getInt32(at + 4, true),
+      view.getInt32(at + 8, true),
+      state,
+      protocolClass,
+    );
+  }
+}
+
+function isServer(value: unknown): value is string {
+  return typeof value === 'string' && isName(value);
+}
+
+function isCount(value: unknown): value is number {
+  return isWhole(value, 0, Number.MAX_SAFE_INTEGER);
+}

@@ -1,0 +1,137 @@
+// What a module knows of its group's agreements: the last few dozen views, each compiled so that a packet can be decided
+// without looking at names.
+//
+// Flow entries outlive views, and a member's position in a view changes from one to the next, so entries name their
+// owner by a *server number* that this module hands out and that means one life of one server. A frame is decided by
+// the view it names, which may be older or newer than the view under which a flow was recorded. An owner counts as gone
+// for a frame only when it had already joined by that view and is no member in it: a server that joined later is not
+// gone, it has not come yet.
+
+import type { Member, View } from '../../shared/cluster/view.ts';
+import { limits } from '../../shared/limits.ts';
+import { compilePlacement, type Placement } from './placement.ts';
+
+/** Server numbers are 12 bits in a flow entry; the last value is "nobody". */
+export const noServer = limits.knownServers - 1;
+
+export class CompiledView {
+  readonly view: View;
+  /** This module's own server is a member that has joined, or will: it is not gone. */
+  selfGone = false;
+  readonly #placement: Placement;
+  readonly #serverNumbers: Uint16Array;
+  #gone: Uint8Array = new Uint8Array(0);
+
+  constructor(view: View, serverNumbers: Uint16Array) {
+    this.view = view;
+    this.#placement = compilePlacement(view);
+    this.#serverNumbers = serverNumbers;
+  }
+
+  /** Server number of the member that takes a new flow, or `noServer`. */
+  place(hi: number, lo: number, ordinal: number): number {
+    const index = this.#placement.place(hi, lo, ordinal);
+    return index < 0 ? noServer : this.#serverNumbers[index];
+  }
+
+  /** True when the server had joined by this view and is no member of it any more. */
+  isGone(serverNumber: number): boolean {
+    return this.#gone[serverNumber] === 1;
+  }
+
+  markGone(gone: Uint8Array, self: number): void {
+    this.#gone = gone;
+    this.selfGone = gone[self] === 1;
+  }
+}
+
+interface KnownServer {
+  readonly name: string;
+  readonly incarnation: number;
+  /** Number of the first view known to this module that has it as a member. */
+  joinedIn: number;
+}
+
+export class ViewHistory {
+  /** Server number of this module's own server. */
+  readonly self: number;
+  readonly #views = new Map<number, CompiledView>();
+  readonly #servers: KnownServer[] = [];
+  readonly #numbers = new Map<string, number>();
+  #handedOut = 0;
+  #newest: CompiledView | undefined;
+  #oldest = Number.POSITIVE_INFINITY;
+
+  constructor(server: string, incarnation: number) {
+    this.self = this.numberOf(server, incarnation);
+  }
+
+  get newest(): CompiledView | undefined {
+    return this.#newest;
+  }
+
+  /** Numbers below this one are forgotten, or were before this module's time. */
+  get oldestNumber(): number {
+    return this.#oldest;
+  }
+
+  get(number: number): CompiledView | undefined {
+    return this.#views.get(number);
+  }
+
+  /** Takes a view in; false when it is known already. Views may come in any order. */
+  add(view: View): boolean {
+    if (this.#views.has(view.number)) return false;
+    const compiled = new CompiledView(
+      view,
+      Uint16Array.from(view.members, (member) => this.#memberNumber(member)),
+    );
+    this.#views.set(view.number, compiled);
+    for (const member of view.members) {
+      const known = this.#servers[this.#memberNumber(member)];
+      known.joinedIn = Math.min(known.joinedIn, view.number);
+    }
+    if (this.#newest === undefined || view.number > this.#newest.view.number) this.#newest = compiled;
+    this.#forget();
+    for (const each of this.#views.values()) each.markGone(this.#goneIn(each.view), this.self);
+    return true;
+  }
+
+  /** Name of a server number, for reports. */
+  serverName(number: number): string {
+    return this.#servers[number]?.name ?? '-';
+  }
+
+  /** The number of one life of a server; a new one the first time it is asked for. */
+  numberOf(server: string, incarnation: number): number {
+    const key = `${server} ${incarnation}`;
+    const known = this.#numbers.get(key);
+    if (known !== undefined) return known;
+    // A group whose servers restart thousands of times within one actor's life comes round to the oldest numbers; their
+    // flows have ended by idleness long before.
+    const number = this.#handedOut < noServer ? this.#handedOut : 1 + (this.#handedOut % (noServer - 1));
+    this.#handedOut++;
+    const former = this.#servers[number];
+    if (former !== undefined) this.#numbers.delete(`${former.name} ${former.incarnation}`);
+    this.#servers[number] = { name: server, incarnation, joinedIn: Number.POSITIVE_INFINITY };
+    this.#numbers.set(key, number);
+    return number;
+  }
+
+  #memberNumber(member: Member): number {
+    return this.numberOf(member.server, member.incarnation);
+  }
+
+  #goneIn(view: View): Uint8Array {
+    const gone = new Uint8Array(this.#servers.length);
+    for (let number = 0; number < gone.length; number++)
+      gone[number] = this.#servers[number].joinedIn <= view.number ? 1 : 0;
+    for (const member of view.members) gone[this.#memberNumber(member)] = 0;
+    return gone;
+  }
+
+  #forget(): void {
+    while (this.#views.size > limits.viewHistory) this.#views.delete(Math.min(...this.#views.keys()));
+    this.#oldest = Math.min(...this.#views.keys());
+  }
+}

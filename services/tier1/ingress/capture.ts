@@ -1,0 +1,102 @@
+// Captures as ingress: a file's packets go into tier 1, as fast as the bus takes them or in the file's own time.
+
+import { type CaptureSummary, readCapture } from '../../../shared/capture/reader.ts';
+import type { Clock } from '../../../shared/clock.ts';
+import type { Tier1Actor } from '../actor.ts';
+
+export interface CaptureIngressOptions {
+  /** `max`: without pauses. Otherwise a factor on the capture's own pace: 1 is as recorded, 10 ten times as fast. */
+  readonly speed: 'max' | number;
+  /** Whether frames carry the capture's time, or the time of the replay as if the packets came in live. */
+  readonly packetTime: 'capture' | 'live';
+  readonly clock: Clock;
+  /** Asked after each batch, with the bytes of the file read so far; false ends the ingress early. */
+  readonly onBatch?: (packets: number) => boolean | Promise<boolean>;
+}
+
+/** Longest pause between two packets of a paced replay, in milliseconds: gaps in a capture are not worth waiting for. */
+const longestPauseMs = 2_000;
+/** Packets fed between two looks at the bus and the event loop, when the pace allows. */
+const runLength = 256;
+
+/**
+ * Feeds a capture ('-' is standard input) to tier 1. Returns the reader's summary. Rejects with a CaptureError when there
+ * is no capture to read; damage part-way is the summary's `problem`.
+ */
+export async function feedCapture(
+  tier1: Tier1Actor,
+  source: string,
+  options: CaptureIngressOptions,
+): Promise<CaptureSummary> {
+  const { clock, speed, packetTime, onBatch } = options;
+  const reader = readCapture(source);
+  const pace = new Pace(clock, speed);
+  let lastTimeMs = 0;
+  for (;;) {
+    const { done, value } = await reader.next();
+    if (done) {
+      tier1.fed();
+      return value;
+    }
+    const batch = value;
+    for (let row = 0; row < batch.count; row++) {
+      // A packet without a time of its own (pcapng simple packets) is as old as the one before.
+      const timeMs = batch.timesMs[row] > 0 ? batch.timesMs[row] : lastTimeMs;
+      lastTimeMs = timeMs;
+      const waitMs = pace.waitMs(timeMs);
+      if (waitMs > 0 || (row % runLength === 0 && !tier1.isReady)) {
+        tier1.fed();
+        await pause(clock, waitMs);
+        await tier1.ready();
+      }
+      const start = batch.offsets[row];
+      tier1.distributor.packet(
+        batch.buffer,
+        start,
+        start + batch.lengths[row],
+        batch.linkTypes[row],
+        batch.interfaces[row],
+        packetTime === 'live' ? clock.nowMs() : timeMs,
+      );
+    }
+    tier1.fed();
+    // Let deliveries and timers run between batches: on the embedded bus all of them share this thread.
+    await new Promise<void>((resolve) => clock.defer(resolve));
+    await tier1.ready();
+    if (onBatch !== undefined && !(await onBatch(batch.count))) {
+      return reader.return({ packets: 0, bytes: 0, format: '' }).then(({ value: end }) => end as CaptureSummary);
+    }
+  }
+}
+
+/** When the next packet of a paced replay is due. */
+class Pace {
+  readonly #clock: Clock;
+  readonly #factor: number;
+  #originMs = 0;
+  #startedAtMs = -1;
+
+  constructor(clock: Clock, speed: 'max' | number) {
+    this.#clock = clock;
+    this.#factor = speed === 'max' ? 0 : speed;
+  }
+
+  waitMs(timeMs: number): number {
+    if (this.#factor === 0) return 0;
+    const nowMs = this.#clock.monotonicMs();
+    if (this.#startedAtMs < 0) {
+      this.#startedAtMs = nowMs;
+      this.#originMs = timeMs;
+    }
+    const waitMs = this.#startedAtMs + (timeMs - this.#originMs) / this.#factor - nowMs;
+    if (waitMs <= longestPauseMs && waitMs >= -longestPauseMs) return waitMs;
+    // A gap or a jump of the capture's clock: go on from here.
+    this.#startedAtMs = nowMs;
+    this.#originMs = timeMs;
+    return 0;
+  }
+}
+
+function pause(clock: Clock, ms: number): Promise<void> {
+  return new Promise((resolve) => clock.setTimer(Math.max(0, ms), resolve));
+}

@@ -1,0 +1,64 @@
+// What the NATS client says when something fails, in our words, and the addresses it may be given.
+
+import { errorCodes, FlowherdError, reasonOf } from '../errors.ts';
+
+/** The server addresses in `url`. Throws `bad-config` for what is not one, and for passwords in it. */
+export function serversOf(url: string): string[] {
+  const servers = url.split(',').map((one) => one.trim());
+  for (const server of servers) {
+    const match = /^(nats|tls):\/\/([^/@]*@)?([^/@]+)\/?$/.exec(server);
+    if (match === null) {
+      throw new FlowherdError(errorCodes.badConfig, `not a NATS address: "${shown(server)}" (nats://host:port is)`);
+    }
+    if (match[2] !== undefined) {
+      const text = `the address ${shown(server)} contains a login: give it through the environment, where "ps" does not show it`;
+      throw new FlowherdError(errorCodes.badConfig, text);
+    }
+  }
+  return servers;
+}
+
+/** True when the server answered and does not want us. */
+export function refused(error: unknown): boolean {
+  const code = codeOf(error);
+  return ['AUTHORIZATION_VIOLATION', 'AUTHENTICATION_EXPIRED', 'AUTHENTICATION_TIMEOUT', 'BAD_AUTHENTICATION'].includes(
+    code,
+  );
+}
+
+/** A library error as one of ours; `doing` names the subject or operation for people. */
+export function asBusError(error: unknown, doing: string): FlowherdError {
+  if (error instanceof FlowherdError) return error;
+  switch (codeOf(error)) {
+    case 'TIMEOUT':
+      return new FlowherdError(errorCodes.busTimeout, `no answer in time to ${doing}`, error);
+    case '503':
+      return new FlowherdError(errorCodes.storeUnavailable, `nobody answers to ${doing}`, error);
+    case 'PERMISSIONS_VIOLATION':
+      return new FlowherdError(errorCodes.busRefused, `this connection is not permitted to use ${doing}`, error);
+    case 'MAX_PAYLOAD_EXCEEDED':
+      return new FlowherdError(errorCodes.messageTooBig, `too big for the server: ${doing}`, error);
+    case 'CONNECTION_CLOSED':
+    case 'CONNECTION_DRAINING':
+      return new FlowherdError(errorCodes.busClosed, `the connection is closed: ${doing}`, error);
+    case 'DISCONNECT':
+    case 'CANCELLED':
+      return new FlowherdError(errorCodes.busDisconnected, `the connection went down during ${doing}`, error);
+    default:
+      return new FlowherdError(errorCodes.storeFailed, `${doing} failed: ${reasonOf(error)}`, error);
+  }
+}
+
+/** Why connecting failed, for people: the client says CONNECTION_REFUSED, people say it in small letters. */
+export function causeInWords(error: unknown): string {
+  const text = reasonOf(error);
+  return /^[A-Z0-9_]+$/.test(text) ? text.toLowerCase().replaceAll('_', ' ') : text;
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : '';
+}
+
+function shown(server: string): string {
+  return server.replace(/[^/]*@/, '***@');
+}

@@ -1,0 +1,77 @@
+// Who may say what the next view is: pure steps from one view to its successor. A step answers with the next view, or
+// with the same view when there is nothing to change. Writing the answer by compare-and-set is the caller's part; when
+// somebody was first, the caller reads the newer view and takes the step again from there.
+
+import { findMember, type GroupRules, type Member, type MemberState, type PlacementName, type View } from './view.ts';
+
+/** What the first view of a group is made of. */
+export interface GroupBirth {
+  readonly group: string;
+  readonly cluster: string;
+  readonly placement: PlacementName;
+  readonly seed: number;
+  readonly rules: GroupRules;
+}
+
+/** One life of a server that wants to be a member. */
+export interface Candidate {
+  readonly server: string;
+  readonly incarnation: number;
+  readonly weight: number;
+}
+
+/**
+ * The candidate becomes a member. It starts as `joining`, to learn which flows the others hold before it takes any; the
+ * first one of a group has nobody to learn from and is active at once. A former life of the same server is replaced.
+ */
+export function join(view: View | undefined, birth: GroupBirth, candidate: Candidate): View {
+  const others = view?.members.filter((member) => member.server !== candidate.server) ?? [];
+  const present = view === undefined ? undefined : findMember(view, candidate.server);
+  if (view !== undefined && present?.incarnation === candidate.incarnation) return view;
+  const state: MemberState = others.length === 0 ? 'active' : 'joining';
+  const members = [...others, { ...candidate, state, flows: 0 }];
+  return view === undefined ? { ...birth, number: 1, members } : successor(view, members);
+}
+
+/** The member has learnt what the others hold: new flows may be placed at it. */
+export function activate(view: View, candidate: Candidate): View {
+  return changeState(view, candidate, 'joining', 'active');
+}
+
+/** The member gets no new flows from here on; those it has, it keeps. */
+export function drain(view: View, candidate: Candidate): View {
+  return changeState(view, candidate, 'active', 'draining');
+}
+
+/** The member is gone. */
+export function leave(view: View, candidate: Candidate): View {
+  const members = view.members.filter((member) => !isLifeOf(member, candidate));
+  return members.length === view.members.length ? view : successor(view, members);
+}
+
+/** Sets the share of new flows a member gets. */
+export function setWeight(view: View, server: string, weight: number): View {
+  const member = findMember(view, server);
+  if (member === undefined || member.weight === weight) return view;
+  return successor(
+    view,
+    view.members.map((each) => (each === member ? { ...each, weight } : each)),
+  );
+}
+
+function changeState(view: View, candidate: Candidate, from: MemberState, to: MemberState): View {
+  const member = view.members.find((each) => isLifeOf(each, candidate));
+  if (member === undefined || member.state !== from) return view;
+  return successor(
+    view,
+    view.members.map((each) => (each === member ? { ...each, state: to } : each)),
+  );
+}
+
+function successor(view: View, members: readonly Member[]): View {
+  return { ...view, number: view.number + 1, members };
+}
+
+function isLifeOf(member: Member, candidate: Candidate): boolean {
+  return member.server === candidate.server && member.incarnation === candidate.incarnation;
+}

@@ -1,0 +1,121 @@
+// Says of a packet what a flow's life depends on: is the flow's start visible (type 1) or not (type 2), does this packet
+// start or end it, and which idle limit applies.
+//
+// Type 1 are the protocols that open with a message of their own: TCP, SCTP, DCCP, and the signalling of sessions (GTP-C,
+// RADIUS accounting, DHCP). Signalling sessions share one five-tuple, so their starts and ends carry AGGREGATE. The ports
+// of GTP-C and RADIUS lie in the range from which old systems take ephemeral ports; what merely uses such a port and does
+// not speak the protocol is ordinary UDP, or a DNS client could never get a flow.
+//
+// Sources: RFC 9293 (TCP), RFC 9260 (SCTP), RFC 4340 (DCCP), and the files read here for the rest.
+import { FrameFlags, ProtocolClass, protocolClassShift } from '../frameFlags.ts';
+import { u16 } from '../packet/bytes.ts';
+import { Dhcp6Type, DhcpPort, DhcpType, readDhcp, readDhcp6 } from '../packet/dhcp.ts';
+import { GtpMessage, GtpPort, readGtpControl } from '../packet/gtp.ts';
+import type { IpLayer } from '../packet/headers.ts';
+import { RadiusMessage, RadiusPort, readAccounting } from '../packet/radius.ts';
+import { Protocol } from '../packet/transport.ts';
+
+const { TYPE1, START, END, AGGREGATE } = FrameFlags;
+
+const TcpFlag = { FIN: 1, SYN: 2, RST: 4, ACK: 16 } as const;
+const SctpChunk = { INIT: 1, ABORT: 6, SHUTDOWN_COMPLETE: 14 } as const;
+const DccpType = { REQUEST: 0, CLOSE: 6, RESET: 7 } as const;
+
+const classTcp = TYPE1 | (ProtocolClass.TCP << protocolClassShift);
+const classUdp = ProtocolClass.UDP << protocolClassShift;
+const classSctp = TYPE1 | (ProtocolClass.SCTP << protocolClassShift);
+const classDccp = TYPE1 | (ProtocolClass.DCCP << protocolClassShift);
+const classIcmp = ProtocolClass.ICMP << protocolClassShift;
+const classGtp = TYPE1 | AGGREGATE | (ProtocolClass.GTP_C << protocolClassShift);
+const classRadius = TYPE1 | AGGREGATE | (ProtocolClass.RADIUS << protocolClassShift);
+const classDhcp = TYPE1 | AGGREGATE | (ProtocolClass.DHCP << protocolClassShift);
+
+/** FrameFlags for a packet with the IP header `layer`: type, start, end, aggregate and protocol class. */
+export function classify(buffer: Uint8Array, layer: IpLayer): number {
+  switch (layer.protocol) {
+    case Protocol.UDP:
+      return isSignallingPort(layer.sourcePort) || isSignallingPort(layer.targetPort)
+        ? classifySignalling(buffer, layer)
+        : classUdp;
+    case Protocol.TCP: {
+      const flags = layer.tcpFlags;
+      // The usual segment: ACK, perhaps PSH. A header whose flags are not there (-1) starts and ends nothing.
+      if (flags < 0 || (flags & (TcpFlag.FIN | TcpFlag.SYN | TcpFlag.RST)) === 0) return classTcp;
+      const starts = (flags & (TcpFlag.SYN | TcpFlag.ACK)) === TcpFlag.SYN;
+      const ends = (flags & (TcpFlag.FIN | TcpFlag.RST)) !== 0;
+      return classTcp | (starts ? START : 0) | (ends ? END : 0);
+    }
+    case Protocol.SCTP: {
+      const chunk = layer.messageType;
+      if (chunk === SctpChunk.INIT) return classSctp | START;
+      return chunk === SctpChunk.ABORT || chunk === SctpChunk.SHUTDOWN_COMPLETE ? classSctp | END : classSctp;
+    }
+    case Protocol.DCCP: {
+      const type = layer.messageType;
+      if (type === DccpType.REQUEST) return classDccp | START;
+      return type === DccpType.CLOSE || type === DccpType.RESET ? classDccp | END : classDccp;
+    }
+    case Protocol.UDP_LITE:
+      return classUdp;
+    case Protocol.ICMP:
+    case Protocol.ICMPV6:
+      return classIcmp;
+    default:
+      return 0;
+  }
+}
+
+/** The same for a packet quoted in an ICMP error, which starts and ends nothing. */
+export function classifyQuoted(buffer: Uint8Array, layer: IpLayer): number {
+  return classify(buffer, layer) & ~(START | END);
+}
+
+function isSignallingPort(port: number): boolean {
+  switch (port) {
+    case DhcpPort.SERVER:
+    case DhcpPort.CLIENT:
+    case DhcpPort.CLIENT_V6:
+    case DhcpPort.SERVER_V6:
+    case RadiusPort.ACCOUNTING:
+    case RadiusPort.ACCOUNTING_OLD:
+    case GtpPort.CONTROL:
+    case GtpPort.VERSION_0:
+      return true;
+    default:
+      return false;
+  }
+}
+
+function classifySignalling(buffer: Uint8Array, layer: IpLayer): number {
+  const message = layer.payload + 8;
+  const { end } = layer;
+  if (hasPort(layer, DhcpPort.SERVER, DhcpPort.CLIENT)) {
+    const type = readDhcp(buffer, message, end);
+    if (type === DhcpType.DISCOVER || type === DhcpType.REQUEST) return classDhcp | START;
+    return type === DhcpType.RELEASE ? classDhcp | END : classDhcp;
+  }
+  if (hasPort(layer, DhcpPort.SERVER_V6, DhcpPort.CLIENT_V6)) {
+    const type = readDhcp6(buffer, message, end);
+    if (type === Dhcp6Type.SOLICIT || type === Dhcp6Type.REQUEST) return classDhcp | START;
+    return type === Dhcp6Type.RELEASE ? classDhcp | END : classDhcp;
+  }
+  const length = end < message ? 0 : u16(buffer, layer.payload + 4) - 8;
+  if (hasPort(layer, RadiusPort.ACCOUNTING, RadiusPort.ACCOUNTING_OLD)) {
+    const radius = readAccounting(buffer, message, end, length);
+    if (radius === RadiusMessage.START) return classRadius | START;
+    if (radius === RadiusMessage.STOP) return classRadius | END;
+    if (radius === RadiusMessage.OTHER) return classRadius;
+  }
+  if (hasPort(layer, GtpPort.CONTROL, GtpPort.VERSION_0)) {
+    const gtp = readGtpControl(buffer, message, end, length);
+    if (gtp === GtpMessage.CREATE) return classGtp | START;
+    if (gtp === GtpMessage.DELETE) return classGtp | END;
+    if (gtp === GtpMessage.OTHER) return classGtp;
+  }
+  return classUdp;
+}
+
+function hasPort(layer: IpLayer, first: number, second: number): boolean {
+  const { sourcePort, targetPort } = layer;
+  return sourcePort === first || sourcePort === second || targetPort === first || targetPort === second;
+}

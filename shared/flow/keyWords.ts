@@ -1,0 +1,223 @@
+// The words of a key: what of a packet is hashed under each policy, and in which order.
+//
+// A key is a short string of 32-bit words and a two-byte tail. The tail names the kind of key and the protocol, so that
+// keys of different kinds never meet. Where directions are folded, the lower end comes first; so both directions write
+// the same words. `turned` exchanges source and target: an ICMP error travels against the packet it quotes.
+import { i32, u16 } from '../packet/bytes.ts';
+import type { IpLayer, LinkLayer } from '../packet/headers.ts';
+import type { Networks } from './networks.ts';
+import type { GroupKeyPolicy } from './policies.ts';
+import { HintKind, SubscriberHint } from './subscriber.ts';
+
+/** What kind of key a string of words is: the low byte of its tail. IPv6 kinds are one above those of IPv4. */
+export const Kind = {
+  PORTS: 1,
+  PROTOCOL: 3,
+  ECHO: 5,
+  DATAGRAM: 7,
+  ADDRESSES: 9,
+  MACS: 11,
+  LINK_ADDRESS: 12,
+  LINK_PROTOCOL: 13,
+  VLAN: 14,
+  LINK_SOURCE: 15,
+  SUBSCRIBER: 17,
+  SUBSCRIBER_MAC: 19,
+} as const;
+
+const noVlan = 0xfff;
+
+/** One key at a time, filled in place. */
+export class KeyWords {
+  readonly words = new Int32Array(12);
+  count = 0;
+  /** Two bytes: the kind of key, and above it the protocol where that belongs to the key. */
+  tail = 0;
+  readonly #symmetric: boolean;
+  readonly #networks: Networks;
+  readonly #useHints: boolean;
+  readonly #hint = new SubscriberHint();
+
+  /** `useHints`: key signalling by the subscriber it is about (see subscriber.ts). */
+  constructor(symmetric: boolean, networks: Networks, useHints: boolean) {
+    this.#symmetric = symmetric;
+    this.#networks = networks;
+    this.#useHints = useHints;
+  }
+
+  /**
+   * Puts the words of a packet with the IP header `layer` under `policy` into place; `ingress` is the number of the link
+   * it came in by, `flags` what `classify` says of it.
+   */
+  compose(
+    policy: GroupKeyPolicy,
+    buffer: Uint8Array,
+    link: LinkLayer,
+    layer: IpLayer,
+    turned: boolean,
+    ingress: number,
+    flags: number,
+  ): void {
+    switch (policy) {
+      case 'five-tuple':
+        this.fiveTuple(buffer, layer, turned);
+        return;
+      case 'address-pair':
+      case 'node-pair':
+        this.#addresses(buffer, layer, turned, 0, 0);
+        this.tail = layer.version === 4 ? Kind.ADDRESSES : Kind.ADDRESSES + 1;
+        return;
+      case 'mac-pair':
+        this.macPair(buffer, link);
+        return;
+      case 'vlan':
+        this.vlan(link);
+        return;
+      case 'link-source':
+        this.words[0] = ingress;
+        this.#oneAddress(buffer, turned ? layer.target : layer.source, layer.version, 1, Kind.LINK_SOURCE);
+        return;
+      case 'subscriber':
+        this.#subscriber(buffer, layer, turned, flags);
+        return;
+    }
+  }
+
+  /** Addresses, ports and protocol; for packets without ports the echo identifier, or just addresses and protocol. */
+  fiveTuple(buffer: Uint8Array, layer: IpLayer, turned: boolean): void {
+    let kind: number = Kind.PROTOCOL;
+    if (layer.sourcePort >= 0) {
+      const source = turned ? layer.targetPort : layer.sourcePort;
+      const target = turned ? layer.sourcePort : layer.targetPort;
+      const folded = this.#addresses(buffer, layer, turned, source, target);
+      this.words[this.count++] = folded ? (target << 16) | source : (source << 16) | target;
+      kind = Kind.PORTS;
+    } else {
+      this.#addresses(buffer, layer, turned, 0, 0);
+      if (layer.echoId >= 0) {
+        this.words[this.count++] = layer.echoId;
+        kind = Kind.ECHO;
+      }
+    }
+    if (layer.version === 6) kind++;
+    this.tail = kind | (layer.protocol << 8);
+  }
+
+  /**
+   * Both addresses; where directions are folded, the lower one first (at equal addresses the one with the lower port).
+   * Returns whether they were exchanged for that.
+   */
+  #addresses(buffer: Uint8Array, layer: IpLayer, turned: boolean, sourcePort: number, targetPort: number): boolean {
+    const words = this.words;
+    const source = turned ? layer.target : layer.source;
+    const target = turned ? layer.source : layer.target;
+    if (layer.version === 4) {
+      const first = i32(buffer, source);
+      const second = i32(buffer, target);
+      this.count = 2;
+      const folded = this.#symmetric && (first === second ? sourcePort > targetPort : first >>> 0 > second >>> 0);
+      words[0] = folded ? second : first;
+      words[1] = folded ? first : second;
+      return folded;
+    }
+    this.count = 8;
+    let order = 0;
+    for (let word = 0; word < 4; word++) {
+      const first = i32(buffer, source + word * 4);
+      const second = i32(buffer, target + word * 4);
+      words[word] = first;
+      words[word + 4] = second;
+      if (order === 0 && first !== second) order = first >>> 0 > second >>> 0 ? 1 : -1;
+    }
+    const folded = this.#symmetric && (order === 0 ? sourcePort > targetPort : order > 0);
+    if (folded) {
+      for (let word = 0; word < 4; word++) {
+        const first = words[word];
+        words[word] = words[word + 4];
+        words[word + 4] = first;
+      }
+    }
+    return folded;
+  }
+
+  /** One address behind `before` words. */
+  #oneAddress(buffer: Uint8Array, offset: number, version: number, before: number, kind: number): void {
+    const size = version === 4 ? 1 : 4;
+    for (let word = 0; word < size; word++) this.words[before + word] = i32(buffer, offset + word * 4);
+    this.count = before + size;
+    this.tail = version === 4 ? kind : kind + 1;
+  }
+
+  /**
+   * The subscriber's address: the source if it is one, else the destination if it is one, else the source. Signalling is
+   * keyed by whom it is about, but only where flows are subscribers: in a finer flow, one flow carries many of them.
+   */
+  #subscriber(buffer: Uint8Array, layer: IpLayer, turned: boolean, flags: number): void {
+    const hint = this.#useHints && !turned ? this.#hint.find(buffer, layer, flags) : HintKind.NONE;
+    if (hint === HintKind.ADDRESS) {
+      this.#oneAddress(buffer, this.#hint.offset, 4, 0, Kind.SUBSCRIBER);
+      return;
+    }
+    if (hint === HintKind.MAC) {
+      this.words[0] = u16(buffer, this.#hint.offset);
+      this.words[1] = i32(buffer, this.#hint.offset + 2);
+      this.count = 2;
+      this.tail = Kind.SUBSCRIBER_MAC;
+      return;
+    }
+    const source = turned ? layer.target : layer.source;
+    const target = turned ? layer.source : layer.target;
+    const downstream =
+      !this.#networks.has(buffer, source, layer.version) && this.#networks.has(buffer, target, layer.version);
+    this.#oneAddress(buffer, downstream ? target : source, layer.version, 0, Kind.SUBSCRIBER);
+  }
+
+  /** The MAC pair; on a link that has none its source address, or at least the protocol it carries. */
+  macPair(buffer: Uint8Array, link: LinkLayer): void {
+    const words = this.words;
+    const { macs, address, addressLength, protocol } = link;
+    if (macs < 0) {
+      words[0] = 0;
+      words[1] = 0;
+      for (let at = 0; at < addressLength; at++) words[at >> 2] |= buffer[address + at] << ((at & 3) << 3);
+      if (addressLength === 0) words[0] = protocol;
+      this.count = 2;
+      this.tail = (addressLength === 0 ? Kind.LINK_PROTOCOL : Kind.LINK_ADDRESS) | (addressLength << 8);
+      return;
+    }
+    const targetHigh = u16(buffer, macs);
+    const targetLow = i32(buffer, macs + 2);
+    const sourceHigh = u16(buffer, macs + 6);
+    const sourceLow = i32(buffer, macs + 8);
+    const order = sourceHigh - targetHigh || (sourceLow >>> 0) - (targetLow >>> 0);
+    const folded = this.#symmetric && order > 0;
+    words[0] = folded ? (targetHigh << 16) | sourceHigh : (sourceHigh << 16) | targetHigh;
+    words[1] = folded ? targetLow : sourceLow;
+    words[2] = folded ? sourceLow : targetLow;
+    this.count = 3;
+    this.tail = Kind.MACS;
+  }
+
+  /** The outermost two VLAN ids: a customer behind QinQ is known by both. */
+  vlan(link: LinkLayer): void {
+    const { vlanCount, vlans } = link;
+    this.words[0] = vlanCount > 0 ? vlans[0] : noVlan;
+    this.words[1] = vlanCount > 1 ? vlans[1] : noVlan;
+    this.count = 2;
+    this.tail = Kind.VLAN;
+  }
+
+  /** The datagram of a fragment: addresses as they stand and identification. Not folded: each direction counts its own. */
+  datagram(buffer: Uint8Array, layer: IpLayer): void {
+    const { words } = this;
+    const size = layer.version === 4 ? 1 : 4;
+    for (let word = 0; word < size; word++) {
+      words[word] = i32(buffer, layer.source + word * 4);
+      words[size + word] = i32(buffer, layer.target + word * 4);
+    }
+    words[size * 2] = layer.fragmentId;
+    this.count = size * 2 + 1;
+    // IPv4 tells datagrams apart by protocol as well (RFC 791); in IPv6 only the first fragment's counts (RFC 8200).
+    this.tail = layer.version === 4 ? Kind.DATAGRAM | (buffer[layer.offset + 9] << 8) : Kind.DATAGRAM + 1;
+  }
+}

@@ -1,0 +1,71 @@
+// The flags column of a frame: what tier 1 saw in a packet, in sixteen bits, so that an actor decides without parsing.
+//
+//    15          12 11           8 7   6   5   4   3   2   1   0
+//   +--------------+--------------+---+---+---+---+---+---+---+---+
+//   |protocol class|  link kind   |HSH|AGG|BYP|DGR|LFR|END|STA|TY1|
+//   +--------------+--------------+---+---+---+---+---+---+---+---+
+//
+// The link kind tells a server how to read the packet's first bytes; the protocol class picks the idle limit of its flow.
+
+export const FrameFlags = {
+  /** The flow's start can be seen in the packets themselves (TCP, SCTP, ...); all other flows are type 2. */
+  TYPE1: 1 << 0,
+  /** This packet starts a flow (or, with AGGREGATE, a session inside one). */
+  START: 1 << 1,
+  /** This packet ends a flow (or, with AGGREGATE, a session inside one). */
+  END: 1 << 2,
+  /** A fragment without ports: its hash is the datagram's, not the flow's. */
+  LATER_FRAGMENT: 1 << 3,
+  /** The row carries no packet but names the datagram of the next row's packet. Set by the framer, not by the keyer. */
+  DATAGRAM: 1 << 4,
+  /** Tier 1 sent the packet to one server only, past the multicast. Set by the bypass, not by the keyer. */
+  BYPASS: 1 << 5,
+  /** Several sessions share this flow, so a start or an end seen in it is not the flow's own. */
+  AGGREGATE: 1 << 6,
+  /** The answer to a start (TCP SYN+ACK, SCTP INIT ACK, DCCP Response): it does not confirm that the starter is real. */
+  HANDSHAKE: 1 << 7,
+} as const;
+
+export const linkKindShift = 8;
+export const protocolClassShift = 12;
+
+/** LINKTYPE numbers (tcpdump.org/linktypes.html) by link kind. Kinds that read alike share one entry: 12 and 14 are 101. */
+export const linkKinds = [1, 113, 276, 101, 228, 229, 0, 108, 9, 50, 51, 104] as const;
+
+/** What the idle limits are chosen by; at most sixteen. An ICMP error carries the class of the flow it is about. */
+export const protocolClasses = [
+  'other',
+  'tcp',
+  'udp',
+  'sctp',
+  'dccp',
+  'icmp',
+  'gtp-c',
+  'radius',
+  'dhcp',
+  'non-ip',
+] as const;
+export type ProtocolClassName = (typeof protocolClasses)[number];
+
+export const ProtocolClass = {
+  OTHER: 0,
+  TCP: 1,
+  UDP: 2,
+  SCTP: 3,
+  DCCP: 4,
+  ICMP: 5,
+  GTP_C: 6,
+  RADIUS: 7,
+  DHCP: 8,
+  NON_IP: 9,
+} as const;
+
+/** The LINKTYPE number by which a server reads a packet with these flags; 101 (raw IP) also stands for 12 and 14. */
+export function linkTypeOf(flags: number): number {
+  return linkKinds[(flags >> linkKindShift) & 15] ?? -1;
+}
+
+/** The name of the protocol class in these flags. */
+export function protocolClassOf(flags: number): ProtocolClassName {
+  return protocolClasses[(flags >> protocolClassShift) & 15] ?? 'other';
+}
