@@ -15,7 +15,7 @@
 //   - A packet that is not IP has no addresses: it is keyed by its MAC pair (or what its link gives), in both keys.
 import { createHash } from 'node:crypto';
 import { classify, classifyQuoted } from './flow/classify.ts';
-import { Kind, KeyWords } from './flow/keyWords.ts';
+import { KeyWords, Kind } from './flow/keyWords.ts';
 import { Networks } from './flow/networks.ts';
 import {
   checkCoarser,

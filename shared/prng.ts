@@ -25,7 +25,9 @@ export class Prng {
     this.#seedFrom(this.#origin);
   }
 
-  /** Takes up where `state` was printed. Throws on text that is not 32 hex digits or is all zero. Forks follow `state`. */
+  /**
+   * Takes up where `state` was printed. Throws on text that is not 32 hex digits or is all zero. Forks follow `state`.
+   */
   static fromState(state: string): Prng {
     if (!/^[0-9a-f]{32}$/.test(state) || /^0+$/.test(state)) throw new Error(`not the state of a generator: ${state}`);
     const prng = new Prng(state);

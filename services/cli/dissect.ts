@@ -127,9 +127,9 @@ export async function dissect(
 ): Promise<number> {
   const dissector = new Dissector(options);
   const writer = writers[form]();
-  const ignore = () => {};
-  // Without a listener a pipe closed by its reader would end the process with a stack trace; write() reports it as well.
-  out.on('error', ignore);
+  // Without a listener a pipe closed by its reader would end the process with a stack trace; write() reports it as well,
+  // and the event may come after it, so the listener stays.
+  out.on('error', () => {});
   try {
     await write(out, writer.header);
     const reading = readCapture(path);
@@ -157,8 +157,6 @@ export async function dissect(
     if ((error as { code?: unknown }).code === 'EPIPE') return 0;
     complaints.write(`flowherd: ${reasonOf(error)}\n`);
     return 1;
-  } finally {
-    out.off('error', ignore);
   }
 }
 

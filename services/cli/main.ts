@@ -2,7 +2,6 @@
 // code: 2 for arguments that cannot be, 1 for failures.
 
 import { Command, CommanderError } from 'commander';
-import { CaptureError } from '../../shared/capture/reader.ts';
 import { errorCodes, FlowherdError } from '../../shared/errors.ts';
 import { dissectCommand } from './dissect.ts';
 import { replayCommand } from './replay.ts';
@@ -26,10 +25,12 @@ try {
 function exitCodeOf(error: unknown): number {
   // Commander has printed its own line already; asking for help is no mistake.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-  if (error instanceof FlowherdError || error instanceof CaptureError) {
+  if (error instanceof FlowherdError) {
     process.stderr.write(`flowherd: ${error.message}\n`);
     return error.code === errorCodes.badConfig || error.code === errorCodes.badName ? 2 : 1;
   }
-  process.stderr.write(`flowherd: a fault of its own, please report it: ${error instanceof Error ? error.stack : error}\n`);
+  process.stderr.write(
+    `flowherd: a fault of its own, please report it: ${error instanceof Error ? error.stack : error}\n`,
+  );
   return 1;
 }

@@ -2,13 +2,19 @@
 
 import { stat } from 'node:fs/promises';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { CaptureError } from '../../shared/capture/reader.ts';
 import { systemClock } from '../../shared/clock.ts';
-import { FlowherdError, errorCodes } from '../../shared/errors.ts';
+import { errorCodes, FlowherdError } from '../../shared/errors.ts';
 import { feedCapture } from '../tier1/ingress/capture.ts';
 import { LocalCluster } from './cluster/localCluster.ts';
 import { type ClusterReport, reportOn } from './cluster/report.ts';
-import { addClusterOptions, type ClusterOptions, collect, keyerFor, mapFromOptions, wholeNumber } from './cluster/settings.ts';
+import {
+  addClusterOptions,
+  type ClusterOptions,
+  collect,
+  keyerFor,
+  mapFromOptions,
+  wholeNumber,
+} from './cluster/settings.ts';
 import { reportInWords } from './cluster/words.ts';
 import { quietLog } from './log.ts';
 
@@ -43,12 +49,35 @@ export function replayCommand(): Command {
     .argument('<file...>', 'capture files (pcap, pcapng, gzip too), "-" for standard input');
   addClusterOptions(command)
     .addOption(new Option('--servers <n>', 'servers in each group').default(3).argParser(wholeNumber(1, 64)))
-    .addOption(new Option('--bus <url>', '"embedded", or the address of a NATS server (nats://host:port)').default('embedded'))
-    .addOption(new Option('--speed <factor>', '"max", or a factor on the pace of the capture: 1 is as recorded').default('max').argParser(parseSpeed))
-    .addOption(new Option('--handler <module>', 'what the servers do: counting, flow-stats, pcap, or a module of yours').default('counting'))
-    .addOption(new Option('--handler-option <name=value>', 'given to the handler; may be repeated').default([], 'none').argParser(collect))
-    .addOption(new Option('--max-flows <n>', "entries of each server's flow table").default(1_000_000).argParser(wholeNumber(1, 100_000_000)))
-    .addOption(new Option('--add-at <moment>', 'add a server to every group after so many packets, or at 25% of the bytes').argParser(parseMoment))
+    .addOption(
+      new Option('--bus <url>', '"embedded", or the address of a NATS server (nats://host:port)').default('embedded'),
+    )
+    .addOption(
+      new Option('--speed <factor>', '"max", or a factor on the pace of the capture: 1 is as recorded')
+        .default('max')
+        .argParser(parseSpeed),
+    )
+    .addOption(
+      new Option('--handler <module>', 'what the servers do: counting, flow-stats, pcap, or a module of yours').default(
+        'counting',
+      ),
+    )
+    .addOption(
+      new Option('--handler-option <name=value>', 'given to the handler; may be repeated')
+        .default([], 'none')
+        .argParser(collect),
+    )
+    .addOption(
+      new Option('--max-flows <n>', "entries of each server's flow table")
+        .default(1_000_000)
+        .argParser(wholeNumber(1, 100_000_000)),
+    )
+    .addOption(
+      new Option(
+        '--add-at <moment>',
+        'add a server to every group after so many packets, or at 25% of the bytes',
+      ).argParser(parseMoment),
+    )
     .addOption(new Option('--drain-at <moment>', 'drain the first server of every group then').argParser(parseMoment))
     .option('--json', 'the report as JSON')
     .addHelpText('after', example)
@@ -61,7 +90,12 @@ export function replayCommand(): Command {
 }
 
 export interface ReplayReport extends ClusterReport {
-  readonly files: readonly { readonly file: string; readonly packets: number; readonly format: string; readonly problem?: string }[];
+  readonly files: readonly {
+    readonly file: string;
+    readonly packets: number;
+    readonly format: string;
+    readonly problem?: string;
+  }[];
   /** Servers that were to be drained and still hold flows that have not ended. */
   readonly draining: readonly { readonly server: string; readonly flowsLeft: number }[];
 }
@@ -69,7 +103,6 @@ export interface ReplayReport extends ClusterReport {
 async function replay(files: readonly string[], options: ReplayOptions): Promise<ReplayReport> {
   const secret = process.env.FLOWHERD_SECRET ?? 'replay';
   const map = mapFromOptions(options, secret);
-  const sizes = await Promise.all(files.map(sizeOf));
   const cluster = await LocalCluster.start({
     busUrl: options.bus,
     map,
@@ -81,28 +114,38 @@ async function replay(files: readonly string[], options: ReplayOptions): Promise
     packetTime: 'capture',
     log: quietLog,
   });
-  const changes = new Changes(cluster, map.groups.length, options, sizes);
-  const read: ReplayReport['files'][number][] = [];
-  const startedAtMs = systemClock.monotonicMs();
-  for (const [index, file] of files.entries()) {
-    const summary = await feedCapture(cluster.tier1, file, {
-      speed: options.speed,
-      packetTime: 'capture',
-      clock: systemClock,
-      onBatch: async () => {
-        cluster.audit();
-        changes.follow(cluster.tier1.distributor.received, cluster.tier1.distributor.receivedBytes);
-        return true;
-      },
-    });
-    const { packets, format, problem } = summary;
-    read.push({ file: files[index], packets, format, ...(problem === undefined ? {} : { problem }) });
+  try {
+    const changes = new Changes(cluster, map.groups.length, options, await bytesOf(files));
+    const read: ReplayReport['files'][number][] = [];
+    const startedAtMs = systemClock.monotonicMs();
+    for (const file of files) {
+      const { packets, format, problem } = await feedCapture(cluster.tier1, file, {
+        speed: options.speed,
+        packetTime: 'capture',
+        clock: systemClock,
+        onBatch: async () => {
+          cluster.audit();
+          await changes.follow(cluster.tier1.distributor.received, cluster.tier1.distributor.receivedBytes);
+        },
+      });
+      read.push({ file, packets, format, ...(problem === undefined ? {} : { problem }) });
+    }
+    await cluster.settle(settleTimeoutMs);
+    const seconds = (systemClock.monotonicMs() - startedAtMs) / 1_000;
+    const draining = await changes.finish();
+    cluster.finish();
+    return {
+      files: read,
+      draining,
+      ...reportOn(
+        cluster,
+        map.groups.map(({ id }) => id),
+        seconds,
+      ),
+    };
+  } finally {
+    await cluster.stop();
   }
-  await cluster.settle(settleTimeoutMs);
-  const seconds = (systemClock.monotonicMs() - startedAtMs) / 1_000;
-  await changes.finish();
-  await cluster.stop();
-  return { files: read, draining: changes.draining, ...reportOn(cluster, map.groups.map(({ id }) => id), seconds) };
 }
 
 /** Gives up waiting for decisions after this long without any. */
@@ -112,54 +155,45 @@ const drainPatienceMs = 200;
 
 /** Servers that come and go while the packets run. */
 class Changes {
-  readonly draining: { server: string; flowsLeft: number }[] = [];
   readonly #cluster: LocalCluster;
   readonly #groups: number;
-  readonly #options: ReplayOptions;
+  readonly #addAt: Moment | undefined;
+  readonly #drainAt: Moment | undefined;
   readonly #totalBytes: number;
-  readonly #running: Promise<unknown>[] = [];
+  readonly #drains: Promise<unknown>[] = [];
   #added = false;
   #drained = false;
-  #ending = false;
 
-  constructor(cluster: LocalCluster, groups: number, options: ReplayOptions, sizes: readonly number[]) {
+  constructor(cluster: LocalCluster, groups: number, options: ReplayOptions, totalBytes: number) {
     this.#cluster = cluster;
     this.#groups = groups;
-    this.#options = options;
-    this.#totalBytes = sizes.reduce((sum, size) => sum + size, 0);
+    this.#addAt = options.addAt;
+    this.#drainAt = options.drainAt;
+    this.#totalBytes = totalBytes;
   }
 
-  follow(packets: number, bytes: number): void {
-    const { addAt, drainAt } = this.#options;
-    if (!this.#added && this.#isDue(addAt, packets, bytes)) {
+  /** Does what is due after so many packets and bytes. The replay waits until added servers take flows. */
+  async follow(packets: number, bytes: number): Promise<void> {
+    if (!this.#added && this.#isDue(this.#addAt, packets, bytes)) {
       this.#added = true;
-      for (let group = 0; group < this.#groups; group++) this.#run(this.#cluster.addServer(group));
+      await Promise.all(Array.from({ length: this.#groups }, (_, group) => this.#cluster.addServer(group)));
     }
-    if (!this.#drained && this.#isDue(drainAt, packets, bytes)) {
+    if (!this.#drained && this.#isDue(this.#drainAt, packets, bytes)) {
       this.#drained = true;
       for (let group = 0; group < this.#groups; group++) {
-        const server = this.#cluster.membersOf(group)[0];
-        if (server !== undefined) this.#run(this.#cluster.drainServer(server, Number.MAX_SAFE_INTEGER));
+        const [server] = this.#cluster.membersOf(group);
+        if (server !== undefined) this.#drains.push(this.#cluster.drainServer(server, Number.MAX_SAFE_INTEGER));
       }
     }
   }
 
-  /** Waits for what was begun, except for drains whose flows the captures left open. */
-  async finish(): Promise<void> {
-    const patience = new Promise<'late'>((resolve) => systemClock.setTimer(drainPatienceMs, () => resolve('late')));
-    this.#ending = true;
-    await Promise.race([Promise.all(this.#running), patience]);
-    for (const { name, actor, running } of this.#cluster.servers) {
-      if (running && actor.core.phase === 'draining') this.draining.push({ server: name, flowsLeft: actor.core.ownFlows });
-    }
-  }
-
-  #run(change: Promise<unknown>): void {
-    this.#running.push(
-      change.catch((error: unknown) => {
-        if (!this.#ending) throw error;
-      }),
-    );
+  /** Waits a moment for drains; those whose flows the captures left open go on for ever, so they are reported. */
+  async finish(): Promise<ReplayReport['draining']> {
+    const patience = new Promise<void>((resolve) => systemClock.setTimer(drainPatienceMs, resolve));
+    await Promise.race([Promise.all(this.#drains), patience]);
+    return this.#cluster.servers
+      .filter(({ running, actor }) => running && actor.core.phase === 'draining')
+      .map(({ name, actor }) => ({ server: name, flowsLeft: actor.core.ownFlows }));
   }
 
   #isDue(moment: Moment | undefined, packets: number, bytes: number): boolean {
@@ -168,14 +202,17 @@ class Changes {
   }
 }
 
-async function sizeOf(file: string): Promise<number> {
-  if (file === '-') return 0;
-  try {
-    return (await stat(file)).size;
-  } catch {
-    // The reader says what is wrong with the file, better than a size could.
-    return 0;
-  }
+/** Bytes of all files; what cannot be asked counts as nothing: the reader says what is wrong with it. */
+async function bytesOf(files: readonly string[]): Promise<number> {
+  const sizes = await Promise.all(
+    files.map((file) =>
+      stat(file).then(
+        ({ size }) => size,
+        () => 0,
+      ),
+    ),
+  );
+  return sizes.reduce((sum, size) => sum + size, 0);
 }
 
 function handlerOptionsOf(pairs: readonly string[]): Record<string, string> {
@@ -200,5 +237,3 @@ function parseMoment(text: string): Moment {
   if (share !== null && Number(share[1]) <= 100) return { share: Number(share[1]) / 100 };
   return { packets: wholeNumber(0, Number.MAX_SAFE_INTEGER)(text) };
 }
-
-export { CaptureError };

@@ -96,6 +96,7 @@ export class DsslCore {
   #leaveByMs = Number.POSITIVE_INFINITY;
   /** Number of the view in which this server began to drain. */
   #drainingSince = Number.POSITIVE_INFINITY;
+  #drainingSinceMs = 0;
   /** Keeps the reads of the prefetching pass from being optimised away. */
   prefetched = 0;
 
@@ -149,7 +150,10 @@ export class DsslCore {
     const member = findMember(view, this.candidate.server);
     if (member?.incarnation === this.candidate.incarnation) {
       this.#wasMember = true;
-      if (member.state === 'draining') this.#drainingSince = Math.min(this.#drainingSince, view.number);
+      if (member.state === 'draining' && view.number < this.#drainingSince) {
+        this.#drainingSince = view.number;
+        this.#drainingSinceMs = nowMs;
+      }
     }
     this.#resume(nowMs);
   }
@@ -164,7 +168,7 @@ export class DsslCore {
 
   /** Time passes: to be called every few tens of milliseconds. */
   tick(nowMs: number): void {
-    this.#dropOverdue(nowMs);
+    this.#resume(nowMs);
     this.#expireFragments();
     if (this.#lastTimestampMs !== 0) {
       this.decider.at(this.#lastTimestampMs);
@@ -297,38 +301,31 @@ export class DsslCore {
     }
     this.counters.viewWaits++;
     stream.waiting.push({ frame: keepFrame(message), sinceMs: nowMs });
-    if (nowMs - this.#fetchedAtMs >= fetchAgainMs) {
-      this.#fetchedAtMs = nowMs;
-      this.#ports.fetchViews();
-    }
+    this.#askForViews(nowMs);
   }
 
-  /** Decides the waiting frames whose view has come, each stream in its own order. */
+  /** Decides the waiting frames whose view has come, and drops those that wait in vain, each stream in its own order. */
   #resume(nowMs: number): void {
     for (const stream of this.streams.all()) {
-      while (stream.waiting.length > 0) {
-        const { frame } = stream.waiting[0];
+      for (let first = stream.waiting[0]; first !== undefined; first = stream.waiting[0]) {
+        const { frame, sinceMs } = first;
         const view = this.views.get(frame.viewNumber);
-        if (view === undefined && frame.viewNumber >= this.views.oldestNumber) break;
+        const isOverdue = nowMs - sinceMs > limits.waitingFrameMs || frame.viewNumber < this.views.oldestNumber;
+        if (view === undefined && !isOverdue) {
+          this.#askForViews(nowMs);
+          break;
+        }
         stream.waiting.shift();
         if (view === undefined) this.#drop(frame, stream);
         else this.#decideFrame(frame, view, stream);
       }
-      if (stream.waiting.length > 0 && nowMs - this.#fetchedAtMs >= fetchAgainMs) {
-        this.#fetchedAtMs = nowMs;
-        this.#ports.fetchViews();
-      }
     }
   }
 
-  #dropOverdue(nowMs: number): void {
-    for (const stream of this.streams.all()) {
-      while (stream.waiting.length > 0 && nowMs - stream.waiting[0].sinceMs > limits.waitingFrameMs) {
-        const first = stream.waiting.shift();
-        if (first !== undefined) this.#drop(first.frame, stream);
-      }
-    }
-    this.#resume(nowMs);
+  #askForViews(nowMs: number): void {
+    if (nowMs - this.#fetchedAtMs < fetchAgainMs) return;
+    this.#fetchedAtMs = nowMs;
+    this.#ports.fetchViews();
   }
 
   /** Gives up on a frame whose view is forgotten or never came: its packets are counted, not decided. */
@@ -376,11 +373,11 @@ export class DsslCore {
   }
 
   /**
-   * No flows left, and none can come: every tier 1 that is still heard has moved on to a view in which this server gets
-   * no new flows. A tier 1 that lags behind may yet place one here.
+   * No flows left, and none can come: every tier 1 that is heard has moved on to a view in which this server gets no new
+   * flows, and every tier 1 that speaks at all has had the time to be heard. One that lags behind may yet place one here.
    */
   #isDrained(nowMs: number): boolean {
-    if (this.ownFlows > 0) return false;
+    if (this.ownFlows > 0 || nowMs - this.#drainingSinceMs < 2 * limits.idleFrameMs) return false;
     for (const stream of this.streams.all()) {
       if (nowMs - stream.heardAtMs < heardLatelyMs && stream.viewNumber < this.#drainingSince) return false;
     }

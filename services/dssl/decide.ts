@@ -127,28 +127,31 @@ export class Decider {
 
   /** Fig. 6, blocks 646-648: the packet does not start a flow. */
   #midFlow(hi: number, lo: number, flags: number): number {
-    const slot = this.table.find(hi, lo, this.#tick);
-    if (slot === -1 || this.table.owner(slot) !== this.#self) return V.ignoreNotMine;
-    this.#follow(slot, flags);
+    const { table } = this;
+    const slot = table.find(hi, lo, this.#tick);
+    if (slot === -1 || ownerOf(table.foundInfo) !== this.#self) return V.ignoreNotMine;
+    table.touch(slot, this.#tick);
+    this.#follow(slot, stateOf(table.foundInfo), flags);
     return V.acceptKnown;
   }
 
   /** Fig. 7. */
   #anyFlow(hi: number, lo: number, flags: number, ordinal: number, adopt: boolean): number {
     const table = this.table;
-    const slot = table.find(hi, lo, this.#tick);
+    const slot = table.meet(hi, lo, this.#tick);
     if (slot !== -1) {
-      const owner = table.owner(slot);
+      const owner = ownerOf(table.foundInfo);
+      const state = stateOf(table.foundInfo);
       if (owner === this.#self) {
-        if (flags & FrameFlags.START && table.state(slot) === FlowState.closing && !(flags & FrameFlags.AGGREGATE)) {
+        if (flags & FrameFlags.START && state === FlowState.closing && !(flags & FrameFlags.AGGREGATE)) {
           this.#restart(hi, lo, slot);
         } else {
-          this.#follow(slot, flags);
+          this.#follow(slot, state, flags);
         }
         return V.acceptKnown;
       }
       if (!this.#view.isGone(owner)) {
-        this.#follow(slot, flags);
+        this.#follow(slot, state, flags);
         return V.ignoreElsewhere;
       }
       table.remove(slot);
@@ -175,24 +178,23 @@ export class Decider {
     if (own) this.#egress.flowEnded(hi, lo, reason, this.#timestampMs);
   }
 
-  /** A packet of a recorded flow: it lives on, and its state follows the protocol. All modules follow alike. */
-  #follow(slot: number, flags: number): void {
-    const table = this.table;
-    table.touch(slot, this.#tick);
+  /** The state of a recorded flow follows the protocol. All modules follow alike. */
+  #follow(slot: number, state: FlowState, flags: number): void {
+    let next = state;
     if (flags & FrameFlags.AGGREGATE) {
-      if (table.state(slot) === FlowState.unconfirmed) table.setState(slot, FlowState.established);
+      if (state === FlowState.unconfirmed) next = FlowState.established;
     } else if (flags & FrameFlags.END) {
-      table.setState(slot, FlowState.closing);
+      next = FlowState.closing;
     } else if (flags & FrameFlags.START) {
-      if (table.state(slot) === FlowState.closing) table.setState(slot, FlowState.unconfirmed);
-    } else if (table.state(slot) === FlowState.unconfirmed && !(flags & FrameFlags.HANDSHAKE)) {
-      table.setState(slot, FlowState.established);
+      if (state === FlowState.closing) next = FlowState.unconfirmed;
+    } else if (state === FlowState.unconfirmed && !(flags & FrameFlags.HANDSHAKE)) {
+      next = FlowState.established;
     }
+    if (next !== state) this.table.setState(slot, next);
   }
 
   /** Fig. 7: a new connection on a tuple whose last one was closing. The holder keeps the tuple; its server is told. */
   #restart(hi: number, lo: number, slot: number): void {
-    this.table.touch(slot, this.#tick);
     this.table.setState(slot, FlowState.unconfirmed);
     this.#egress.flowEnded(hi, lo, 'closed', this.#timestampMs);
     this.#egress.flowStarted(hi, lo, this.#timestampMs);

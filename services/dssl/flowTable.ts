@@ -81,6 +81,8 @@ export class FlowTable {
     shrunk: 0,
     growthMaxEntries: 0,
   };
+  /** Info word (flowEntry.ts) of the entry that `find` or `meet` returned last, as it was then. */
+  foundInfo = 0;
   readonly #self: number;
   readonly #maxFlows: number;
   readonly #maxOwn: number;
@@ -111,18 +113,12 @@ export class FlowTable {
    * `tick` is the packet's time. A handle holds until the next find, insert, remove or sweep.
    */
   find(hi: number, lo: number, tick: number): number {
-    const segment = this.#segments.of(hi);
-    const slot = segment.find(hi, lo);
-    if (slot < 0) return -1;
-    const data = segment.data;
-    const age = (tick - data[(slot << 2) + 2]) | 0;
-    const limit = this.#idleTicks[idleIndexOf(data[(slot << 2) + 3])];
-    if (age > limit || age < -clockJumpTicks) {
-      this.#end(segment, slot, EndReason.expired);
-      segment.removeAt(slot);
-      return -1;
-    }
-    return (segment.id << slotBits) | slot;
+    return this.#look(hi, lo, tick, false);
+  }
+
+  /** `find` and `touch` in one, for a packet of this flow at `tick`. */
+  meet(hi: number, lo: number, tick: number): number {
+    return this.#look(hi, lo, tick, true);
   }
 
   /**
@@ -274,6 +270,24 @@ export class FlowTable {
   /** Bytes of all arrays of the table. */
   get capacityBytes(): number {
     return this.#segments.bytes + this.#owners.byteLength + this.#idleTicks.byteLength;
+  }
+
+  #look(hi: number, lo: number, tick: number, touch: boolean): number {
+    const segment = this.#segments.of(hi);
+    const slot = segment.find(hi, lo);
+    if (slot < 0) return -1;
+    const data = segment.data;
+    const at = slot << 2;
+    const info = data[at + 3];
+    const age = (tick - data[at + 2]) | 0;
+    if (age > this.#idleTicks[idleIndexOf(info)] || age < -clockJumpTicks) {
+      this.#end(segment, slot, EndReason.expired);
+      segment.removeAt(slot);
+      return -1;
+    }
+    if (touch && age > 0) data[at + 2] = tick;
+    this.foundInfo = info;
+    return (segment.id << slotBits) | slot;
   }
 
   #setInfo(handle: number, info: number): void {

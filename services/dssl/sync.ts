@@ -18,9 +18,9 @@
 // may change while it is read: what changes after the positions were taken, the joiner sees by itself.
 
 import { Packr } from 'msgpackr';
-import { FlowState } from './flowEntry.ts';
 import { isName } from '../../shared/subjects.ts';
 import { isWhole } from '../../shared/validate.ts';
+import { FlowState } from './flowEntry.ts';
 
 const version = 1;
 const rowBytes = 16;

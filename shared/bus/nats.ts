@@ -29,6 +29,7 @@ import type { Bus, BusStats, BusStatus, KeyValue, MessageHandler, Subscription }
 import { FlushWindow } from './flushWindow.ts';
 import { asBusError, causeInWords, refused, serversOf } from './natsErrors.ts';
 import { type JetStreamWire, NatsKeyValue, type WireMessage } from './natsKeyValue.ts';
+import { NatsSockets } from './natsSockets.ts';
 import { assertBucket, assertPattern, isPattern } from './subjectMatch.ts';
 
 export interface NatsOptions {
@@ -251,7 +252,10 @@ class NatsBus implements Bus {
   }
 
   async #followStatus(): Promise<void> {
+    const sockets = new NatsSockets(this.#connection);
     for await (const status of this.#connection.status()) {
+      if (status.type === 'staleConnection') sockets.abandon();
+      else if (status.type === 'reconnecting' || status.type === 'reconnect') sockets.forget();
       if (status.type === 'disconnect') this.#disconnected(String(status.data));
       else if (status.type === 'reconnect') this.#reconnected();
       else if (status.type === 'error' && status.permissionContext !== undefined) {

@@ -156,7 +156,7 @@ export class NatsWatch {
   }
 
   #watchSilence(): void {
-    this.#later(silenceMs, () => {
+    this.#later(heartbeatMs, () => {
       if (this.#options.clock.monotonicMs() - this.#heardAtMs >= silenceMs) this.restart();
       else this.#watchSilence();
     });

@@ -15,11 +15,11 @@ import type { IpLayer } from '../packet/headers.ts';
 import { RadiusMessage, RadiusPort, readAccounting } from '../packet/radius.ts';
 import { Protocol } from '../packet/transport.ts';
 
-const { TYPE1, START, END, AGGREGATE } = FrameFlags;
+const { TYPE1, START, END, AGGREGATE, HANDSHAKE } = FrameFlags;
 
 const TcpFlag = { FIN: 1, SYN: 2, RST: 4, ACK: 16 } as const;
-const SctpChunk = { INIT: 1, ABORT: 6, SHUTDOWN_COMPLETE: 14 } as const;
-const DccpType = { REQUEST: 0, CLOSE: 6, RESET: 7 } as const;
+const SctpChunk = { INIT: 1, INIT_ACK: 2, ABORT: 6, SHUTDOWN_COMPLETE: 14 } as const;
+const DccpType = { REQUEST: 0, RESPONSE: 1, CLOSE: 6, RESET: 7 } as const;
 
 const classTcp = TYPE1 | (ProtocolClass.TCP << protocolClassShift);
 const classUdp = ProtocolClass.UDP << protocolClassShift;
@@ -41,18 +41,20 @@ export function classify(buffer: Uint8Array, layer: IpLayer): number {
       const flags = layer.tcpFlags;
       // The usual segment: ACK, perhaps PSH. A header whose flags are not there (-1) starts and ends nothing.
       if (flags < 0 || (flags & (TcpFlag.FIN | TcpFlag.SYN | TcpFlag.RST)) === 0) return classTcp;
-      const starts = (flags & (TcpFlag.SYN | TcpFlag.ACK)) === TcpFlag.SYN;
+      const opens = (flags & TcpFlag.SYN) === 0 ? 0 : flags & TcpFlag.ACK ? HANDSHAKE : START;
       const ends = (flags & (TcpFlag.FIN | TcpFlag.RST)) !== 0;
-      return classTcp | (starts ? START : 0) | (ends ? END : 0);
+      return classTcp | opens | (ends ? END : 0);
     }
     case Protocol.SCTP: {
       const chunk = layer.messageType;
       if (chunk === SctpChunk.INIT) return classSctp | START;
+      if (chunk === SctpChunk.INIT_ACK) return classSctp | HANDSHAKE;
       return chunk === SctpChunk.ABORT || chunk === SctpChunk.SHUTDOWN_COMPLETE ? classSctp | END : classSctp;
     }
     case Protocol.DCCP: {
       const type = layer.messageType;
       if (type === DccpType.REQUEST) return classDccp | START;
+      if (type === DccpType.RESPONSE) return classDccp | HANDSHAKE;
       return type === DccpType.CLOSE || type === DccpType.RESET ? classDccp | END : classDccp;
     }
     case Protocol.UDP_LITE:
@@ -67,7 +69,7 @@ export function classify(buffer: Uint8Array, layer: IpLayer): number {
 
 /** The same for a packet quoted in an ICMP error, which starts and ends nothing. */
 export function classifyQuoted(buffer: Uint8Array, layer: IpLayer): number {
-  return classify(buffer, layer) & ~(START | END);
+  return classify(buffer, layer) & ~(START | END | HANDSHAKE);
 }
 
 function isSignallingPort(port: number): boolean {

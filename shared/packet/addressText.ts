@@ -5,7 +5,9 @@ export function addressFamily(text: string): 4 | 6 {
   return parseAddress(text).length === 4 ? 4 : 6;
 }
 
-/** The 4 bytes of `192.0.2.1` or the 16 of `2001:db8::1` (RFC 4291, also with a dotted tail). Throws on anything else. */
+/**
+ * The 4 bytes of `192.0.2.1` or the 16 of `2001:db8::1` (RFC 4291, also with a dotted tail). Throws on anything else.
+ */
 export function parseAddress(text: string): Uint8Array {
   const bytes = text.includes(':') ? parseIpv6(text) : parseIpv4(text);
   if (bytes === undefined) throw new Error(`not an IP address: ${text}`);

@@ -1,4 +1,5 @@
-// Builds packets, whole and right: what the tests feed to the parser, and what the templates of the generator start from.
+// Builds packets, whole and right: what the tests feed to the parser, and what the templates of the generator start
+// from.
 //
 // A packet is described as data, one property a layer, and every field that is not named has a sensible value; lengths
 // and checksums are computed. So a case of a test is a line:
@@ -6,8 +7,8 @@
 //   buildPacket({ source: '10.0.0.1', target: '192.0.2.1', tcp: { sourcePort: 4000, targetPort: 80, flags: 'S' } })
 //   buildPacket({ source: '2001:db8::1', target: '2001:db8::2', vlans: [7], udp: { sourcePort: 1, targetPort: 53 } })
 //
-// Transport layers are in buildTransport.ts, what goes into them (GTP, RADIUS, DHCP) in buildPayload.ts. For millions of
-// packets a second use template.ts: it takes one of these packets and changes addresses, ports and lengths in place.
+// Transport layers are in buildTransport.ts, what goes into them (GTP, RADIUS, DHCP) in buildPayload.ts. For millions
+// of packets a second use template.ts: it takes one of these packets and changes addresses, ports and lengths in place.
 
 import { addressFamily, parseAddress, parseMac } from './addressText.ts';
 import { type Bytes, put16, put32, writeBytes } from './buildBytes.ts';
@@ -90,8 +91,8 @@ export function buildPacket(spec: PacketSpec): Uint8Array {
 }
 
 /**
- * Writes the packet at `offset` and returns where it ends. The buffer must have room (RangeError): this is a tool of our
- * own, not something that network input reaches.
+ * Writes the packet at `offset` and returns where it ends. The buffer must have room (RangeError): this is a tool of
+ * our own, not something that network input reaches.
  */
 export function writePacket(spec: PacketSpec, buffer: Uint8Array, offset: number): number {
   const ip = spec.source === undefined || spec.target === undefined ? 0 : addressFamily(spec.source);
@@ -107,7 +108,8 @@ export function writePacket(spec: PacketSpec, buffer: Uint8Array, offset: number
 
 /**
  * Cuts the packet into IP fragments of at most `payloadBytes` (a multiple of 8) after the IP header, as a router or an
- * IPv6 sender would (RFC 791, RFC 8200 section 4.5). The transport checksum is the whole datagram's. One packet when it fits.
+ * IPv6 sender would (RFC 791, RFC 8200 section 4.5). The transport checksum is the whole datagram's. One packet when it
+ * fits.
  */
 export function fragmentPacket(spec: PacketSpec, payloadBytes: number): Uint8Array[] {
   if (payloadBytes < 8 || payloadBytes % 8 !== 0)

@@ -1,7 +1,8 @@
 // What signalling and tunnels put into UDP: GTP-U and GTP-C, RADIUS accounting, DHCP. Each function returns the payload
 // for `udp: { payload }` of a packet description, so that a session start is:
 //
-//   buildPacket({ source, target, udp: { ...gtpControlPorts, payload: gtpCreateSession({ imsi: '262011234567890' }) } })
+//   buildPacket({ source, target, udp: { ...gtpControlPorts, payload: gtpCreateSession({ imsi: '262011234567890' }) }
+//   })
 //
 // Only what a parser needs to tell a start from an end, and to read the subscriber, is filled in with care; the rest is
 // valid in form.

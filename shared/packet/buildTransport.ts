@@ -1,8 +1,9 @@
-// The transport layers of build.ts: TCP, UDP, SCTP, DCCP and ICMP, each from its description to bytes with its checksum.
+// The transport layers of build.ts: TCP, UDP, SCTP, DCCP and ICMP, each from its description to bytes with its
+// checksum.
 //
-// Every writer puts its header and payload at `at` and returns where they end. `addressSum` is the sum of the words of the
-// two IP addresses; with the protocol number and the length it makes the pseudo-header, which is the same sum for IPv4
-// (RFC 9293, section 3.1) and IPv6 (RFC 8200, section 8.1).
+// Every writer puts its header and payload at `at` and returns where they end. `addressSum` is the sum of the words of
+// the two IP addresses; with the protocol number and the length it makes the pseudo-header, which is the same sum for
+// IPv4 (RFC 9293, section 3.1) and IPv6 (RFC 8200, section 8.1).
 
 import type { PacketSpec } from './build.ts';
 import { type Bytes, put16, put32, writeBytes } from './buildBytes.ts';

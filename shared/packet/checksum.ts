@@ -1,11 +1,12 @@
 // The checksums that packets carry: the Internet checksum of IPv4, ICMP, TCP, UDP and DCCP, and the CRC32c of SCTP.
 //
 // Both work on a range of a buffer and allocate nothing. The Internet checksum (RFC 1071) is a sum of 16-bit words in
-// one's complement, so that it may be taken in parts: add up ranges and single words in any order, fold once at the end.
+// one's complement, so that it may be taken in parts: add up ranges and single words in any order, fold once at the
+// end.
 
 /**
- * Adds the 16-bit words of data[from..to) to `sum`; a last odd byte counts as the upper half of a word. The sum of up to
- * 64 KiB stays far below 2^32 and needs no folding in between.
+ * Adds the 16-bit words of data[from..to) to `sum`; a last odd byte counts as the upper half of a word. The sum of up
+ * to 64 KiB stays far below 2^32 and needs no folding in between.
  */
 export function addWords(sum: number, data: Uint8Array, from: number, to: number): number {
   let total = sum;

@@ -155,7 +155,8 @@ export function readMpls(buffer: Uint8Array, offset: number, end: number, link: 
     return Reason.NONE;
   }
   if (nibble === 1) return Reason.NONE;
-  if (nibble === 0 && looksLikeEthernet(buffer, offset + 4, end)) {
+  // An Ethernet control word is 16 zero bits and a sequence number; MAC addresses seldom begin so.
+  if (nibble === 0 && looksLikeEthernet(buffer, offset + 4, end) && u16(buffer, offset) === 0) {
     return readInnerEthernet(buffer, offset + 4, end, link, depth);
   }
   if (looksLikeEthernet(buffer, offset, end)) return readInnerEthernet(buffer, offset, end, link, depth);

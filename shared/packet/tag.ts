@@ -1,5 +1,5 @@
-// The tag that generated packets carry, so that a receiver can tell which packet it has got, and whether any is missing,
-// twice, out of order or at the wrong server, without knowing what was sent.
+// The tag that generated packets carry, so that a receiver can tell which packet it has got, and whether any is
+// missing, twice, out of order or at the wrong server, without knowing what was sent.
 //
 // It is the first 16 bytes of the TCP or UDP payload or of an SCTP DATA chunk, wherever these have room for it:
 //

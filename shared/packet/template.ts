@@ -2,16 +2,18 @@
 //
 // A template holds the headers of a packet (Ethernet, VLAN tags, IPv4 or IPv6, and TCP, UDP or one SCTP chunk) and the
 // checksum over everything in them that stays the same. Writing a packet copies the headers, puts in addresses, ports,
-// lengths and sequence numbers, adds their words to the sums and folds them. The payload is zeros behind an optional tag
-// (tag.ts), so it adds only the tag's words: the cost does not grow with the packet, but for clearing its bytes. SCTP has
-// a CRC over everything instead and costs accordingly.
+// lengths and sequence numbers, adds their words to the sums and folds them. The payload is zeros behind an optional
+// tag (tag.ts), so it adds only the tag's words: the cost does not grow with the packet, but for clearing its bytes.
+// SCTP has a CRC over everything instead and costs accordingly.
 
 import { buildPacket, type PacketSpec } from './build.ts';
 import { put16, put32 } from './buildBytes.ts';
 import { addWords, crc32c, foldChecksum } from './checksum.ts';
 import { tagBytes, writeTag } from './tag.ts';
 
-/** What differs from packet to packet. One object is filled again and again; 32-bit values may be signed or unsigned. */
+/**
+ * What differs from packet to packet. One object is filled again and again; 32-bit values may be signed or unsigned.
+ */
 export interface PacketFields {
   /** The IPv4 address, or the last 32 bits of the IPv6 one. */
   source: number;

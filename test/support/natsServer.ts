@@ -3,8 +3,8 @@
 // under CI that is a failure.
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { createConnection, createServer } from 'node:net';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 
@@ -15,12 +15,8 @@ export function findNatsServer(): string | undefined {
   const named = process.env.FLOWHERD_NATS_SERVER;
   if (named !== undefined && named !== '') return named;
   const folders = (process.env.PATH ?? '').split(delimiter).filter((folder) => folder !== '');
-  const places = [
-    join(import.meta.dirname, '../../.cache/nats-server'),
-    '/usr/sbin/nats-server',
-    '/usr/local/bin/nats-server',
-  ];
-  return [...folders.map((folder) => join(folder, 'nats-server')), ...places].find((path) => existsSync(path));
+  const places = [join(import.meta.dirname, '../../.cache'), ...folders, '/usr/sbin', '/usr/local/bin'];
+  return places.map((folder) => join(folder, 'nats-server')).find((path) => existsSync(path));
 }
 
 /** For the `skip` option of a test: false where there is a server (or CI, so that its lack fails), else the reason. */
@@ -67,6 +63,10 @@ export class NatsServer {
     if (this.#options.config !== undefined) args.push('-c', this.#options.config);
     const child = spawn(binary, args, { stdio: ['ignore', 'ignore', 'pipe'] });
     this.#process = child;
+    // A test file that dies must not leave its server behind.
+    const endWithUs = (): void => void child.kill('SIGKILL');
+    process.once('exit', endWithUs);
+    child.once('exit', () => process.removeListener('exit', endWithUs));
     let log = '';
     await new Promise<void>((resolve, reject) => {
       const failed = (why: string) => reject(new Error(`${binary} ${args.join(' ')} ${why}\n${log}`));
@@ -87,6 +87,18 @@ export class NatsServer {
     const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
     child.kill(signal);
     await gone;
+  }
+
+  /** Stops it in its tracks (SIGSTOP): still connected, and silent. Resolves when the system says that it stands still. */
+  async freeze(): Promise<void> {
+    this.#process?.kill('SIGSTOP');
+    const stat = `/proc/${this.#process?.pid}/stat`;
+    // The state is the field after the name in parentheses; T is "stopped".
+    while (!/\) T /.test(readFileSync(stat, 'latin1'))) await new Promise((resolve) => setImmediate(resolve));
+  }
+
+  thaw(): void {
+    this.#process?.kill('SIGCONT');
   }
 
   /** Forgets what was stored, as a machine that lost its disk; only while it is stopped. */
@@ -114,10 +126,64 @@ export async function freePort(): Promise<number> {
 /** Opens and closes one plain connection; resolves to whether somebody listens. */
 export function listens(port: number): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = createConnection(port, '127.0.0.1', () => {
+    const socket = connect(port, '127.0.0.1', () => {
       socket.destroy();
       resolve(true);
     });
     socket.once('error', () => resolve(false));
   });
+}
+
+/** A TCP line to a server that a test can cut and mend, while the server and other lines go on. */
+export class CuttableLine {
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+  #cut = false;
+
+  private constructor(targetPort: number) {
+    this.#server = createServer((near) => {
+      if (this.#cut) {
+        near.destroy();
+        return;
+      }
+      const far = connect(targetPort, '127.0.0.1');
+      for (const [socket, other] of [
+        [near, far],
+        [far, near],
+      ]) {
+        this.#sockets.add(socket);
+        socket.on('error', () => undefined);
+        socket.once('close', () => {
+          this.#sockets.delete(socket);
+          other.destroy();
+        });
+        socket.pipe(other);
+      }
+    });
+  }
+
+  static async to(targetPort: number): Promise<CuttableLine> {
+    const line = new CuttableLine(targetPort);
+    await new Promise<void>((resolve) => line.#server.listen(0, '127.0.0.1', resolve));
+    return line;
+  }
+
+  get url(): string {
+    const address = this.#server.address();
+    return `nats://127.0.0.1:${address === null || typeof address === 'string' ? 0 : address.port}`;
+  }
+
+  cut(): void {
+    this.#cut = true;
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  mend(): void {
+    this.#cut = false;
+  }
+
+  close(): void {
+    this.cut();
+    this.#server.close();
+  }
 }

@@ -97,12 +97,18 @@ export class LocalCluster {
       open(options.busUrl, hub, 'control'),
     ]);
     const cluster = new LocalCluster(options, subjects, hub, tier1Bus, controlBus);
-    await settleMap(await controlBus.openKeyValue(subjects.bucket), options.map);
-    for (let index = 0; index < options.serversPerGroup; index++) {
-      for (let group = 0; group < options.map.groups.length; group++) await cluster.addServer(group);
+    try {
+      await settleMap(await controlBus.openKeyValue(subjects.bucket), options.map);
+      for (let index = 0; index < options.serversPerGroup; index++) {
+        for (let group = 0; group < options.map.groups.length; group++) await cluster.addServer(group);
+      }
+      await cluster.tier1.start();
+      await cluster.tier1.whenServed();
+    } catch (error) {
+      // Open connections would keep the process alive. What failed first is what people must hear of.
+      await cluster.stop().catch(() => undefined);
+      throw error;
     }
-    await cluster.tier1.start();
-    await cluster.tier1.whenServed();
     return cluster;
   }
 
@@ -178,17 +184,25 @@ export class LocalCluster {
     }
   }
 
-  /** Ends the cluster: what waits is given up, handlers are stopped, connections closed. */
-  async stop(): Promise<void> {
-    await this.tier1.stop();
+  /** No more packets will come: what still waits is given up and counted. */
+  finish(): void {
     for (const server of this.servers) {
       if (server.running) server.actor.core.finish();
     }
     this.audit();
-    for (const server of this.servers) {
-      if (server.running) await this.#stopServer(server);
+  }
+
+  /** Ends the cluster: handlers are stopped, connections closed, and what was kept for this run alone is removed. */
+  async stop(): Promise<void> {
+    try {
+      await this.tier1.stop();
+    } finally {
+      // Whatever failed: a connection that stays open would keep the process alive.
+      for (const server of this.servers) {
+        if (server.running) await this.#stopServer(server);
+      }
+      await Promise.all([this.#tier1Bus.close(), this.#controlBus.close()]);
     }
-    await Promise.all([this.#tier1Bus.close(), this.#controlBus.close()]);
   }
 
   async #stopServer(server: LocalServer): Promise<void> {
@@ -200,8 +214,7 @@ export class LocalCluster {
 
   #isSettled(): boolean {
     return this.#options.map.groups.every(
-      (_, group) =>
-        this.#decidedBy(this.membersOf(group), group) >= this.tier1.distributor.sentTo(group).frames,
+      (_, group) => this.#decidedBy(this.membersOf(group), group) >= this.tier1.distributor.sentTo(group).frames,
     );
   }
 

@@ -1,7 +1,7 @@
 // What a run of a local cluster amounts to: the numbers, whether they add up, and the same in plain words.
 
-import { verdicts } from '../../dssl/verdict.ts';
 import { reasons } from '../../../shared/packet/reasons.ts';
+import { verdicts } from '../../dssl/verdict.ts';
 import { tier1Drops } from '../../tier1/distribute.ts';
 import { type NobodyCause, nobodyCauses } from './auditor.ts';
 import type { LocalCluster } from './localCluster.ts';
@@ -83,9 +83,10 @@ export function reportOn(cluster: LocalCluster, groupIds: readonly string[], sec
   const groups = groupIds.map((id, group) => {
     const sent = distributor.sentTo(group);
     frames.sent += sent.frames;
-    const members = cluster.membersOf(group);
-    const view = Math.max(0, ...members.map(({ actor }) => actor.core.views.newest?.view.number ?? 0));
-    return { id, ...sent, servers: members.length, view };
+    // Not membersOf(): a report is read when the cluster has stopped, and those it still had then count.
+    const ever = cluster.servers.filter((server) => server.group === group);
+    const view = Math.max(0, ...ever.map(({ actor }) => actor.core.views.newest?.view.number ?? 0));
+    return { id, ...sent, servers: ever.filter(({ actor }) => actor.core.phase !== 'left').length, view };
   });
   const report = {
     bus: cluster.busKind,
@@ -121,8 +122,10 @@ function problemsOf(report: Omit<ClusterReport, 'problems'>, unsettled: number):
   }
   if (unsettled > 0) problems.push(`${unsettled} packets were still undecided when the run ended`);
   if (exactlyOnce.double > 0) problems.push(`${exactlyOnce.double} packets were accepted by more than one server`);
-  if (exactlyOnce.nobody.unexplained) problems.push(`${exactlyOnce.nobody.unexplained} packets were accepted by nobody, for no known cause`);
-  if (report.stickinessViolations > 0) problems.push(`${report.stickinessViolations} packets went to another server than their flow's`);
+  if (exactlyOnce.nobody.unexplained)
+    problems.push(`${exactlyOnce.nobody.unexplained} packets were accepted by nobody, for no known cause`);
+  if (report.stickinessViolations > 0)
+    problems.push(`${report.stickinessViolations} packets went to another server than their flow's`);
   const handed = servers.reduce((sum, server) => sum + server.packets, 0);
   if (exactlyOnce.double === 0 && handed !== exactlyOnce.accepted) {
     problems.push(`servers were handed ${handed} packets, but ${exactlyOnce.accepted} were accepted`);

@@ -24,7 +24,7 @@ export interface ClusterOptions {
   readonly tunnel: 'outer' | 'inner';
   readonly subscribers: readonly string[];
   readonly placement: ClusterMap['placement'];
-  readonly method: 'fig-6' | 'fig-7';
+  readonly method?: 'fig-6' | 'fig-7';
   readonly tableFirst?: boolean;
   readonly midFlow: 'ignore' | 'adopt';
   readonly seed: number;
@@ -33,25 +33,54 @@ export interface ClusterOptions {
 /** Adds the options that say what the cluster is like. */
 export function addClusterOptions(command: Command): Command {
   return command
-    .addOption(new Option('--groups <n>', 'number of groups, named g1, g2, ...').default(3).argParser(wholeNumber(1, limits.groups)))
     .addOption(
-      new Option('--group <id[:weight[:serves[:vlan]]]>', `a group by name; serves is ${servedTypes.join(', ')}; may be repeated, instead of --groups`)
-        .argParser(collectGroup),
+      new Option('--groups <n>', 'number of groups, named g1, g2, ...')
+        .default(3)
+        .argParser(wholeNumber(1, limits.groups)),
     )
-    .addOption(new Option('--group-by <method>', 'how tier 1 chooses the group').choices(['hash', 'weighted', 'source-last-byte']).default('weighted'))
-    .addOption(new Option('--key <policy>', 'what makes packets one flow').choices(flowKeyPolicies).default('five-tuple'))
-    .addOption(new Option('--group-key <policy>', 'what the group is chosen by; coarser than the flow key').choices(groupKeyPolicies))
-    .option('--directed', 'keep the two directions of a conversation apart')
-    .addOption(new Option('--tunnel <which>', 'key by the outermost or the innermost IP header').choices(['outer', 'inner']).default('outer'))
     .addOption(
-      new Option('--subscribers <network>', 'network of subscribers, such as 10.0.0.0/8; may be repeated').default([], 'none').argParser(collect),
+      new Option(
+        '--group <id[:weight[:serves[:vlan]]]>',
+        `a group by name; serves is ${servedTypes.join(', ')}; may be repeated, instead of --groups`,
+      ).argParser(collectGroup),
+    )
+    .addOption(
+      new Option('--group-by <method>', 'how tier 1 chooses the group')
+        .choices(['hash', 'weighted', 'source-last-byte'])
+        .default('weighted'),
+    )
+    .addOption(
+      new Option('--key <policy>', 'what makes packets one flow').choices(flowKeyPolicies).default('five-tuple'),
+    )
+    .addOption(
+      new Option('--group-key <policy>', 'what the group is chosen by; coarser than the flow key').choices(
+        groupKeyPolicies,
+      ),
+    )
+    .option('--directed', 'keep the two directions of a conversation apart')
+    .addOption(
+      new Option('--tunnel <which>', 'key by the outermost or the innermost IP header')
+        .choices(['outer', 'inner'])
+        .default('outer'),
+    )
+    .addOption(
+      new Option('--subscribers <network>', 'network of subscribers, such as 10.0.0.0/8; may be repeated')
+        .default([], 'none')
+        .argParser(collect),
     )
     .addOption(new Option('--placement <policy>', 'who gets a new flow').choices(placementNames).default('rendezvous'))
     .addOption(
-      new Option('--method <figure>', 'method for flows whose start shows (type 1): own table only, or elsewhere table too').choices(['fig-6', 'fig-7']),
+      new Option(
+        '--method <figure>',
+        'method for flows whose start shows (type 1): own table only, or elsewhere table too',
+      ).choices(['fig-6', 'fig-7']),
     )
     .option('--table-first', 'the variant of Fig. 6 that asks the flow table first')
-    .addOption(new Option('--mid-flow <rule>', 'type-1 packets whose start nobody saw').choices(['ignore', 'adopt']).default('ignore'))
+    .addOption(
+      new Option('--mid-flow <rule>', 'type-1 packets whose start nobody saw')
+        .choices(['ignore', 'adopt'])
+        .default('ignore'),
+    )
     .addOption(new Option('--seed <n>', 'seed of the placement').default(1).argParser(wholeNumber(0, 0xffff_ffff)));
 }
 
@@ -63,9 +92,13 @@ export function mapFromOptions(options: ClusterOptions, secret: string): Cluster
   const rules = { typeOneMethod, tableFirst: options.tableFirst === true, midFlow: options.midFlow };
   const problem = rulesProblem(rules);
   if (problem !== undefined) throw new FlowherdError(errorCodes.badConfig, `--mid-flow ${options.midFlow}: ${problem}`);
-  const groupKey = options.groupKey ?? (options.groupBy === 'source-last-byte' ? 'source-last-byte' : defaultGroupKey(options.key));
+  const groupKey =
+    options.groupKey ?? (options.groupBy === 'source-last-byte' ? 'source-last-byte' : defaultGroupKey(options.key));
   if ((groupKey === 'source-last-byte') !== (options.groupBy === 'source-last-byte')) {
-    throw new FlowherdError(errorCodes.badConfig, '--group-by source-last-byte and --group-key source-last-byte go together only');
+    throw new FlowherdError(
+      errorCodes.badConfig,
+      '--group-by source-last-byte and --group-key source-last-byte go together only',
+    );
   }
   if (options.key !== 'five-tuple' && groups.some(({ serves }) => serves !== 'both')) {
     throw new FlowherdError(

@@ -4,7 +4,7 @@ import type { ReplayReport } from '../replay.ts';
 import { type ClusterReport, sumOf } from './report.ts';
 
 const causeWords: Record<string, string> = {
-  midFlow: 'belonged to connections whose start is not in the traffic',
+  midFlow: 'belonged to connections whose start was not seen: it was earlier, or between other addresses (SCTP)',
   fragment: 'were later fragments whose first fragment never came',
   view: 'named a view that was forgotten or never came',
   tableFull: 'found the flow table full',
@@ -16,7 +16,9 @@ const causeWords: Record<string, string> = {
 export function reportInWords(report: ClusterReport & Partial<ReplayReport>): string {
   const lines: string[] = [];
   for (const { file, packets, format, problem } of report.files ?? []) {
-    lines.push(`${file}: ${count(packets)} packets, ${format}${problem === undefined ? '' : `; stopped early: ${problem}`}`);
+    lines.push(
+      `${file}: ${count(packets)} packets, ${format}${problem === undefined ? '' : `; stopped early: ${problem}`}`,
+    );
   }
   const { packets, exactlyOnce, flows } = report;
   const servers = report.servers.length;
@@ -24,16 +26,27 @@ export function reportInWords(report: ClusterReport & Partial<ReplayReport>): st
     '',
     `${count(packets.read)} packets read, ${count(packets.distributed)} distributed to ${report.groups.length} groups with ${servers} servers (bus: ${report.bus}).`,
   );
-  for (const [cause, number] of Object.entries(packets.dropped)) lines.push(`  ${count(number)} dropped at tier 1: ${cause}`);
-  lines.push(`${count(exactlyOnce.accepted)} were accepted by exactly one server, ${count(exactlyOnce.double)} by more than one.`);
-  for (const [cause, number] of Object.entries(exactlyOnce.nobody)) lines.push(`  ${count(number ?? 0)} ${causeWords[cause]}`);
+  for (const [cause, number] of Object.entries(packets.dropped))
+    lines.push(`  ${count(number)} dropped at tier 1: ${cause}`);
+  lines.push(
+    `${count(exactlyOnce.accepted)} were accepted by exactly one server, ${count(exactlyOnce.double)} by more than one.`,
+  );
+  for (const [cause, number] of Object.entries(exactlyOnce.nobody))
+    lines.push(`  ${count(number ?? 0)} ${causeWords[cause]}`);
   lines.push(
     `${count(flows.seen)} flows (${count(flows.type1)} with a visible start, ${count(flows.type2)} without); ${count(report.stickinessViolations)} packets strayed from their flow's server.`,
     `${report.seconds} s, ${count(report.packetsPerSecond)} packets/s, ${report.copiesPerPacket} copies a packet on the bus, latency p50 ${report.latencyMs.p50} ms, p99 ${report.latencyMs.p99} ms.`,
     '',
     ...table(
       ['server', 'group', 'state', 'packets', 'bytes', 'flows'],
-      report.servers.map((each) => [each.id, each.group, each.state, count(each.packets), count(each.bytes), count(each.flows)]),
+      report.servers.map((each) => [
+        each.id,
+        each.group,
+        each.state,
+        count(each.packets),
+        count(each.bytes),
+        count(each.flows),
+      ]),
     ),
   );
   for (const { server, flowsLeft } of report.draining ?? []) {
@@ -44,7 +57,8 @@ export function reportInWords(report: ClusterReport & Partial<ReplayReport>): st
 }
 
 function verdictOf(report: ClusterReport): string {
-  if (report.problems.length > 0) return ['It does not add up:', ...report.problems.map((problem) => `  ${problem}`)].join('\n');
+  if (report.problems.length > 0)
+    return ['It does not add up:', ...report.problems.map((problem) => `  ${problem}`)].join('\n');
   const nobody = sumOf(report.exactlyOnce.nobody);
   return nobody === 0
     ? 'It adds up: every distributed packet was accepted by exactly one server.'

@@ -5,7 +5,9 @@ import { limits } from '../../../shared/limits.ts';
 import { formatFlowId } from './flowMap.ts';
 import type { PacketBatch } from './handler.ts';
 
-/** Rows of packets over the bytes of one frame. Takes `limits.frameRows` packets; whoever adds more hands it over first. */
+/**
+ * Rows of packets over the bytes of one frame. Takes `limits.frameRows` packets; whoever adds more hands it over first.
+ */
 export class BatchBuffer implements PacketBatch {
   count = 0;
   timestampMs = 0;

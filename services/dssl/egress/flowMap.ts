@@ -79,7 +79,9 @@ export class FlowMap<T> {
     }
   }
 
-  /** Empties a place and moves later entries of its run back, so that no search stops early (Knuth 6.4, algorithm R). */
+  /**
+   * Empties a place and moves later entries of its run back, so that no search stops early (Knuth 6.4, algorithm R).
+   */
   #closeGap(from: number): void {
     const places = this.#places;
     const mask = places.length - 1;

@@ -1,12 +1,12 @@
-// The handler `flow-stats`: one record a flow, in the manner of NetFlow (RFC 3954): who talked to whom, from when to when,
-// how many packets and bytes, and how it ended.
+// The handler `flow-stats`: one record a flow, in the manner of NetFlow (RFC 3954): who talked to whom, from when to
+// when, how many packets and bytes, and how it ended.
 //
 //   out       file for the records, one line of JSON each, when a flow ends (an existing file is replaced)
 //   top       the largest flows, by bytes, shown in the report; default 10
 //   maxFlows  records of open flows held at once; default 131,072, about 250 bytes each
 //
-// Addresses and ports are read from the first packet a flow shows here. A flow beyond maxFlows is not recorded; its packets
-// are counted as `packetsUnrecorded`. Records that the disk takes too slowly are dropped and counted as well.
+// Addresses and ports are read from the first packet a flow shows here. A flow beyond maxFlows is not recorded; its
+// packets are counted as `packetsUnrecorded`. Records that the disk takes too slowly are dropped and counted as well.
 
 import { createWriteStream, type WriteStream } from 'node:fs';
 import { linkTypeOf } from '../../../shared/frameFlags.ts';

@@ -12,9 +12,9 @@
 //   }
 //   export default create
 //
-// State per flow belongs in a FlowMap (flowMap.ts), which takes the two halves of the flow hash as they come; addresses,
-// ports and where the payload begins come from `parse` (shared/packet/parse.ts). deploy/examples/udp-collector.ts
-// shows both.
+// State per flow belongs in a FlowMap (flowMap.ts), which takes the two halves of the flow hash as they come;
+// addresses, ports and where the payload begins come from `parse` (shared/packet/parse.ts).
+// deploy/examples/udp-collector.ts shows both.
 //
 // What a handler may rely on:
 //   - a flow's packets come to one server, in order, for as long as the flow lives; state per flow needs no lock;
@@ -34,7 +34,9 @@ export interface PacketBatch {
   readonly count: number;
   /** The packets' own time in milliseconds since 1970: wall time live, capture time in a replay. */
   readonly timestampMs: number;
-  /** The bytes of packet i are data[offsets[i]] up to, not including, data[offsets[i] + lengths[i]]; link header first. */
+  /**
+   * The bytes of packet i are data[offsets[i]] up to, not including, data[offsets[i] + lengths[i]]; link header first.
+   */
   readonly data: Uint8Array;
   readonly offsets: Uint32Array;
   readonly lengths: Uint32Array;
@@ -56,14 +58,15 @@ export interface PacketBatch {
 }
 
 /**
- * How a flow came to this server: `new` (its first packet was placed here), `promoted` (its server was lost and this one
- * stood behind it: the handler does not have the earlier packets), `moved` (handed over by a server that let it go).
+ * How a flow came to this server: `new` (its first packet was placed here), `promoted` (its server was lost and this
+ * one stood behind it: the handler does not have the earlier packets), `moved` (handed over by a server that let it
+ * go).
  */
 export type FlowOrigin = 'new' | 'promoted' | 'moved';
 
 /**
- * Why a flow left: `closed` (its protocol said so), `idle` (no packet for the idle limit), `evicted` (the flow table was
- * full), `moved` (another server has it now).
+ * Why a flow left: `closed` (its protocol said so), `idle` (no packet for the idle limit), `evicted` (the flow table
+ * was full), `moved` (another server has it now).
  */
 export type FlowEndReason = 'closed' | 'idle' | 'evicted' | 'moved';
 

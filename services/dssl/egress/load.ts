@@ -18,9 +18,9 @@ export const shippedHandlers: Readonly<Record<string, HandlerFactory>> = {
 };
 
 /**
- * Makes the handler that `name` means: a shipped name; a path, which begins with `.` or `/` or ends in `.ts`, `.js`, `.mts`
- * or `.mjs` and is relative to `directory`; or a package that can be found from there. The handler is not started yet.
- * Rejects with FlowherdError bad-config or bad-file and one line that says what is wrong.
+ * Makes the handler that `name` means: a shipped name; a path, which begins with `.` or `/` or ends in `.ts`, `.js`,
+ * `.mts` or `.mjs` and is relative to `directory`; or a package that can be found from there. The handler is not
+ * started yet. Rejects with FlowherdError bad-config or bad-file and one line that says what is wrong.
  */
 export async function loadHandler(name: string, directory: string, context: ServerContext): Promise<ServerHandler> {
   const create = shippedHandlers[name] ?? (await loadFactory(name, directory));

@@ -2,9 +2,9 @@
 // handler.
 //
 // A handler is somebody else's code, so it is fenced in. Whatever it throws or rejects costs that batch or event and is
-// counted and logged (once a second at most, with the number of those not logged), never the actor. A handler that works
-// asynchronously may fall behind; beyond `maxPendingBatches` unfinished batches, new ones are dropped and counted, so that
-// its promises cannot use up the memory.
+// counted and logged (once a second at most, with the number of those not logged), never the actor. A handler that
+// works asynchronously may fall behind; beyond `maxPendingBatches` unfinished batches, new ones are dropped and
+// counted, so that its promises cannot use up the memory.
 //
 // A flow's start is told at once, so it comes before the batch; its end waits until the batch with its last packet is
 // out. When a flow ends and starts again within one frame, the batch so far and the end go out before the new start.
@@ -22,7 +22,9 @@ export interface LocalEgressOptions {
   readonly log: HandlerLog;
   /** Milliseconds that never go back; asked only when something went wrong. */
   readonly nowMs: () => number;
-  /** Unfinished batches of an asynchronous handler; default 1,024. At most so many frames' worth of its memory is held. */
+  /**
+   * Unfinished batches of an asynchronous handler; default 1,024. At most so many frames' worth of its memory is held.
+   */
   readonly maxPendingBatches?: number;
 }
 
@@ -84,7 +86,9 @@ export class LocalEgress implements Egress {
     this.#maxPendingBatches = options.maxPendingBatches ?? 1_024;
   }
 
-  /** Starts the handler. Rejects with FlowherdError bad-state, whose message names the handler, when it will not start. */
+  /**
+   * Starts the handler. Rejects with FlowherdError bad-state, whose message names the handler, when it will not start.
+   */
   async start(): Promise<void> {
     try {
       await this.#handler.start?.();
@@ -149,7 +153,9 @@ export class LocalEgress implements Egress {
     }
   }
 
-  /** Waits for the unfinished batches, then stops the handler. Never rejects: by now there is nobody to put it right. */
+  /**
+   * Waits for the unfinished batches, then stops the handler. Never rejects: by now there is nobody to put it right.
+   */
   async stop(): Promise<void> {
     if (this.#isOpen) this.end();
     if (this.#stats.pendingBatches > 0) await new Promise<void>((resolve) => this.#whenIdle.push(resolve));

@@ -18,7 +18,9 @@ export function checkOptions(
   }
 }
 
-/** The option as an integer from `min` to `max`, or `otherwise` when it is not given. Throws FlowherdError bad-config. */
+/**
+ * The option as an integer from `min` to `max`, or `otherwise` when it is not given. Throws FlowherdError bad-config.
+ */
 export function integerOption(
   options: Readonly<Record<string, string>>,
   name: string,

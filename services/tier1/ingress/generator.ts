@@ -1,17 +1,18 @@
 // The traffic generator: packets of many concurrent flows, the same ones for the same seed.
 //
-// It keeps a fixed number of flows going. A flow has a slot; when it ends, another one begins in its place, so memory is
-// bounded by the concurrent flows and the rate of new flows follows from the packet rate and the flow sizes. For every
-// packet it chooses a flow class by its share of packets, a flow in it (at random or in turn, in bursts), and writes the
-// next packet of that flow: TCP from SYN to FIN or RST, SCTP from INIT to SHUTDOWN COMPLETE, UDP with neither.
+// It keeps a fixed number of flows going. A flow has a slot; when it ends, another one begins in its place, so memory
+// is bounded by the concurrent flows and the rate of new flows follows from the packet rate and the flow sizes. For
+// every packet it chooses a flow class by its share of packets, a flow in it (at random or in turn, in bursts), and
+// writes the next packet of that flow: TCP from SYN to FIN or RST, SCTP from INIT to SHUTDOWN COMPLETE, UDP with
+// neither.
 //
 // Time is virtual: packet number and rate say when a packet is due (`timeMs`), and whoever sends it may wait for that
 // moment or not. There is no clock in here, and nothing is allocated per packet.
 //
-// No two flows that are open at once have the same addresses and ports. Slot j of the J slots of a population takes in its
-// g-th life the number g * J + j (modulo the largest multiple of J in clients x ports), and each number is one client
-// address and port: the clients in an order of their own for every port. So all clients of a population are about equally
-// busy, and an address and port come back as late as possible. For a skew, give several populations.
+// No two flows that are open at once have the same addresses and ports. Slot j of the J slots of a population takes in
+// its g-th life the number g * J + j (modulo the largest multiple of J in clients x ports), and each number is one
+// client address and port: the clients in an order of their own for every port. So all clients of a population are
+// about equally busy, and an address and port come back as late as possible. For a skew, give several populations.
 
 import { packetFields, tcpFlagBits } from '../../../shared/packet/template.ts';
 import { Prng, type Seed } from '../../../shared/prng.ts';
@@ -25,7 +26,7 @@ import {
   type Population,
   type Sizes,
 } from './generatorMixes.ts';
-import { Clients, check, kindNumber, sctpKind } from './generatorPopulations.ts';
+import { Clients, check, kindNumber, sctpKind, wholeFlow } from './generatorPopulations.ts';
 
 export interface GeneratorOptions {
   readonly seed: Seed;
@@ -42,17 +43,19 @@ export interface GeneratorOptions {
   readonly arrivals?: 'even' | 'poisson';
   /** Virtual time of the first packet in milliseconds; default 0. */
   readonly startMs?: number;
-  /** Clients and target addresses of the default populations (65,536 and 4), and how many of 100 flows are IPv6 (20). */
+  /** Clients and target addresses of the default populations (65,536 and 4); how many of 100 flows are IPv6 (20). */
   readonly clients?: number;
   readonly targets?: number;
   readonly ipv6Percent?: number;
   /** In place of the default populations. */
   readonly populations?: readonly Population[];
-  /** The other side's packets too, in turn with the client's; default false, as behind a router that returns directly. */
+  /**
+   * The other side's packets too, in turn with the client's; default false, as behind a router that returns directly.
+   */
   readonly replies?: boolean;
   /** Begin no more flows than this; next() returns 0 when the last has ended. Default: no end. */
   readonly totalFlows?: number;
-  /** The first flow of each slot is shortened at random, so that flows of one size do not all end together; default true. */
+  /** The first flow of each slot is shortened at random, so that flows of one size do not end together; default true. */
   readonly stagger?: boolean;
   /** VLAN ids, outermost first. */
   readonly vlans?: readonly number[];
@@ -72,8 +75,8 @@ export const noRoom = -1;
 const maxFlows = 2 ** 24;
 
 /**
- * What is kept of a flow: 16 words of 32 bits, so that a flow is one cache line. The first two belong to the slot. `next`
- * is the next TCP sequence number (or SCTP TSN) of the client, `nextReply` of the other side.
+ * What is kept of a flow: 16 words of 32 bits, so that a flow is one cache line. The first two belong to the slot.
+ * `next` is the next TCP sequence number (or SCTP TSN) of the client, `nextReply` of the other side.
  */
 const slotWords = 16;
 const word = {
@@ -108,11 +111,13 @@ export class TrafficGenerator {
   readonly maxPacketBytes: number;
   /** Of the packet next() wrote last: when it is due, in milliseconds of virtual time, with a fraction. */
   timeMs: number;
-  /** The same: number of its flow, its place in the flow (0 is the first), and what the flow's total will be (0: endless). */
+  /** The same: number of its flow, its place in the flow (0 is the first), packets of the whole flow (0: endless). */
   flow = 0;
   sequence = 0;
   total = 0;
-  /** The same: whether it is the last of its flow, whether it came from the other side, and whether it carries a tag. */
+  /**
+   * The same: whether it is the last of its flow, whether it came from the other side, and whether it carries a tag.
+   */
   last = false;
   reply = false;
   tagged = false;
@@ -193,7 +198,10 @@ export class TrafficGenerator {
     return length;
   }
 
-  /** Begins no more flows; the open ones run to their ends (endless ones end with their next packet), then next() returns 0. */
+  /**
+   * Begins no more flows; the open ones run to their ends (endless ones end with their next packet), then next()
+   * returns 0.
+   */
   drain(): void {
     this.#isDraining = true;
     this.#flowLimit = Math.min(this.#flowLimit, this.#stats.flowsStarted);
@@ -261,18 +269,11 @@ export class TrafficGenerator {
     slots[at + word.flow] = stats.flowsStarted++;
     let total = drawSize(state.packetsPerFlow, prng);
     if (life === 0 && this.#stagger && total > 1) total = prng.between(1, total);
-    slots[at + word.total] = total === 0 ? 0 : this.#wholeFlow(state.flowClass.protocol, total);
+    slots[at + word.total] = total === 0 ? 0 : wholeFlow(state.flowClass.protocol, total, this.#replies);
     slots[at + word.resets] = prng.below(100) < (state.flowClass.resetPercent ?? 0) ? 1 : 0;
     slots[at + word.next] = prng.i32();
     slots[at + word.nextReply] = prng.i32();
     return true;
-  }
-
-  /** The number of packets a flow needs at least, and in SCTP with replies an odd one: the client has the last word. */
-  #wholeFlow(protocol: FlowClass['protocol'], total: number): number {
-    if (protocol === 'udp') return total;
-    if (protocol === 'tcp') return Math.max(total, this.#replies ? 4 : 2);
-    return this.#replies ? Math.max(total, 7) | 1 : Math.max(total, 4);
   }
 
   #writePacket(at: number, state: ClassState, buffer: Uint8Array, offset: number): number {
@@ -315,7 +316,9 @@ export class TrafficGenerator {
     fields.targetPort = reply ? slots[at + word.port]! : targetPort;
   }
 
-  /** Sequence numbers and flags; a SYN takes one number, a segment as many as it has bytes, a TSN counts DATA chunks. */
+  /**
+   * Sequence numbers and flags; a SYN takes one number, a segment as many as it has bytes, a TSN counts DATA chunks.
+   */
   #setSequence(at: number, isTcp: boolean, payload: number): void {
     const slots = this.#slots;
     const fields = this.#fields;

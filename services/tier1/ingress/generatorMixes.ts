@@ -3,7 +3,8 @@
 // A mix is a list of flow classes. Each class has a share of the concurrent flows and a share of the packets: elephants
 // are few flows with most of the packets, mice the other way round. Populations say where the clients are; one with few
 // clients and a large share is a carrier's address translation, which is what unbalances groups. The named mixes have
-// the shape of real traffic, not its contents: a DNS-like flow is one small packet to port 53, with a tag (tag.ts) in it.
+// the shape of real traffic, not its contents: a DNS-like flow is one small packet to port 53, with a tag (tag.ts) in
+// it.
 
 import type { Prng } from '../../../shared/prng.ts';
 
@@ -23,7 +24,9 @@ export interface FlowClass {
   /** Integer shares relative to the other classes of the mix: of the concurrent flows, and of the packets. */
   readonly flowShare: number;
   readonly packetShare: number;
-  /** Packets of a flow, opening and closing ones included (TCP has at least 2, SCTP 4 or 7); 0 for flows without end. */
+  /**
+   * Packets of a flow, opening and closing ones included (TCP has at least 2, SCTP 4 or 7); 0 for flows without end.
+   */
   readonly packetsPerFlow: Sizes;
   /** Bytes of a packet from its link header on, without the Ethernet checksum; raised to what its headers need. */
   readonly packetBytes: Sizes;
@@ -47,7 +50,10 @@ export interface Population {
   readonly share: number;
 }
 
-/** "Simple IMIX": 64, 594 and 1518 bytes with the Ethernet checksum as 7 : 4 : 1 (cf. RFC 6985); here without its 4 bytes. */
+/**
+ * "Simple IMIX": 64, 594 and 1518 bytes with the Ethernet checksum as 7 : 4 : 1 (cf. RFC 6985); here without its 4
+ * bytes.
+ */
 export const imix: Sizes = { kind: 'choice', sizes: [60, 590, 1514], weights: [7, 4, 1] };
 
 const endless: Sizes = { kind: 'fixed', size: 0 };
@@ -200,7 +206,10 @@ export function defaultPopulations(clients: number, targets: number, ipv6Percent
   ].filter((population) => population.share > 0);
 }
 
-/** Reads `128`, `64-1500`, `imix` or `pareto:<min>:<max>:<shape>`, as people write sizes on a command line. Throws on anything else. */
+/**
+ * Reads `128`, `64-1500`, `imix` or `pareto:<min>:<max>:<shape>`, as people write sizes on a command line. Throws on
+ * anything else.
+ */
 export function parseSizes(text: string): Sizes {
   if (text === 'imix') return imix;
   if (/^\d+$/.test(text)) return fixed(Number(text));

@@ -8,10 +8,10 @@ import { parseAddress } from '../../../shared/packet/addressText.ts';
 import type { PacketSpec } from '../../../shared/packet/build.ts';
 import type { SctpChunkName } from '../../../shared/packet/buildTransport.ts';
 import { PacketTemplate } from '../../../shared/packet/template.ts';
-import type { Population } from './generatorMixes.ts';
+import type { FlowClass, Population } from './generatorMixes.ts';
 
 const maxClients = 2 ** 24;
-export const firstPort = 1_024;
+const firstPort = 1_024;
 const portsPerClient = 64_512;
 /** Prime to the number of ports, and near its golden section: neighbours in time are far apart in number. */
 const portStride = 39_871;
@@ -70,7 +70,9 @@ export class Clients {
     this.#stride = stride;
   }
 
-  /** How many flows each of the slots can have before a number is used again; below 1 when there are too few numbers. */
+  /**
+   * How many flows each of the slots can have before a number is used again; below 1 when there are too few numbers.
+   */
   get lives(): number {
     return Math.floor((this.#clients * portsPerClient) / this.slots);
   }
@@ -94,7 +96,8 @@ export class Clients {
 
 /** Which kind of packet an SCTP flow sends as its number `sequence` of `total` (0: endless). */
 export function sctpKind(sequence: number, total: number, last: boolean, replies: boolean): number {
-  // RFC 9260: four packets set up (section 5.1), three shut down (section 9.2); without replies the client's side of them.
+  // RFC 9260: four packets set up (section 5.1), three shut down (section 9.2); without replies the client's side of
+  // them.
   const left = last ? 0 : total === 0 ? Number.POSITIVE_INFINITY : total - 1 - sequence;
   if (sequence === 0) return kindNumber.init;
   if (left === 0) return kindNumber['shutdown-complete'];
@@ -103,6 +106,13 @@ export function sctpKind(sequence: number, total: number, last: boolean, replies
     return left === 1 ? kindNumber['shutdown-ack'] : left === 2 ? kindNumber.shutdown : kindNumber.data;
   }
   return sequence === 1 ? kindNumber['cookie-echo'] : left === 1 ? kindNumber.shutdown : kindNumber.data;
+}
+
+/** `total` packets, or as many as a whole flow needs; an odd number in SCTP with replies: the client has the last word. */
+export function wholeFlow(protocol: FlowClass['protocol'], total: number, replies: boolean): number {
+  if (protocol === 'udp') return total;
+  if (protocol === 'tcp') return Math.max(total, replies ? 4 : 2);
+  return replies ? Math.max(total, 7) | 1 : Math.max(total, 4);
 }
 
 function templateSpec(

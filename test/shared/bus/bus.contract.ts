@@ -392,6 +392,22 @@ function keyValueContract(connect: Connect, unique: Unique): void {
     stopAll();
   });
 
+  it('key-value - a watch stopped inside its handler says no more', async () => {
+    const store = await openStore();
+    const [seen, all] = [new Waiter<number>(), new Waiter<number>()];
+    const stop = await store.watch('map', (entry) => {
+      seen.add(entry.value[0]);
+      stop();
+    });
+    await store.watch('map', (entry) => all.add(entry.value[0]));
+    // Written without waiting in between, so that several are on their way when the first one stops the watch.
+    const writes = [store.create('map', Uint8Array.of(0))];
+    for (let at = 1; at < 10; at++) writes.push(store.update('map', Uint8Array.of(at), at));
+    await Promise.all(writes);
+    await all.count(10);
+    assert.deepEqual(seen.items, [0]);
+  });
+
   it('key-value - a watch of an empty bucket begins, and a handler that throws does not end it', async () => {
     const bus = await connect();
     const store = await bus.openKeyValue(unique('fh_empty'));

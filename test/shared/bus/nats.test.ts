@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
@@ -8,7 +8,7 @@ import type { Bus, BusStatus } from '../../../shared/bus/bus.ts';
 import { connectNats, type NatsOptions } from '../../../shared/bus/nats.ts';
 import { openBus } from '../../../shared/bus/open.ts';
 import { errorCodes, FlowherdError } from '../../../shared/errors.ts';
-import { freePort, NatsServer, skipWithoutNatsServer } from '../../support/natsServer.ts';
+import { CuttableLine, freePort, NatsServer, skipWithoutNatsServer } from '../../support/natsServer.ts';
 import { busContract, hasCode, Inbox, Waiter } from './bus.contract.ts';
 
 const skip = skipWithoutNatsServer();
@@ -89,20 +89,23 @@ describe('NATS connections', { skip, timeout: 60_000 }, () => {
 
   it('nats - a watch that was cut off misses no change that was made meanwhile', async () => {
     const server = await start();
-    const [watcher, writer] = [await connect(server.url, { pingIntervalMs: 60_000 }), await connect(server.url)];
-    const statuses = statusesOf(writer);
+    const line = await CuttableLine.to(server.port);
+    const [watcher, writer] = [await connect(line.url), await connect(server.url)];
+    const statuses = statusesOf(watcher);
     const seen = new Waiter<number>();
     await (await watcher.openKeyValue('fh_x')).watch('view.a', (entry) => seen.add(entry.value[0]));
     const store = await writer.openKeyValue('fh_x');
     let revision = await store.create('view.a', Uint8Array.of(0));
-    await server.kill();
-    await server.start();
-    await statuses.wait('reconnected');
+    await seen.count(1);
+    line.cut();
+    await statuses.wait('disconnected');
     for (let at = 1; at < 20; at++) revision = await store.update('view.a', Uint8Array.of(at), revision ?? 0);
+    line.mend();
     assert.deepEqual(
       await seen.count(20),
       Array.from({ length: 20 }, (_, at) => at),
     );
+    line.close();
   });
 
   it('nats - a server that comes back empty is reported, and the store works again from revision 1', async () => {
@@ -123,6 +126,24 @@ describe('NATS connections', { skip, timeout: 60_000 }, () => {
     assert.equal(await store.create('view.a', Uint8Array.of(3)), 1);
     assert.deepEqual(await seen.count(3), [1, 2, 3]);
     assert.equal(statuses.kinds.filter((kind) => kind === 'storeReset').length, 1);
+  });
+
+  it('nats - a server that freezes under load is noticed, and used again when it thaws', async () => {
+    const server = await start();
+    // More than the kernel's buffers take, so that the client's own output cannot drain.
+    const bus = await connect(server.url, { pingIntervalMs: 100, windowBytes: 32 * 1024 * 1024 });
+    const statuses = statusesOf(bus);
+    const store = await bus.openKeyValue('fh_x');
+    await server.freeze();
+    // What waits for an answer is told as soon as the line is given up, not when its own time is over.
+    const unanswered = assert.rejects(store.get('map'), hasCode(errorCodes.busDisconnected));
+    while (bus.writable) bus.publish('a', new Uint8Array(256 * 1024));
+    await statuses.wait('disconnected');
+    await unanswered;
+    assert.equal(bus.stats.unconfirmedMessages, bus.stats.publishedMessages);
+    server.thaw();
+    await bus.whenWritable();
+    await bus.flush();
   });
 
   it('nats - no server: a clear error in bounded time, and the retries are told', async () => {
@@ -153,13 +174,15 @@ describe('NATS connections', { skip, timeout: 60_000 }, () => {
   });
 
   it('nats - something that listens and is no NATS server: a clear error in bounded time', async () => {
-    const silent = createServer(() => undefined);
+    const sockets: Socket[] = [];
+    const silent = createServer((socket) => sockets.push(socket));
     await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
     const address = silent.address();
     assert.ok(address !== null && typeof address !== 'string');
     const url = `nats://127.0.0.1:${address.port}`;
     const first = { timeoutMs: 300 };
     await assert.rejects(connectNats({ url, name: 'x' }, first), hasCode(errorCodes.busUnreachable));
+    for (const socket of sockets) socket.destroy();
     silent.close();
   });
 

@@ -1,0 +1,249 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { Packr } from 'msgpackr';
+import { DsslCore } from '../../../services/dssl/core.ts';
+import { activate, drain } from '../../../shared/cluster/membership.ts';
+import { encodeFrame, FrameBuilder, type frameFaults } from '../../../shared/frame.ts';
+import { FrameFlags } from '../../../shared/frameFlags.ts';
+import { limits } from '../../../shared/limits.ts';
+import { groupOf, hiOf, type Row, syn, tcp, udp } from '../../support/group.ts';
+
+const later = (datagram: number): Row => ({ flow: datagram, flags: FrameFlags.LATER_FRAGMENT });
+
+test('core - fragments without ports follow the first fragment to its server, whichever comes first', () => {
+  const group = groupOf(3);
+  const rows: Row[] = [later(900), { flow: 1, flags: udp, datagram: 900 }, later(900), later(900)];
+  const packets = group.send(rows);
+  group.settle(1);
+  const [owner] = group.acceptedBy(packets[1]);
+  for (const packet of packets) assert.deepEqual(group.acceptedBy(packet), [owner]);
+  const module = group.modules.find(({ name }) => name === owner);
+  assert.deepEqual(module?.accepted, ['1', '1', '1', '1']);
+  assert.deepEqual(module?.events, ['+1'], 'a fragment starts no flow of its own');
+});
+
+test('core - a fragment whose first fragment never comes is given up by everybody, for that cause', () => {
+  const group = groupOf(2);
+  const [packet] = group.send([later(901)]);
+  group.settle(1);
+  assert.equal(group.packets.get(packet)?.size, 0, 'it waits');
+  group.now({ flow: 2, flags: udp }, { timestampMs: group.nowMs + limits.waitingFragmentMs + 500 });
+  group.tick(20);
+  assert.deepEqual([...(group.packets.get(packet)?.values() ?? [])], ['dropFragment', 'dropFragment']);
+});
+
+test('core - fragments that wait are bounded, and those beyond are counted', () => {
+  const group = groupOf(1);
+  for (let sent = 0; sent < limits.waitingFragments + 7; sent++) group.now(later(10_000 + sent));
+  assert.equal(group.modules[0].core.verdicts.dropFragment, 7);
+  group.modules[0].core.finish();
+  assert.equal(group.modules[0].core.verdicts.dropFragment, limits.waitingFragments + 7);
+});
+
+test('core - a frame of a view that has not come waits, in order, and is decided when it has', () => {
+  const group = groupOf(2);
+  const [a] = group.modules;
+  const known = group.view.number;
+  group.propose((view) => ({ ...view, number: view.number + 1 }));
+  a.inbox.delete('store');
+  const packets = [
+    { flow: 5, flags: syn },
+    { flow: 5, flags: tcp },
+  ].flatMap((row, index) => group.send([row], { viewNumber: known + 1 - index }));
+  while (group.deliver(a, 't1'));
+  assert.equal(a.core.counters.viewWaits, 2, 'the second frame waits behind the first, although its view is known');
+  assert.ok((a.inbox.get('store')?.length ?? 0) > 0, 'the views were asked for');
+  group.settle(1);
+  for (const packet of packets) assert.equal(group.acceptedBy(packet).length, 1);
+  assert.equal(a.core.counters.viewDrops, 0);
+});
+
+test('core - a frame whose view never comes is dropped after a while, and what waited behind it is decided', () => {
+  const group = groupOf(1);
+  const [stray] = group.send([{ flow: 5, flags: udp }], { viewNumber: 1_000_000 });
+  const [behind] = group.send([{ flow: 6, flags: udp }]);
+  const [other] = group.send([{ flow: 7, flags: udp }], { tier1: 't2' });
+  for (const source of ['t1', 't2']) while (group.deliver(group.modules[0], source));
+  assert.deepEqual(group.acceptedBy(other), ['a'], 'another tier 1 is not held up');
+  assert.equal(group.packets.get(behind)?.size, 0);
+  group.tick(limits.waitingFrameMs + 1);
+  assert.equal(group.packets.get(stray)?.get('a'), 'dropView');
+  assert.deepEqual(group.acceptedBy(behind), ['a']);
+});
+
+test('core - frames that wait are bounded, and a view older than the history is not waited for', () => {
+  const group = groupOf(1);
+  const [{ core }] = group.modules;
+  for (let sent = 0; sent < limits.waitingFrames + 3; sent++)
+    group.now({ flow: 5, flags: udp }, { viewNumber: 1_000_000 });
+  assert.equal(core.verdicts.dropView, 3);
+  for (let number = 0; number < limits.viewHistory + 5; number++) {
+    group.propose((view) => ({ ...view, number: view.number + 1 }));
+  }
+  group.settle(1);
+  const verdicts = group.now({ flow: 5, flags: udp }, { tier1: 't9', viewNumber: 1 });
+  assert.deepEqual(verdicts, { a: 'dropView' });
+});
+
+test('core - holes in the sequence are counted, and repeated frames are not decided again', () => {
+  const group = groupOf(1);
+  const [a] = group.modules;
+  group.now({ flow: 1, flags: udp });
+  const frame = (sequence: number) => {
+    const builder = new FrameBuilder();
+    builder.add(Buffer.from('x'), 0, 1, hiOf(1), 1, udp);
+    group.packets.set(`t1/${sequence}/0`, new Map());
+    const { number } = group.view;
+    return builder.encode({
+      tier1Id: 't1',
+      sequence,
+      viewNumber: number,
+      mapVersion: 1,
+      timestampMs: group.nowMs,
+      startOrdinal: 0,
+    });
+  };
+  const before = a.core.streams.get('t1')?.received ?? 0;
+  a.core.onFrame(frame(before + 5), group.nowMs);
+  a.core.onFrame(frame(before + 5), group.nowMs);
+  a.core.onFrame(frame(before + 2), group.nowMs);
+  assert.equal(a.core.streams.lostFrames, 4);
+  assert.equal(a.core.streams.repeatedFrames, 2);
+  assert.equal(a.accepted.length, 2);
+});
+
+test('core - a joiner waits for a tier 1 that its peers hear and it does not yet', () => {
+  const group = groupOf(2);
+  group.now({ flow: 1, flags: udp }, { tier1: 'far' });
+  const joiner = group.add('c');
+  const withoutFar = () => {
+    for (const module of group.modules) {
+      for (const source of [...module.inbox.keys()]) while (group.deliver(module, source));
+    }
+    group.tick(100);
+  };
+  for (let tick = 0; tick < 10; tick++) withoutFar();
+  assert.equal(joiner.core.phase, 'joining', 'what "far" sent last may still be on its way to a peer');
+  group.send([], { tier1: 'far' });
+  for (let tick = 0; tick < 10; tick++) withoutFar();
+  assert.equal(joiner.core.phase, 'active');
+  assert.equal(joiner.core.decider.table.size, 1, 'and it knows the flow that began before it came');
+});
+
+test('core - a draining server stays as long as a tier 1 may still place a flow at it', () => {
+  const group = groupOf(2);
+  const [a] = group.modules;
+  const older = group.view.number;
+  group.send([], { viewNumber: older });
+  a.core.drain(Number.POSITIVE_INFINITY);
+  for (let tick = 0; tick < 20; tick++) {
+    group.send([], { viewNumber: older });
+    for (const source of [...a.inbox.keys()]) while (group.deliver(a, source));
+    group.tick(100);
+  }
+  assert.equal(a.core.phase, 'draining');
+  group.settle(3);
+  assert.equal(a.core.phase, 'left');
+});
+
+test('core - a draining server leaves at its deadline although it has flows', () => {
+  const group = groupOf(2);
+  const [a] = group.modules;
+  for (let flow = 1; flow < 20; flow++) group.now({ flow, flags: udp });
+  assert.ok(a.core.ownFlows > 0);
+  a.core.drain(group.nowMs + 5_000);
+  group.settle(40);
+  assert.equal(a.core.phase, 'draining');
+  group.settle(20);
+  assert.equal(a.core.phase, 'left');
+});
+
+test('core - two servers that propose at once both get in, and a stale step changes nothing', () => {
+  const group = groupOf(1);
+  const before = group.view;
+  const [{ core }] = group.modules;
+  group.propose((view) => activate(view, core.candidate));
+  assert.equal(group.view, before);
+  group.propose((view) => drain(view, { ...core.candidate, incarnation: 99 }));
+  assert.equal(group.view, before, 'another life of the server has no say');
+});
+
+const packr = new Packr({ useRecords: false });
+const goodFields = (): unknown[] => {
+  const meta = new Uint8Array(12);
+  new DataView(meta.buffer).setUint16(8, 4, true);
+  return [1, 't1', 1, 1, 1, 1_000, 0, 1, meta, Buffer.from('abcd')];
+};
+
+test('core - garbage on the data subject is counted by fault, and the actor goes on', () => {
+  const wrong: { description: string; message: Uint8Array; fault: (typeof frameFaults)[number] }[] = [
+    { description: 'nothing', message: new Uint8Array(0), fault: 'size' },
+    { description: 'too long', message: new Uint8Array(limits.frameMaxBytes + 1).fill(0x9a), fault: 'size' },
+    { description: 'text', message: Buffer.from('hello, is this the bus?'), fault: 'encoding' },
+    {
+      description: 'an array header and nothing',
+      message: Uint8Array.of(0x9a, 0xdd, 0xff, 0xff, 0xff, 0xff),
+      fault: 'encoding',
+    },
+    { description: 'another version', message: packr.pack([2, ...goodFields().slice(1)]), fault: 'format' },
+    { description: 'a count that lies', message: packr.pack(goodFields().with(7, 2)), fault: 'count' },
+    {
+      description: 'lengths that lie',
+      message: packr.pack(goodFields().with(9, Buffer.from('abc'))),
+      fault: 'lengths',
+    },
+    {
+      description: 'a name that is too long',
+      message: packr.pack(goodFields().with(1, 'x'.repeat(65))),
+      fault: 'shape',
+    },
+    { description: 'a sequence below zero', message: packr.pack(goodFields().with(2, -1)), fault: 'shape' },
+    { description: 'a time that is none', message: packr.pack(goodFields().with(5, Number.NaN)), fault: 'shape' },
+    { description: 'a column of numbers', message: packr.pack(goodFields().with(8, [1, 2, 3])), fault: 'shape' },
+  ];
+  for (const { description, message, fault } of wrong) {
+    const group = groupOf(1);
+    const [{ core }] = group.modules;
+    core.onFrame(message, group.nowMs);
+    if (fault === 'none') continue;
+    assert.equal(core.counters.faults[fault], 1, description);
+    assert.equal(group.owner({ flow: 1, flags: udp }), 'a', description);
+  }
+});
+
+test('core - random bytes, and frames and control messages with random damage, never throw and never accept garbage', () => {
+  const group = groupOf(2);
+  const [{ core }] = group.modules;
+  const good = encodeFrame(
+    { tier1Id: 'x', sequence: 9, viewNumber: 1, mapVersion: 1, timestampMs: 5, startOrdinal: 0 },
+    1,
+    goodFields()[8] as Uint8Array,
+    Buffer.from('abcd'),
+  ).slice();
+  const damage = fc.array(fc.tuple(fc.nat(good.length - 1), fc.nat(255)), { minLength: 1, maxLength: 8 });
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 300 }), damage, (bytes, places) => {
+      core.onControl(bytes, group.nowMs);
+      if (bytes[0] !== 0x9a) {
+        const before = core.counters.frames;
+        core.onFrame(bytes, group.nowMs);
+        assert.equal(core.counters.frames, before);
+      }
+      const damaged = good.slice();
+      for (const [at, value] of places) damaged[at] = value;
+      // Not through the audit: a damaged frame may still be a frame, of packets that nobody sent.
+      new DsslCore(
+        { group: 'g1', candidate: { server: 'z', incarnation: 1, weight: 1 }, maxFlows: 100 },
+        {
+          egress: { begin() {}, add() {}, end() {}, flowStarted() {}, flowEnded() {} },
+          publishControl() {},
+          fetchViews() {},
+          propose() {},
+        },
+      ).onFrame(damaged, group.nowMs);
+    }),
+    { numRuns: 500 },
+  );
+  assert.equal(group.owner({ flow: 1, flags: udp }) !== '', true);
+});
