@@ -12,13 +12,12 @@ import type { Bus } from '../../shared/bus/bus.ts';
 import { FlushWindow } from '../../shared/bus/flushWindow.ts';
 import { connectNats } from '../../shared/bus/nats.ts';
 import { systemClock } from '../../shared/clock.ts';
-import type { ClusterMap } from '../../shared/cluster/map.ts';
 import { settleMap } from '../../shared/cluster/store.ts';
 import { encodeFrame, Frame } from '../../shared/frame.ts';
 import { limits } from '../../shared/limits.ts';
 import { subjectsOf } from '../../shared/subjects.ts';
 import { countingEgress } from './decide.ts';
-import { benchKeyer, ethernet, framesOf, packetBytes, udpPackets } from './packets.ts';
+import { benchKeyer, benchMap, ethernet, framesOf, benchGroup as group, packetBytes, udpPackets } from './packets.ts';
 
 export type Role = 'tier1' | 'actor' | 'publisher' | 'subscriber';
 
@@ -46,28 +45,6 @@ export type Answer =
 interface Player {
   send?(packets: number): Promise<Answer>;
   count?(): Answer;
-}
-
-const group = 'g1';
-
-export function benchMap(cluster: string): ClusterMap {
-  return {
-    version: 1,
-    cluster,
-    groupSelection: 'weighted',
-    groups: [{ id: group, weight: 100, serves: 'both', vlan: 0 }],
-    keys: {
-      flow: 'five-tuple',
-      group: 'address-pair',
-      symmetric: true,
-      tunnel: 'outer',
-      subscriberNetworks: [],
-      secretFingerprint: '0000000000000000',
-    },
-    placement: 'rendezvous',
-    rules: { typeOneMethod: 'fig-7', tableFirst: false, midFlow: 'ignore' },
-    seed: 1,
-  };
 }
 
 type Be = Extract<Order, { kind: 'be' }>;

@@ -5,10 +5,12 @@ import { Distributor } from '../../services/tier1/distribute.ts';
 import { GroupTable } from '../../services/tier1/groupTable.ts';
 import { TrafficGenerator } from '../../services/tier1/ingress/generator.ts';
 import type { FlowClass } from '../../services/tier1/ingress/generatorMixes.ts';
+import type { ClusterMap } from '../../shared/cluster/map.ts';
 import { FlowKeyer } from '../../shared/flow.ts';
 
 export const packetBytes = 128;
 export const ethernet = 1;
+export const benchGroup = 'g1';
 /** The packets' time in milliseconds since 1970: any will do, as long as it does not move further than a flow may be idle. */
 export const startMs = 1_700_000_000_000;
 
@@ -38,6 +40,27 @@ export function udpPackets(flows: number): Uint8Array {
     if (generator.next(bytes, at) !== packetBytes) throw new Error('the generator made a packet of another size');
   }
   return bytes;
+}
+
+/** The map of a cluster with one group. */
+export function benchMap(cluster: string): ClusterMap {
+  return {
+    version: 1,
+    cluster,
+    groupSelection: 'weighted',
+    groups: [{ id: benchGroup, weight: 100, serves: 'both', vlan: 0 }],
+    keys: {
+      flow: 'five-tuple',
+      group: 'address-pair',
+      symmetric: true,
+      tunnel: 'outer',
+      subscriberNetworks: [],
+      secretFingerprint: '0000000000000000',
+    },
+    placement: 'rendezvous',
+    rules: { typeOneMethod: 'fig-7', tableFirst: false, midFlow: 'ignore' },
+    seed: 1,
+  };
 }
 
 export function benchKeyer(): FlowKeyer {

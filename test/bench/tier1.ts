@@ -1,6 +1,7 @@
 // What tier 1 spends on a packet (parse, keys, hash, group, frame), and that it keeps nothing about a flow.
 
 import { pack } from 'msgpackr';
+import { usedBytes } from './memory.ts';
 import { benchDistributor, ethernet, feed, packetBytes, startMs, udpGenerator, udpPackets } from './packets.ts';
 import { type BenchmarkResult, median, rounded, spread, timeRounds } from './runner.ts';
 
@@ -111,12 +112,4 @@ function memoryPerFlow() {
     received: distributor.received,
     usedMiB: [rounded(atFew / 2 ** 20), rounded(atMany / 2 ** 20)],
   };
-}
-
-/** Heap and memory outside of it, after garbage collection. */
-function usedBytes(): number {
-  globalThis.gc?.();
-  globalThis.gc?.();
-  const { heapUsed, external } = process.memoryUsage();
-  return heapUsed + external;
 }

@@ -81,7 +81,7 @@ export function renderScreen(scene: Scene, options: ScreenOptions): string[] {
     ...totals,
   ];
   const eventRoom = Math.max(0, Math.min(6, room - lines.length - blank.length));
-  if (eventRoom > 0) lines.push(...blank, ...eventLines(scene.events, columns).slice(-eventRoom));
+  if (eventRoom > 0) lines.push(...blank, ...eventLines(scene.events, columns, options).slice(-eventRoom));
   return lines.slice(0, room).map((line) => paint(line, columns, options));
 }
 
@@ -182,9 +182,9 @@ function totalLines(snapshot: Snapshot): Line[] {
   ];
 }
 
-function eventLines(events: readonly DemoEvent[], columns: number): Line[] {
+function eventLines(events: readonly DemoEvent[], columns: number, { unicode }: ScreenOptions): Line[] {
   return events.flatMap(({ seconds, text }) =>
-    wrap(text, columns - 9).map(
+    wrap(unicode ? text : text.replaceAll('→', '->'), columns - 9).map(
       (part, index): Line => [
         [index === 0 ? `${seconds.toFixed(1).padStart(5)} s  ` : ' '.repeat(9), 'dim'],
         [part, 'plain'],
@@ -194,12 +194,11 @@ function eventLines(events: readonly DemoEvent[], columns: number): Line[] {
 }
 
 /** A line cut to `columns` characters, with colours where they are wanted. */
-function paint(line: Line, columns: number, { colour, unicode }: ScreenOptions): string {
+function paint(line: Line, columns: number, { colour }: ScreenOptions): string {
   let left = columns;
   let text = '';
   for (const [span, style] of line) {
-    const plain = unicode ? span : span.replaceAll('→', '->');
-    const cut = plain.slice(0, left);
+    const cut = span.slice(0, left);
     left -= cut.length;
     text += colour && style !== 'plain' && cut !== '' ? `\x1b[${codes[style]}m${cut}\x1b[0m` : cut;
   }

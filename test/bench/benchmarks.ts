@@ -1,0 +1,16 @@
+// The benchmarks there are, in the order in which they run.
+
+import type { BenchmarkModule } from './runner.ts';
+
+export interface Listed {
+  readonly about: string;
+  load(): Promise<BenchmarkModule>;
+}
+
+export const benchmarks: Readonly<Record<string, Listed>> = {
+  tier1: { about: 'a packet through tier 1, and what tier 1 keeps of a flow', load: () => import('./tier1.ts') },
+  decide: { about: 'a packet through a DSSL actor that knows a million flows', load: () => import('./decide.ts') },
+  flowTable: { about: 'bytes a flow, pauses of growth, look-ups', load: () => import('./flowTable.ts') },
+  embedded: { about: 'a whole cluster in one process', load: () => import('./embedded.ts') },
+  bus: { about: 'a cluster over NATS beside plain NATS; needs a nats-server', load: () => import('./bus.ts') },
+};

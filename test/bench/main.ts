@@ -1,0 +1,131 @@
+// `npm run bench`: every benchmark in a process of its own, then a table, or JSON. Nothing is asserted about time: the exit
+// code is 0 unless a benchmark could not run.
+
+import { fork } from 'node:child_process';
+import { parseArgs } from 'node:util';
+import { benchmarks } from './benchmarks.ts';
+import { type BenchmarkResult, type Figure, isMet, machine, rounded, rowsOf, type Target, tableOf } from './runner.ts';
+
+const help = `Usage: npm run bench [-- [--json] [--only NAME]...]
+
+Measures Flowherd on this machine: about three minutes, and nothing else should run meanwhile.
+
+  --only NAME  run this benchmark only; may be repeated
+  --json       the figures as JSON, with what explains them
+  --help       this text
+
+Benchmarks:
+${Object.entries(benchmarks)
+  .map(([name, { about }]) => `  ${name.padEnd(11)}${about}`)
+  .join('\n')}
+
+Progress goes to standard error. The server of the benchmark "bus" is the nats-server named by FLOWHERD_NATS_SERVER, or
+the one on the PATH; without one its figures are left out. The exit code is 0 unless a benchmark could not run.
+`;
+
+async function main(): Promise<void> {
+  const only = readOptions();
+  if (only === undefined) return;
+  const { names, json } = only;
+  const figures: Figure[] = [];
+  const skipped: Record<string, string> = {};
+  const failed: Record<string, string> = {};
+  for (const [index, name] of names.entries()) {
+    process.stderr.write(`[${index + 1}/${names.length}] ${name}: ${benchmarks[name].about}\n`);
+    try {
+      const result = await runApart(name);
+      figures.push(...result.figures);
+      if (result.skipped !== undefined) skipped[name] = result.skipped;
+    } catch (error) {
+      failed[name] = error instanceof Error ? error.message : String(error);
+      process.exitCode = 1;
+    }
+  }
+  process.stdout.write(json ? asJson(figures, skipped, failed) : asTable(figures, skipped, failed));
+}
+
+/** The benchmarks asked for; undefined when there is nothing to run, which has then been said. */
+function readOptions(): { names: string[]; json: boolean } | undefined {
+  const fail = (why: string) => {
+    process.stderr.write(`${why}; try npm run bench -- --help\n`);
+    process.exitCode = 2;
+    return undefined;
+  };
+  try {
+    const { values } = parseArgs({
+      options: {
+        only: { type: 'string', multiple: true },
+        json: { type: 'boolean', default: false },
+        help: { type: 'boolean', default: false },
+      },
+    });
+    if (values.help) {
+      process.stdout.write(help);
+      return undefined;
+    }
+    const unknown = values.only?.find((name) => !Object.hasOwn(benchmarks, name));
+    if (unknown !== undefined) return fail(`there is no benchmark ${unknown}`);
+    const names = Object.keys(benchmarks).filter((name) => values.only?.includes(name) ?? true);
+    return { names, json: values.json };
+  } catch (error) {
+    return fail(error instanceof Error ? error.message : String(error));
+  }
+}
+
+function runApart(name: string): Promise<BenchmarkResult> {
+  return new Promise((resolve, reject) => {
+    const worker = fork(new URL('./worker.ts', import.meta.url), [name], {
+      execArgv: ['--expose-gc'],
+      stdio: ['ignore', 2, 2, 'ipc'],
+    });
+    worker.once('message', (result: BenchmarkResult) => resolve(result));
+    worker.once('exit', (code, signal) => reject(new Error(`ended with ${code ?? signal}`)));
+  });
+}
+
+function asTable(figures: readonly Figure[], skipped: Record<string, string>, failed: Record<string, string>): string {
+  const { cpu, cores, memoryGiB, os, node } = machine();
+  const nats = natsServerOf(figures);
+  const lines = [
+    `${cpu}, ${cores} cores, ${memoryGiB} GiB, ${os}, Node ${node}${nats === undefined ? '' : `, ${nats}`}`,
+    '',
+  ];
+  lines.push(tableOf(figures.flatMap(rowsOf)));
+  for (const [name, why] of Object.entries(skipped)) lines.push(`${name} was left out: ${why}`);
+  for (const [name, why] of Object.entries(failed)) lines.push(`${name} failed: ${why}`);
+  return `${lines.join('\n').trimEnd()}\n`;
+}
+
+function asJson(figures: readonly Figure[], skipped: Record<string, string>, failed: Record<string, string>): string {
+  const all: Record<string, unknown> = {};
+  const explain: Record<string, unknown> = {};
+  const targets: Record<string, unknown> = {};
+  for (const { key, value, unit, target, explain: why } of figures) {
+    all[key] = typeof value === 'number' ? rounded(value) : mapValues(value, rounded);
+    explain[key] = unit === '' ? why : { unit, ...why };
+    if (target === undefined) continue;
+    if (typeof value === 'number') targets[key] = withMet(value, target as Target);
+    else targets[key] = mapValues(target as Record<string, Target>, (each, name) => withMet(value[name], each));
+  }
+  const natsServer = natsServerOf(figures);
+  const on = natsServer === undefined ? machine() : { ...machine(), natsServer };
+  return `${JSON.stringify({ machine: on, ...all, targets, explain, skipped, failed }, null, 2)}\n`;
+}
+
+function natsServerOf(figures: readonly Figure[]): string | undefined {
+  const found = figures.find(({ explain }) => explain?.natsServer !== undefined);
+  return found === undefined ? undefined : String(found.explain?.natsServer);
+}
+
+function withMet(value: number, target: Target): object {
+  return { ...target, met: isMet(value, target) };
+}
+
+function mapValues<T, U>(
+  record: Readonly<Record<string, T>>,
+  change: (value: T, name: string) => U,
+): Record<string, U> {
+  return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, change(value, name)]));
+}
+
+await main();
