@@ -10,7 +10,7 @@ import type { ClusterMap } from '../../shared/cluster/map.ts';
 import { reasonOf } from '../../shared/errors.ts';
 import { LocalCluster } from './cluster/localCluster.ts';
 import { reportOn } from './cluster/report.ts';
-import { keyerFor, mapFromOptions, wholeNumber } from './cluster/settings.ts';
+import { keyerFor, mapFromOptions } from './cluster/settings.ts';
 import { HeldCapture } from './demo/capture.ts';
 import { Changes } from './demo/changes.ts';
 import { findNatsServer, OwnNatsServer } from './demo/natsServer.ts';
@@ -19,6 +19,7 @@ import { Observer } from './demo/snapshot.ts';
 import { type DemoReport, demoInWords } from './demo/story.ts';
 import { Traffic } from './demo/traffic.ts';
 import { quietLog } from './log.ts';
+import { wholeNumber } from './parse.ts';
 
 interface DemoOptions {
   readonly seconds: number;

@@ -3,8 +3,12 @@
 
 import { Command, CommanderError } from 'commander';
 import { errorCodes, FlowherdError } from '../../shared/errors.ts';
+import { demoCommand } from './demo.ts';
 import { dissectCommand } from './dissect.ts';
+import { dsslCommand } from './dssl.ts';
+import { readEnvironment } from './environment.ts';
 import { replayCommand } from './replay.ts';
+import { tier1Command } from './tier1.ts';
 
 const program = new Command('flowherd')
   .description('Distributes packets to stateful servers so that every flow sticks to one server.')
@@ -12,7 +16,15 @@ const program = new Command('flowherd')
   .exitOverride()
   .configureHelp({ showGlobalOptions: true });
 
-for (const command of [dissectCommand(), replayCommand()]) {
+const environment = () => readEnvironment(process.env);
+
+for (const command of [
+  demoCommand(),
+  dissectCommand(),
+  replayCommand(environment),
+  tier1Command(environment),
+  dsslCommand(environment),
+]) {
   program.addCommand(command.exitOverride().showHelpAfterError('(see --help)'));
 }
 

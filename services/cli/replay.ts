@@ -1,22 +1,16 @@
 // `flowherd replay`: a whole cluster in one process, captures through it, and a report that must add up.
 
 import { stat } from 'node:fs/promises';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import { systemClock } from '../../shared/clock.ts';
-import { errorCodes, FlowherdError } from '../../shared/errors.ts';
 import { feedCapture } from '../tier1/ingress/capture.ts';
 import { LocalCluster } from './cluster/localCluster.ts';
 import { type ClusterReport, reportOn } from './cluster/report.ts';
-import {
-  addClusterOptions,
-  type ClusterOptions,
-  collect,
-  keyerFor,
-  mapFromOptions,
-  wholeNumber,
-} from './cluster/settings.ts';
+import { addClusterOptions, type ClusterOptions, keyerFor, mapFromOptions } from './cluster/settings.ts';
 import { reportInWords } from './cluster/words.ts';
+import { type Environment, environmentHelp } from './environment.ts';
 import { quietLog } from './log.ts';
+import { collect, pairsOf, parseSpeed, wholeNumber } from './parse.ts';
 
 interface ReplayOptions extends ClusterOptions {
   readonly servers: number;
@@ -40,9 +34,10 @@ Examples:
   $ npx flowherd replay capture.pcap --bus nats://127.0.0.1:4222 --add-at 25% --drain-at 50%
   $ npx flowherd replay capture.pcap --handler pcap --handler-option dir=/tmp/servers
 
-Exit code 0 when every packet is accounted for, none was accepted twice and no flow moved; 1 otherwise.`;
+Exit code 0 when every packet is accounted for, none was accepted twice and no flow moved; 1 otherwise.
+${environmentHelp}`;
 
-export function replayCommand(): Command {
+export function replayCommand(environment: () => Environment): Command {
   const command = new Command('replay')
     .summary('run captures through a whole cluster in this process and account for every packet')
     .description('Runs captures through a whole cluster in this process and accounts for every packet.')
@@ -82,7 +77,7 @@ export function replayCommand(): Command {
     .option('--json', 'the report as JSON')
     .addHelpText('after', example)
     .action(async (files: string[], options: ReplayOptions) => {
-      const report = await replay(files, options);
+      const report = await replay(files, options, environment());
       process.stdout.write(options.json ? `${JSON.stringify(report, null, 2)}\n` : reportInWords(report));
       if (report.problems.length > 0) process.exitCode = 1;
     });
@@ -100,16 +95,21 @@ export interface ReplayReport extends ClusterReport {
   readonly draining: readonly { readonly server: string; readonly flowsLeft: number }[];
 }
 
-async function replay(files: readonly string[], options: ReplayOptions): Promise<ReplayReport> {
-  const secret = process.env.FLOWHERD_SECRET ?? 'replay';
+async function replay(
+  files: readonly string[],
+  options: ReplayOptions,
+  environment: Environment,
+): Promise<ReplayReport> {
+  const secret = environment.secret ?? 'replay';
   const map = mapFromOptions(options, secret);
   const cluster = await LocalCluster.start({
     busUrl: options.bus,
+    auth: environment.auth,
     map,
     keyer: keyerFor(map, secret),
     serversPerGroup: options.servers,
     handler: options.handler,
-    handlerOptions: handlerOptionsOf(options.handlerOption),
+    handlerOptions: pairsOf('--handler-option', options.handlerOption),
     maxFlows: options.maxFlows,
     packetTime: 'capture',
     log: quietLog,
@@ -213,23 +213,6 @@ async function bytesOf(files: readonly string[]): Promise<number> {
     ),
   );
   return sizes.reduce((sum, size) => sum + size, 0);
-}
-
-function handlerOptionsOf(pairs: readonly string[]): Record<string, string> {
-  return Object.fromEntries(
-    pairs.map((pair) => {
-      const at = pair.indexOf('=');
-      if (at < 1) throw new FlowherdError(errorCodes.badConfig, `--handler-option ${pair}: write it as name=value`);
-      return [pair.slice(0, at), pair.slice(at + 1)];
-    }),
-  );
-}
-
-function parseSpeed(text: string): 'max' | number {
-  if (text === 'max') return 'max';
-  const factor = Number(text);
-  if (!(factor > 0 && Number.isFinite(factor))) throw new InvalidArgumentError('"max" or a positive number is wanted');
-  return factor;
 }
 
 function parseMoment(text: string): Moment {

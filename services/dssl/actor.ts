@@ -100,9 +100,14 @@ export class DsslActor {
 
   /** Drains and leaves: resolves when the server is no member any more, at the latest `deadlineMs` from now. */
   drain(deadlineMs: number): Promise<void> {
-    const left = new Promise<void>((resolve) => this.#whenLeft.push(resolve));
+    const left = this.whenRemoved();
     this.core.drain(this.#options.clock.nowMs() + deadlineMs);
     return left;
+  }
+
+  /** Resolves when the server is no member any more, asked for or not. */
+  whenRemoved(): Promise<void> {
+    return new Promise((resolve) => this.#whenLeft.push(resolve));
   }
 
   /** Stops at once, without leaving the group; the connections stay open. */

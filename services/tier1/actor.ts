@@ -59,6 +59,10 @@ export class Tier1Actor {
     return this.#options.tier1Id;
   }
 
+  get packetTime(): 'live' | 'capture' {
+    return this.#options.packetTime;
+  }
+
   /** Reads the views and follows them. Rejects with a FlowherdError. */
   async start(): Promise<void> {
     const { controlBus, subjects, map, clock } = this.#options;

@@ -63,6 +63,14 @@ export class Distributor {
     this.#outputs = Array.from({ length: options.groups }, () => new GroupOutput());
   }
 
+  /** Packets dropped here, by cause; causes that did not occur are not in it. */
+  get dropped(): Record<string, number> {
+    const dropped: Record<string, number> = {};
+    for (const [code, count] of this.unkeyed.entries()) if (count > 0) dropped[reasons[code].name] = count;
+    for (const drop of tier1Drops) if (this.drops[drop] > 0) dropped[drop] = this.drops[drop];
+    return dropped;
+  }
+
   /** Packets that lie in frames not yet published. */
   get pending(): number {
     let pending = 0;

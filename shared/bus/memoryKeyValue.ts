@@ -54,6 +54,11 @@ export class MemoryStore {
     this.#watchers.delete(watcher);
   }
 
+  clear(): void {
+    this.#keys.clear();
+    this.#watchers.clear();
+  }
+
   #send(watcher: Watcher, entry: KeyValueEntry): void {
     this.clock.defer(() => watcher.deliver(entry));
   }
@@ -97,6 +102,10 @@ export class MemoryKeyValue implements KeyValue {
   async update(key: string, value: Uint8Array, revision: number): Promise<number | undefined> {
     assertRevision(revision);
     return this.#write(key, value, revision);
+  }
+
+  destroy(): Promise<void> {
+    return this.#later('map', () => this.#store.clear());
   }
 
   async watch(pattern: string, handler: (entry: KeyValueEntry) => void): Promise<() => void> {

@@ -33,7 +33,11 @@ export function asBusError(error: unknown, doing: string): FlowherdError {
     case 'TIMEOUT':
       return new FlowherdError(errorCodes.busTimeout, `no answer in time to ${doing}`, error);
     case '503':
-      return new FlowherdError(errorCodes.storeUnavailable, `nobody answers to ${doing}`, error);
+      return new FlowherdError(
+        errorCodes.storeUnavailable,
+        `nobody answers to ${doing}: is JetStream on? Start the server with "nats-server -js"`,
+        error,
+      );
     case 'PERMISSIONS_VIOLATION':
       return new FlowherdError(errorCodes.busRefused, `this connection is not permitted to use ${doing}`, error);
     case 'MAX_PAYLOAD_EXCEEDED':

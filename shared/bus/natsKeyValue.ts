@@ -155,6 +155,12 @@ export class NatsKeyValue implements KeyValue {
     for (const watch of this.#watches) watch.restart();
   }
 
+  async destroy(): Promise<void> {
+    this.close();
+    this.#assertNoError(await this.#api(`STREAM.DELETE.${this.stream}`, {}), 'removing the bucket');
+  }
+
+  /** Ends the watches. */
   close(): void {
     for (const watch of this.#watches) watch.stop();
     this.#watches.clear();

@@ -14,8 +14,8 @@ const other = 2;
 export async function run(say: (line: string) => void): Promise<BenchmarkResult> {
   say('flow table, memory');
   // Own flows and those of others differ in a number of the entry; both are measured all the same.
-  const own = Math.max(bytesPerFlow(1_000_000, self), bytesPerFlow(1_500_000, self));
-  const elsewhere = Math.max(bytesPerFlow(1_000_000, other), bytesPerFlow(1_500_000, other));
+  const own = Math.max(await bytesPerFlow(1_000_000, self), await bytesPerFlow(1_500_000, self));
+  const elsewhere = Math.max(await bytesPerFlow(1_000_000, other), await bytesPerFlow(1_500_000, other));
   say('flow table, look-ups');
   const small = findNs(filled(100_000, self), 100_000, false);
   const table = filled(1_000_000, self);
@@ -93,10 +93,10 @@ function filled(flows: number, owner: number): FlowTable {
 }
 
 /** What the process grows by for a table of so many flows, after garbage collection. */
-function bytesPerFlow(flows: number, owner: number): number {
-  const before = usedBytes();
+async function bytesPerFlow(flows: number, owner: number): Promise<number> {
+  const before = await usedBytes();
   const table = filled(flows, owner);
-  const bytes = (usedBytes() - before) / table.size;
+  const bytes = ((await usedBytes()) - before) / table.size;
   if (bytes * table.size < table.capacityBytes) throw new Error('the memory of the arrays was not counted');
   return bytes;
 }

@@ -9,14 +9,14 @@ const flows = 100_000;
 const rounds = 9;
 const groups = 3;
 
-export function run(say: (line: string) => void): BenchmarkResult {
+export async function run(say: (line: string) => void): Promise<BenchmarkResult> {
   const packets = udpPackets(flows);
   say('tier 1, packet by packet');
   const own = timeTier1(packets);
   say('tier 1 with a Map and string keys');
   const map = timeRounds(rounds, flows, mapTier1(packets));
   say('memory of tier 1, 10,000 and 1,000,000 flows');
-  const memory = memoryPerFlow();
+  const memory = await memoryPerFlow();
   return {
     figures: [
       {
@@ -87,7 +87,7 @@ function mapTier1(packets: Uint8Array): () => void {
   };
 }
 
-function memoryPerFlow() {
+async function memoryPerFlow() {
   const distributor = benchDistributor(groups, 'bench', () => true);
   const few = 10_000;
   const many = 1_000_000;
@@ -100,9 +100,9 @@ function memoryPerFlow() {
     }
   };
   send(few);
-  const atFew = usedBytes();
+  const atFew = await usedBytes();
   send(many - few);
-  const atMany = usedBytes();
+  const atMany = await usedBytes();
   // A byte or two for each thousand flows is what the heap itself varies by.
   const bytesPerFlow = Math.max(0, Math.round((10 * (atMany - atFew)) / (many - few)) / 10);
   return {

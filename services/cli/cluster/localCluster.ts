@@ -3,24 +3,27 @@
 // to every decision.
 
 import { randomBytes, randomInt } from 'node:crypto';
-import type { Bus } from '../../../shared/bus/bus.ts';
+import type { Bus, KeyValue } from '../../../shared/bus/bus.ts';
 import { MemoryHub } from '../../../shared/bus/memory.ts';
+import type { NatsOptions } from '../../../shared/bus/nats.ts';
 import { embeddedUrl, openBus } from '../../../shared/bus/open.ts';
-import { type Clock, systemClock } from '../../../shared/clock.ts';
+import { type Clock, systemClock, type Timer } from '../../../shared/clock.ts';
 import type { ClusterMap } from '../../../shared/cluster/map.ts';
 import { settleMap } from '../../../shared/cluster/store.ts';
 import type { FlowKeyer } from '../../../shared/flow.ts';
 import { type Subjects, subjectsOf } from '../../../shared/subjects.ts';
 import { type ActorLog, DsslActor } from '../../dssl/actor.ts';
-import type { HandlerLog } from '../../dssl/egress/handler.ts';
 import { loadHandler } from '../../dssl/egress/load.ts';
 import { LocalEgress } from '../../dssl/egress/local.ts';
 import { Tier1Actor } from '../../tier1/actor.ts';
+import { handlerLog } from '../log.ts';
 import { Auditor } from './auditor.ts';
 
 export interface LocalClusterOptions {
   /** `embedded`, or the address of a NATS server. */
   readonly busUrl: string;
+  /** How to log in at a NATS server. */
+  readonly auth?: NatsOptions['auth'];
   readonly map: ClusterMap;
   readonly keyer: FlowKeyer;
   readonly serversPerGroup: number;
@@ -58,6 +61,10 @@ export class LocalCluster {
   readonly #hub: MemoryHub | undefined;
   readonly #tier1Bus: Bus;
   readonly #controlBus: Bus;
+  /** Servers named so far, by group. */
+  readonly #named: number[];
+  #store: KeyValue | undefined;
+  #ticking: Timer | undefined;
 
   private constructor(
     options: LocalClusterOptions,
@@ -72,6 +79,7 @@ export class LocalCluster {
     this.#hub = hub;
     this.#tier1Bus = tier1Bus;
     this.#controlBus = controlBus;
+    this.#named = options.map.groups.map(() => 0);
     this.busKind = tier1Bus.kind;
     this.auditor = new Auditor(options.map.groups.length, () => this.#clock.monotonicMs());
     this.tier1 = new Tier1Actor({
@@ -93,17 +101,19 @@ export class LocalCluster {
     const subjects = subjectsOf(`local-${randomBytes(6).toString('hex')}`);
     const hub = options.busUrl === embeddedUrl ? new MemoryHub({ clock: options.clock ?? systemClock }) : undefined;
     const [tier1Bus, controlBus] = await Promise.all([
-      open(options.busUrl, hub, 'tier 1 data'),
-      open(options.busUrl, hub, 'control'),
+      open(options, hub, 'tier 1 data'),
+      open(options, hub, 'control'),
     ]);
     const cluster = new LocalCluster(options, subjects, hub, tier1Bus, controlBus);
     try {
-      await settleMap(await controlBus.openKeyValue(subjects.bucket), options.map);
+      cluster.#store = await controlBus.openKeyValue(subjects.bucket);
+      await settleMap(cluster.#store, options.map);
       for (let index = 0; index < options.serversPerGroup; index++) {
         for (let group = 0; group < options.map.groups.length; group++) await cluster.addServer(group);
       }
       await cluster.tier1.start();
       await cluster.tier1.whenServed();
+      cluster.#tick();
     } catch (error) {
       // Open connections would keep the process alive. What failed first is what people must hear of.
       await cluster.stop().catch(() => undefined);
@@ -123,36 +133,19 @@ export class LocalCluster {
 
   /** Adds a server to a group: resolves when new flows may be placed at it. */
   async addServer(group: number): Promise<LocalServer> {
-    const { map, busUrl, handler, handlerOptions, maxFlows, log } = this.#options;
-    const { id } = map.groups[group];
-    const name = `${id}-s${1 + this.servers.filter((server) => server.group === group).length}`;
-    const bus = await open(busUrl, this.#hub, `${name} data`);
-    const context = { server: name, group: id, log: handlerLog(log), options: handlerOptions };
-    const egress = new LocalEgress({
-      handler: await loadHandler(handler, process.cwd(), context),
-      name: handler,
-      log: context.log,
-      nowMs: () => this.#clock.monotonicMs(),
-    });
-    await egress.start();
-    const actor = new DsslActor({
-      birth: { group: id, cluster: map.cluster, placement: map.placement, seed: map.seed, rules: map.rules },
-      candidate: { server: name, incarnation: randomInt(2 ** 47), weight: 100 },
-      maxFlows,
-      subjects: this.#subjects,
-      dataBus: bus,
-      controlBus: this.#controlBus,
-      egress,
-      clock: this.#clock,
-      log,
-      audit: this.auditor.module(group, name),
-    });
-    await actor.start();
-    this.auditor.onListening(group);
-    const server: LocalServer = { name, group, actor, egress, bus, running: true };
-    this.servers.push(server);
-    await actor.whenActive(joinTimeoutMs);
-    return server;
+    const { id } = this.#options.map.groups[group];
+    const name = `${id}-s${++this.#named[group]}`;
+    const bus = await open(this.#options, this.#hub, `${name} data`);
+    try {
+      const server = await this.#startServer(name, group, bus);
+      this.auditor.onListening(group);
+      this.servers.push(server);
+      await server.actor.whenActive(joinTimeoutMs);
+      return server;
+    } catch (error) {
+      await bus.close();
+      throw error;
+    }
   }
 
   /** Drains a server: resolves when its flows have ended and it has left, at the latest after `deadlineMs`. */
@@ -201,8 +194,37 @@ export class LocalCluster {
       for (const server of this.servers) {
         if (server.running) await this.#stopServer(server);
       }
+      this.#ticking?.cancel();
+      await this.#store?.destroy();
       await Promise.all([this.#tier1Bus.close(), this.#controlBus.close()]);
     }
+  }
+
+  async #startServer(name: string, group: number, bus: Bus): Promise<LocalServer> {
+    const { map, handler, handlerOptions, maxFlows, log } = this.#options;
+    const { id } = map.groups[group];
+    const context = { server: name, group: id, log: handlerLog(log), options: handlerOptions };
+    const egress = new LocalEgress({
+      handler: await loadHandler(handler, process.cwd(), context),
+      name: handler,
+      log: context.log,
+      nowMs: () => this.#clock.monotonicMs(),
+    });
+    await egress.start();
+    const actor = new DsslActor({
+      birth: { group: id, cluster: map.cluster, placement: map.placement, seed: map.seed, rules: map.rules },
+      candidate: { server: name, incarnation: randomInt(2 ** 47), weight: 100 },
+      maxFlows,
+      subjects: this.#subjects,
+      dataBus: bus,
+      controlBus: this.#controlBus,
+      egress,
+      clock: this.#clock,
+      log,
+      audit: this.auditor.module(group, name),
+    });
+    await actor.start();
+    return { name, group, actor, egress, bus, running: true };
   }
 
   async #stopServer(server: LocalServer): Promise<void> {
@@ -210,6 +232,12 @@ export class LocalCluster {
     server.actor.stop();
     await server.egress.stop();
     await server.bus.close();
+  }
+
+  /** Handlers hear of the time about once a second. */
+  #tick(): void {
+    for (const { egress, running } of this.servers) if (running) egress.tick(this.#clock.nowMs());
+    this.#ticking = this.#clock.setTimer(1_000, () => this.#tick());
   }
 
   #isSettled(): boolean {
@@ -235,15 +263,12 @@ export class LocalCluster {
   }
 }
 
-async function open(url: string, hub: MemoryHub | undefined, name: string): Promise<Bus> {
-  const options = { name: `flowherd ${name}`, storage: 'memory' as const };
-  return openBus(url, hub === undefined ? options : { ...options, hub });
-}
-
-function handlerLog(log: ActorLog): HandlerLog {
-  return {
-    info: (message: string, fields: Record<string, unknown> = {}) => log.info(fields, message),
-    warn: (message: string, fields: Record<string, unknown> = {}) => log.warn(fields, message),
-    error: (message: string, fields: Record<string, unknown> = {}) => log.warn(fields, message),
-  };
+async function open(options: LocalClusterOptions, hub: MemoryHub | undefined, name: string): Promise<Bus> {
+  const { busUrl, auth } = options;
+  return openBus(busUrl, {
+    name: `flowherd ${name}`,
+    storage: 'memory',
+    ...(auth === undefined ? {} : { auth }),
+    ...(hub === undefined ? {} : { hub }),
+  });
 }

@@ -1,8 +1,6 @@
 // What a run of a local cluster amounts to: the numbers, whether they add up, and the same in plain words.
 
-import { reasons } from '../../../shared/packet/reasons.ts';
 import { verdicts } from '../../dssl/verdict.ts';
-import { tier1Drops } from '../../tier1/distribute.ts';
 import { type NobodyCause, nobodyCauses } from './auditor.ts';
 import type { LocalCluster } from './localCluster.ts';
 
@@ -53,9 +51,7 @@ export interface ClusterReport {
 export function reportOn(cluster: LocalCluster, groupIds: readonly string[], seconds: number): ClusterReport {
   const { distributor } = cluster.tier1;
   const { auditor } = cluster;
-  const dropped: Record<string, number> = {};
-  for (const [code, count] of distributor.unkeyed.entries()) if (count > 0) dropped[reasons[code].name] = count;
-  for (const drop of tier1Drops) if (distributor.drops[drop] > 0) dropped[drop] = distributor.drops[drop];
+  const { dropped } = distributor;
   const nobody: Partial<Record<NobodyCause, number>> = {};
   for (const cause of nobodyCauses) if (auditor.nobody[cause] > 0) nobody[cause] = auditor.nobody[cause];
   const decided: Record<string, number> = Object.fromEntries(verdicts.map((name) => [name, 0]));

@@ -12,6 +12,7 @@ import { FlowKeyer } from '../../../shared/flow.ts';
 import { limits } from '../../../shared/limits.ts';
 import { isName } from '../../../shared/subjects.ts';
 import { isOneOf } from '../../../shared/validate.ts';
+import { collect, wholeNumber } from '../parse.ts';
 
 /** Values of the options that `addClusterOptions` defines, as commander hands them over. */
 export interface ClusterOptions {
@@ -133,21 +134,6 @@ export function keyerFor(map: ClusterMap, secret: string): FlowKeyer {
   } catch (error) {
     throw new FlowherdError(errorCodes.badConfig, reasonOf(error), error);
   }
-}
-
-/** Parses a whole number of an option; commander turns the exception into a usage error. */
-export function wholeNumber(least: number, most: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (!/^\d+$/.test(text) || value < least || value > most) {
-      throw new InvalidArgumentError(`a whole number from ${least} to ${most} is wanted`);
-    }
-    return value;
-  };
-}
-
-export function collect(value: string, former: readonly string[] = []): readonly string[] {
-  return [...former, value];
 }
 
 function collectGroup(text: string, former: readonly GroupSettings[] = []): readonly GroupSettings[] {

@@ -162,7 +162,7 @@ export class Traffic {
     const turn = Math.min(due, packetsPerTurn);
     for (let sent = 0; sent < turn; sent++) {
       const length = this.#generator.next(this.#buffer, 0);
-      if (sent & 1) tier1.distributor.packet(this.#buffer, 0, length, ethernet, 0, wallMs);
+      tier1.distributor.packet(this.#buffer, 0, length, ethernet, 0, wallMs);
       this.sent.generated++;
     }
     return due > turn;

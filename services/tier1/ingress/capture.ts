@@ -12,6 +12,8 @@ export interface CaptureIngressOptions {
   readonly clock: Clock;
   /** Called after each batch; the ingress goes on when it has resolved. */
   readonly onBatch?: () => Promise<void>;
+  /** Ends the ingress early when it is aborted, between two batches or during a pause. */
+  readonly stop?: AbortSignal;
 }
 
 /** Longest pause between two packets of a paced replay, in milliseconds: gaps in a capture are not worth waiting for. */
@@ -28,10 +30,11 @@ export async function feedCapture(
   source: string,
   options: CaptureIngressOptions,
 ): Promise<CaptureSummary> {
-  const { clock, speed, packetTime, onBatch } = options;
+  const { clock, speed, packetTime, onBatch, stop } = options;
   const reader = readCapture(source);
   const pace = new Pace(clock, speed);
   let lastTimeMs = 0;
+  let packets = 0;
   for (;;) {
     const { done, value } = await reader.next();
     if (done) {
@@ -48,7 +51,9 @@ export async function feedCapture(
         tier1.fed();
         await pause(clock, waitMs);
         await tier1.ready();
+        if (stop?.aborted) return endEarly(reader, packets);
       }
+      packets++;
       const start = batch.offsets[row];
       tier1.distributor.packet(
         batch.buffer,
@@ -64,7 +69,13 @@ export async function feedCapture(
     await new Promise<void>((resolve) => clock.defer(resolve));
     await tier1.ready();
     await onBatch?.();
+    if (stop?.aborted) return endEarly(reader, packets);
   }
+}
+
+async function endEarly(reader: ReturnType<typeof readCapture>, packets: number): Promise<CaptureSummary> {
+  await reader.return({ packets, bytes: 0, format: '' });
+  return { packets, bytes: 0, format: '', problem: 'it was stopped' };
 }
 
 /** When the next packet of a paced replay is due. */

@@ -11,7 +11,7 @@ import type { DemoReport } from '../../../services/cli/demo/story.ts';
 import { findNatsServer, skipWithoutNatsServer } from '../../support/natsServer.ts';
 
 const script = join(import.meta.dirname, '../../../services/cli/flowherd.js');
-const escape = '\x1b';
+const escapeCharacter = '\x1b';
 
 interface Outcome {
   readonly code: number | null;
@@ -96,7 +96,7 @@ test('demo - every packet is accounted for while a server joins and one drains',
 test('demo - output that is no terminal has lines and no escape codes', async () => {
   const { code, out } = await demo(['--seconds', '2', '--rate', '2000', '--bus', 'embedded']);
   assert.equal(code, 0);
-  assert.ok(!out.includes(escape));
+  assert.ok(!out.includes(escapeCharacter));
   assert.match(out, /^Bus: embedded, inside this process\.$/m);
   assert.match(out, /g3-s4 joined: view \d+ → \d+; learned [\d,]+ flows/);
   assert.match(out, /g1-s1 drains: its [\d,]+ open flows stay/);

@@ -4,8 +4,9 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import type { Bus, BusStatus, KeyValue, KeyValueEntry } from '../../../shared/bus/bus.ts';
-import { errorCodes, isFlowherdError } from '../../../shared/errors.ts';
+import { errorCodes } from '../../../shared/errors.ts';
 import { limits } from '../../../shared/limits.ts';
+import { hasCode, Inbox, Waiter } from '../../support/busInbox.ts';
 
 /** One network of the kind under test. */
 export interface BusNetwork {
@@ -439,59 +440,18 @@ function keyValueContract(connect: Connect, unique: Unique): void {
     const tooBig = new Uint8Array(bus.maxMessageBytes + 1);
     await assert.rejects(store.create('map', tooBig), hasCode(errorCodes.messageTooBig));
   });
-}
 
-/** Collects things and lets a test wait for a number of them. */
-export class Waiter<T> {
-  readonly items: T[] = [];
-  #wanted = Number.POSITIVE_INFINITY;
-  #done: () => void = () => undefined;
-
-  add(item: T): void {
-    this.items.push(item);
-    if (this.items.length >= this.#wanted) this.#done();
-  }
-
-  async count(wanted: number): Promise<T[]> {
-    if (this.items.length < wanted) {
-      this.#wanted = wanted;
-      await new Promise<void>((resolve) => {
-        this.#done = resolve;
-      });
-    }
-    return this.items;
-  }
-}
-
-/** Collects copies of what is published on a subject. */
-export class Inbox {
-  readonly subject: string;
-  readonly subjects: string[] = [];
-  readonly #waiter = new Waiter<Uint8Array>();
-
-  constructor(bus: Bus, subject: string) {
-    this.subject = subject;
-    bus.subscribe(subject, (data, from) => {
-      this.subjects.push(from);
-      this.#waiter.add(new Uint8Array(data));
-    });
-  }
-
-  get messages(): Uint8Array[] {
-    return this.#waiter.items;
-  }
-
-  firstBytes(): number[] {
-    return this.messages.map((data) => data[0]);
-  }
-
-  count(wanted: number): Promise<Uint8Array[]> {
-    return this.#waiter.count(wanted);
-  }
-}
-
-export function hasCode(code: string): (error: unknown) => boolean {
-  return (error) => isFlowherdError(error) && error.code === code;
+  it('key-value - a destroyed bucket is gone for everybody, and can be made again', async () => {
+    const [bus, other] = [await connect(), await connect()];
+    const bucket = unique('gone');
+    const mine = await bus.openKeyValue(bucket);
+    await mine.create('map', bytesOf(1));
+    await mine.destroy();
+    const again = await other.openKeyValue(bucket);
+    assert.equal(await again.get('map'), undefined);
+    assert.notEqual(await again.create('map', bytesOf(2)), undefined);
+    await again.destroy();
+  });
 }
 
 function plain(entry: KeyValueEntry): [string, number[], number] {

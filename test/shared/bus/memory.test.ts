@@ -5,7 +5,8 @@ import { openBus } from '../../../shared/bus/open.ts';
 import { VirtualClock } from '../../../shared/clock.ts';
 import { errorCodes } from '../../../shared/errors.ts';
 import { limits } from '../../../shared/limits.ts';
-import { busContract, hasCode } from './bus.contract.ts';
+import { hasCode } from '../../support/busInbox.ts';
+import { busContract } from './bus.contract.ts';
 
 busContract('the in-process bus', async () => {
   const hub = new MemoryHub();

@@ -8,8 +8,9 @@ import type { Bus, BusStatus } from '../../../shared/bus/bus.ts';
 import { connectNats, type NatsOptions } from '../../../shared/bus/nats.ts';
 import { openBus } from '../../../shared/bus/open.ts';
 import { errorCodes, FlowherdError } from '../../../shared/errors.ts';
+import { hasCode, Inbox, Waiter } from '../../support/busInbox.ts';
 import { CuttableLine, freePort, NatsServer, skipWithoutNatsServer } from '../../support/natsServer.ts';
-import { busContract, hasCode, Inbox, Waiter } from './bus.contract.ts';
+import { busContract } from './bus.contract.ts';
 
 const skip = skipWithoutNatsServer();
 

@@ -1,0 +1,121 @@
+// `flowherd tier1`: the stateless first tier as a process of its own. Traffic comes from captures or, live, from standard
+// input; the frames go to the groups of a cluster on a NATS server.
+
+import { randomBytes } from 'node:crypto';
+import { Command, Option } from 'commander';
+import { systemClock } from '../../shared/clock.ts';
+import { isName } from '../../shared/subjects.ts';
+import { Tier1Actor } from '../tier1/actor.ts';
+import { feedCapture } from '../tier1/ingress/capture.ts';
+import { keyerFor } from './cluster/settings.ts';
+import { count } from './cluster/words.ts';
+import { type Environment, environmentHelp } from './environment.ts';
+import { serviceLog } from './log.ts';
+import { collect, nameOption, parseSpeed } from './parse.ts';
+import { addServiceOptions, connectCluster, onSignals, type ServiceOptions } from './service.ts';
+
+interface Tier1Options extends ServiceOptions {
+  readonly input: readonly string[];
+  readonly speed: 'max' | number;
+  readonly packetTime?: 'live' | 'capture';
+  readonly name: string;
+}
+
+const example = `
+Examples:
+  $ FLOWHERD_SECRET=s3cret npx flowherd tier1 --input capture.pcap --bus nats://127.0.0.1:4222
+  $ tcpdump -i eth0 -w - | FLOWHERD_SECRET=s3cret npx flowherd tier1 --input -
+
+It waits until every group has a server, then sends. It ends when the input does, or on SIGINT or SIGTERM.
+${environmentHelp}`;
+
+export function tier1Command(environment: () => Environment): Command {
+  const command = new Command('tier1')
+    .summary('the stateless first tier as a process: packets in, frames to the groups')
+    .description(
+      'The stateless first tier as a process of its own: reads packets and sends each to the group it belongs to.',
+    )
+    .requiredOption('--input <file>', 'capture to read, "-" for standard input; may be repeated', collect)
+    .addOption(
+      new Option('--speed <factor>', '"max", or a factor on the pace of the capture')
+        .default('max')
+        .argParser(parseSpeed),
+    )
+    .addOption(
+      new Option(
+        '--packet-time <clock>',
+        'time that packets carry: when they came in, or when they were captured (default: "live" for "-", else "capture")',
+      ).choices(['live', 'capture']),
+    )
+    .addOption(nameOption('--name <name>', 'name of this tier 1').default('tier1'));
+  return addServiceOptions(command)
+    .addHelpText('after', example)
+    .action((options: Tier1Options) => runTier1(options, environment()));
+}
+
+async function runTier1(options: Tier1Options, environment: Environment): Promise<void> {
+  const log = serviceLog(options.name, environment.logLevel);
+  const { subjects, map, dataBus, controlBus, secret } = await connectCluster('tier1', options, environment, log);
+  const tier1 = new Tier1Actor({
+    tier1Id: lifeOf(options.name),
+    map,
+    keyer: keyerFor(map, secret),
+    subjects,
+    dataBus,
+    controlBus,
+    clock: systemClock,
+    packetTime: options.packetTime ?? (options.input.includes('-') ? 'live' : 'capture'),
+  });
+  const ended = new AbortController();
+  const release = onSignals((signal) => {
+    log.info({ signal }, 'ending');
+    ended.abort();
+  });
+  try {
+    await tier1.start();
+    log.info(
+      { groups: map.groups.map(({ id }) => id), cluster: options.cluster },
+      'waiting for a server in every group',
+    );
+    await Promise.race([tier1.whenServed(), aborted(ended.signal)]);
+    for (const file of options.input) {
+      if (ended.signal.aborted) break;
+      const { packets, problem } = await feedCapture(tier1, file, {
+        speed: options.speed,
+        packetTime: tier1.packetTime,
+        clock: systemClock,
+        stop: ended.signal,
+      });
+      log.info({ file, packets, ...(problem === undefined ? {} : { problem }) }, 'input read');
+    }
+  } finally {
+    release();
+    await tier1.stop();
+    await Promise.all([dataBus.close(), controlBus.close()]);
+  }
+  tellCounts(tier1, options.json === true);
+}
+
+function tellCounts(tier1: Tier1Actor, asJson: boolean): void {
+  const { received, distributed, dropped } = tier1.distributor;
+  if (asJson) {
+    process.stdout.write(`${JSON.stringify({ packets: { read: received, distributed, dropped } }, null, 2)}\n`);
+    return;
+  }
+  process.stdout.write(`${count(received)} packets read, ${count(distributed)} distributed.\n`);
+  for (const [cause, number] of Object.entries(dropped)) process.stdout.write(`  ${count(number)} dropped: ${cause}\n`);
+}
+
+/** Sequences begin anew with every life of a tier 1, so every life has a name of its own. */
+function lifeOf(name: string): string {
+  const life = `${name.slice(0, 55)}-${randomBytes(4).toString('hex')}`;
+  if (!isName(life)) throw new Error(`${life} is no name`);
+  return life;
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}
