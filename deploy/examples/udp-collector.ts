@@ -1,6 +1,7 @@
 // A stateful server in a few lines: it collects the readings that devices send in UDP, and keeps a sum for each flow.
 //
-//   flowherd server --handler ./deploy/examples/udp-collector.ts ...
+//   npx flowherd replay capture.pcap --handler ./deploy/examples/udp-collector.ts
+//   FLOWHERD_SECRET=... npx flowherd dssl --handler ./deploy/examples/udp-collector.ts
 //
 // All packets of a flow come here for as long as it lives, so the state is a plain map in memory.
 

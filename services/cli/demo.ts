@@ -28,6 +28,8 @@ interface DemoOptions {
   readonly json?: boolean;
 }
 
+type Variables = Readonly<Record<string, string | undefined>>;
+
 const captureName = 'test/captures/town.pcap';
 const capturePath = fileURLToPath(new URL(`../../${captureName}`, import.meta.url));
 
@@ -41,7 +43,8 @@ Examples:
 Exit code 0 when every packet is accounted for, none was accepted twice and no flow moved; 1 otherwise. Ctrl-C ends it
 early, with the report so far; a second Ctrl-C ends it at once.`;
 
-export function demoCommand(): Command {
+/** `variables`: the environment; the terminal's and the PATH, where a nats-server is looked for. */
+export function demoCommand(variables: Variables): Command {
   return new Command('demo')
     .summary('show a cluster at work: traffic, a server that joins, one that drains')
     .description(
@@ -62,7 +65,7 @@ export function demoCommand(): Command {
     .option('--json', 'nothing but the report, as JSON')
     .addHelpText('after', example)
     .action(async (options: DemoOptions) => {
-      const report = await demo(options);
+      const report = await demo(options, variables);
       const columns = Math.max(60, Math.min(process.stdout.columns || 100, 101) - 1);
       process.stdout.write(options.json ? `${JSON.stringify(report, null, 2)}\n` : `\n${demoInWords(report, columns)}`);
       if (report.problems.length > 0) process.exitCode = 1;
@@ -85,8 +88,8 @@ const settleTimeoutMs = 3_000;
 const natsTimeoutMs = 5_000;
 const drawEveryMs = 200;
 
-async function demo(options: DemoOptions): Promise<DemoReport> {
-  const show = new Show(process.stdout, options.json === true, process.env);
+async function demo(options: DemoOptions, variables: Variables): Promise<DemoReport> {
+  const show = new Show(process.stdout, options.json === true, variables);
   const interruption = new Interruption();
   // The reader of a pipe may go away; nothing is left to be told to anybody then.
   process.stdout.on('error', () => process.exit(1));
@@ -97,7 +100,7 @@ async function demo(options: DemoOptions): Promise<DemoReport> {
     show.say(
       `Flowherd: ${map.groups.length} groups of 3 servers, and one tier 1 that spreads packets over the groups without remembering any flow.`,
     );
-    const choice = await chooseBus(options.bus);
+    const choice = await chooseBus(options.bus, variables.PATH ?? '');
     nats = choice.nats;
     let { bus, words } = choice;
     let cluster: LocalCluster;
@@ -235,10 +238,13 @@ function startCluster(map: ClusterMap, busUrl: string): Promise<LocalCluster> {
   });
 }
 
-async function chooseBus(asked: string | undefined): Promise<{ bus: string; words: string; nats?: OwnNatsServer }> {
+async function chooseBus(
+  asked: string | undefined,
+  searchPath: string,
+): Promise<{ bus: string; words: string; nats?: OwnNatsServer }> {
   if (asked === embeddedUrl) return { bus: asked, words: 'embedded, inside this process' };
   if (asked !== undefined) return { bus: asked, words: `the NATS server at ${asked}` };
-  const program = findNatsServer(process.env.PATH ?? '');
+  const program = findNatsServer(searchPath);
   if (program === undefined) {
     const words =
       'embedded, inside this process. To see it on NATS, install nats-server (Debian: apt install nats-server; others: nats.io/download)';

@@ -258,7 +258,8 @@ interface DissectOptions {
 /** The command line of `dissect`. Exit codes: 0; 1 when the capture cannot be read; 2 for wrong arguments. */
 export function dissectCommand(): Command {
   return new Command('dissect')
-    .description('show how tier 1 sees each packet of a capture: headers, flow and group hash, or why it has none')
+    .summary('show how tier 1 sees each packet of a capture: headers, flow and group hash, or why it has none')
+    .description('Shows how tier 1 sees each packet of a capture: headers, flow and group hash, or why it has none.')
     .argument('<file>', "pcap or pcapng, also gzipped; '-' reads standard input")
     .addOption(new Option('--key <policy>', 'what makes a flow').choices(flowKeyPolicies).default('five-tuple'))
     .addOption(
@@ -274,9 +275,9 @@ export function dissectCommand(): Command {
       'after',
       `
 Examples:
-  flowherd dissect traffic.pcapng
-  flowherd dissect --tsv --key subscriber --subscribers 10.0.0.0/8 traffic.pcap | cut -f 1,3,4,14
-  tcpdump -i lo -w - | flowherd dissect --json -
+  $ npx flowherd dissect traffic.pcapng
+  $ npx flowherd dissect --tsv --key subscriber --subscribers 10.0.0.0/8 traffic.pcap | cut -f 1,3,4,14
+  $ tcpdump -i lo -w - | npx flowherd dissect --json -
 
 A hash after '~' in the table is that of a datagram: the fragment has no ports and finds its flow by the first one.`,
     )

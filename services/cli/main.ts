@@ -19,7 +19,7 @@ const program = new Command('flowherd')
 const environment = () => readEnvironment(process.env);
 
 for (const command of [
-  demoCommand(),
+  demoCommand(process.env),
   dissectCommand(),
   replayCommand(environment),
   tier1Command(environment),

@@ -12,7 +12,8 @@ import { type Environment, environmentHelp } from './environment.ts';
 import { quietLog } from './log.ts';
 import { collect, pairsOf, parseSpeed, wholeNumber } from './parse.ts';
 
-interface ReplayOptions extends ClusterOptions {
+/** What `replay` is asked for: the options of the command, parsed. */
+export interface ReplayOptions extends ClusterOptions {
   readonly servers: number;
   readonly bus: string;
   readonly speed: 'max' | number;
@@ -95,7 +96,8 @@ export interface ReplayReport extends ClusterReport {
   readonly draining: readonly { readonly server: string; readonly flowsLeft: number }[];
 }
 
-async function replay(
+/** Runs the captures and reports. Rejects with a FlowherdError when there is no cluster or no capture to begin with. */
+export async function replay(
   files: readonly string[],
   options: ReplayOptions,
   environment: Environment,

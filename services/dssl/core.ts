@@ -268,21 +268,26 @@ export class DsslCore {
     if (released.length === 0) return;
     const { egress } = this.#ports;
     egress.end();
-    for (const fragment of released) this.#decideLate(fragment, hi, lo, laterFlags(flags));
+    for (const fragment of released) {
+      const verdict = this.#decideLate(fragment, hi, lo, laterFlags(flags));
+      const isHere = fragment.sequence === frame.sequence && fragment.tier1Id === frame.tier1Id;
+      if (isHere) this.#verdicts[fragment.row] = verdict;
+      else this.#ports.audit?.onLate(fragment.tier1Id, fragment.sequence, fragment.row, verdict);
+    }
     // Back to the frame: what follows lies in its payload again.
     this.decider.begin(view, frame.timestampMs);
     egress.begin(frame.payload, frame.timestampMs);
   }
 
-  #decideLate(fragment: WaitingFragment, hi: number, lo: number, flags: number): void {
-    const { egress, audit } = this.#ports;
+  #decideLate(fragment: WaitingFragment, hi: number, lo: number, flags: number): number {
+    const { egress } = this.#ports;
     this.decider.begin(fragment.view, fragment.timestampMs);
     egress.begin(fragment.bytes, fragment.timestampMs);
     const verdict = this.decider.decide(hi, lo, flags, -1);
     if (accepts(verdict)) egress.add(0, fragment.bytes.length, hi, lo, flags);
     this.decider.counts[verdict]++;
     egress.end();
-    audit?.onLate(fragment.tier1Id, fragment.sequence, fragment.row, verdict);
+    return verdict;
   }
 
   #expireFragments(): void {

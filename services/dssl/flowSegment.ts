@@ -35,7 +35,7 @@ const perWrap = 1 / 4_294_967_296;
 
 export class FlowSegment {
   /** Entries, four words a slot. Replaced as a whole when the segment is rebuilt. */
-  data: Int32Array;
+  data: Int32Array<ArrayBuffer>;
   /** Slots that a hash can name; the rest of `data` is slack. */
   homes: number;
   count = 0;
@@ -169,6 +169,7 @@ export class FlowSegment {
       const data = new Int32Array((homes + extra) << 2).fill(freeKey);
       const placed = place(source.data, data, homes, bits, value);
       if (placed < 0) continue;
+      release(this.data);
       this.data = data;
       this.homes = homes;
       this.count = placed;
@@ -218,6 +219,15 @@ export class FlowSegment {
     }
     return first;
   }
+}
+
+/**
+ * Gives the memory of an array back at once. Left to the garbage collector, the arrays that a growing table lets go of
+ * (hundreds of bytes for each flow it takes in) would bring on one full collection after another, and those are the
+ * longest pauses that a growing table knows.
+ */
+function release(array: Int32Array<ArrayBuffer>): void {
+  array.buffer.transfer(0);
 }
 
 /** Copies the chosen entries into an empty `target` in their order; returns how many, or -1 when they do not fit. */

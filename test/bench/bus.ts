@@ -14,8 +14,10 @@ import { type BenchmarkResult, median, rounded } from './runner.ts';
 
 const flows = 100_000;
 const pairs = 7;
+/** Pairs that have an unbatched run too. */
+const singlePairs = 3;
 const members = 3;
-const runSeconds = 1.5;
+const runSeconds = 2;
 /** What a run without progress is given before it counts as ended; frames were lost then. */
 const patienceMs = 2_000;
 
@@ -67,7 +69,7 @@ export async function run(say: (line: string) => void): Promise<BenchmarkResult>
       if (pair % 2 === 0) ours.push(await flowherd.run(packets));
       theirs.push(await plain.run(plainPackets));
       if (pair % 2 === 1) ours.push(await flowherd.run(packets));
-      if (pair < 3) singles.push(await single.run(singlePackets));
+      if (pair < singlePairs) singles.push(await single.run(singlePackets));
     }
     const ratios = ours.map((each, pair) => each.packetsPerSecond / theirs[pair].packetsPerSecond);
     const gains = singles.map((each, pair) => ours[pair].packetsPerSecond / each.packetsPerSecond);

@@ -21,7 +21,7 @@ export async function run(say: (line: string) => void): Promise<BenchmarkResult>
   const fast = await startCluster();
   const rates: number[] = [];
   for (let round = -1; round < rounds; round++) {
-    say(`embedded cluster, round ${Math.max(1, round + 1)} of ${rounds}`);
+    say(round < 0 ? 'embedded cluster, first round' : `embedded cluster, round ${round + 1} of ${rounds}`);
     const startedAtMs = performance.now();
     for (let pass = 0; pass < passes; pass++) await feedAll(fast, packets);
     await fast.settle(settleTimeoutMs);

@@ -1,3 +1,5 @@
+// What the benchmarks share: medians, targets, rounding, the table. Nothing here measures time.
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isMet, median, rounded, rowsOf, tableOf } from './runner.ts';

@@ -1,3 +1,5 @@
+// Time as a port: the virtual clock keeps its order, and a run repeats exactly.
+
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';

@@ -1,3 +1,5 @@
+// Flow and group keys: which packets are one flow, and that no key depends on what it should not.
+
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import test from 'node:test';

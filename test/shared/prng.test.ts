@@ -1,3 +1,5 @@
+// The seeded generator against its reference implementation, and its ranges.
+
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';

@@ -1,3 +1,5 @@
+// Every name on the bus: the grammar, spelled out and the other way round.
+
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';

@@ -61,6 +61,7 @@ export class TestGroup {
     const candidate: Candidate = { server: name, incarnation: 1, weight };
     const events: string[] = [];
     const accepted: string[] = [];
+    const framesSeen = new Set<string>();
     const egress: Egress = {
       begin: () => undefined,
       add: (_offset, _length, _hi, lo) => void accepted.push(`${lo}`),
@@ -72,6 +73,7 @@ export class TestGroup {
       if (verdict === noPacket || verdict === waiting) return;
       const byModule = this.packets.get(id);
       if (byModule === undefined) throw new Error(`nobody sent ${id}`);
+      if (byModule.has(name)) throw new Error(`${name} gave two verdicts on ${id}`);
       byModule.set(name, verdicts[verdict]);
     };
     const core = new DsslCore(
@@ -91,9 +93,13 @@ export class TestGroup {
         propose: (step) => this.propose(step),
         audit: {
           onFrame: (frame: Frame, codes) => {
+            framesSeen.add(`${frame.tier1Id}/${frame.sequence}`);
             for (let row = 0; row < frame.count; row++) note(`${frame.tier1Id}/${frame.sequence}/${row}`, codes[row]);
           },
-          onLate: (tier1Id, sequence, row, code) => note(`${tier1Id}/${sequence}/${row}`, code),
+          onLate: (tier1Id, sequence, row, code) => {
+            if (!framesSeen.has(`${tier1Id}/${sequence}`)) throw new Error('a late verdict came before its frame');
+            note(`${tier1Id}/${sequence}/${row}`, code);
+          },
         },
       },
     );

@@ -1,3 +1,5 @@
+// The core of an actor: fragments, frames that wait for their view, joins, drains, and what the network may send.
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

@@ -1,3 +1,5 @@
+// Which flow a fragmented datagram belongs to, for how long, and for how many datagrams.
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { DatagramTable } from '../../../services/dssl/datagramTable.ts';

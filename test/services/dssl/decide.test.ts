@@ -1,3 +1,5 @@
+// The verdict ladder of Figs. 6 and 7, case by case, in groups of several modules that must agree.
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FlowState, ownerOf } from '../../../services/dssl/flowEntry.ts';

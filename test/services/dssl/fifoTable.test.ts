@@ -1,3 +1,5 @@
+// The bounded memory of recent things, compared with a plain list.
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

@@ -1,3 +1,5 @@
+// Who takes a new flow: all modules give one answer, by weight, under every policy.
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

@@ -1,3 +1,5 @@
+// A repeated start finds its first owner again, for a moment.
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { RecentStarts } from '../../../services/dssl/recentStarts.ts';

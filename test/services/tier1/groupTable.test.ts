@@ -1,3 +1,5 @@
+// The static choice of a group: alike on every tier 1, by weight, by type, and of fixed size.
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

@@ -1,3 +1,5 @@
+// Backpressure by counting what the server has not confirmed; no server is needed here.
+
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { FlushWindow } from '../../../shared/bus/flushWindow.ts';

@@ -1,3 +1,5 @@
+// The in-process bus: the contract that every bus keeps, and what is its own.
+
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { MemoryHub } from '../../../shared/bus/memory.ts';

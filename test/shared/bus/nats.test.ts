@@ -1,3 +1,5 @@
+// The bus over a real nats-server: the contract that every bus keeps, and servers that die, freeze and come back.
+
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';

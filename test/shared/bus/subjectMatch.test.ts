@@ -1,3 +1,5 @@
+// Which subjects a pattern stands for, and which texts are no subject.
+
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { matches } from '../../../shared/bus/subjectMatch.ts';

@@ -1,3 +1,5 @@
+// Capture files as they are written: byte for byte, to files and to slow streams.
+
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,3 +1,5 @@
+// The keyed hash against the vectors of its reference implementation.
+
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';

@@ -1,3 +1,5 @@
+// The mixing function: one to one, well spread, and fixed for all time.
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { mix32, mixSeeded } from '../../../shared/hash/mix.ts';

@@ -1,3 +1,5 @@
+// SipHash-2-4 against its reference vectors and the rows that another balancer publishes.
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Hash64, sipHash24 } from '../../../shared/hash/sipHash.ts';

@@ -1,3 +1,5 @@
+// Addresses as text, by the examples of the RFCs and by writing and reading back.
+
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';

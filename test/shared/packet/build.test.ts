@@ -1,3 +1,5 @@
+// Packets built from descriptions: checksums, lengths, and what the parser reads back.
+
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';

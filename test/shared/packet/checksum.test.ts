@@ -1,3 +1,5 @@
+// Checksums against the examples and vectors of their RFCs.
+
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';

@@ -1,3 +1,5 @@
+// Packets stamped from a template are those that the builder builds.
+
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';

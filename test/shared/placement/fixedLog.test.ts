@@ -1,3 +1,5 @@
+// The logarithm in fixed point: exact where it can be, close elsewhere, and falling everywhere.
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

@@ -1,3 +1,5 @@
+// Maglev tables against the paper's and another implementation's, and how little a change moves.
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

@@ -1,3 +1,5 @@
+// Weighted rendezvous hashing: shares, second choices, and that a change moves only what it must.
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

@@ -1,3 +1,5 @@
+// Draws and turns by integer weights: exact shares, and turns that are spread evenly.
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

@@ -1,3 +1,5 @@
+// The demo's picture as text: it fits the terminal, shows what matters, and marks what must not be.
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { stripVTControlCharacters } from 'node:util';

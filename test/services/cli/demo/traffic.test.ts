@@ -1,3 +1,5 @@
+// The demo's traffic: recorded and generated packets from one loop, at their own paces.
+
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';

@@ -1,3 +1,5 @@
+// The map from flows to a handler's state, compared with the language's own Map.
+
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';

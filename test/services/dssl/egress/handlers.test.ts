@@ -1,3 +1,5 @@
+// The handlers that come with the product, fed with packets and asked for what they made of them.
+
 import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,3 +1,5 @@
+// What a handler may rely on: batches, the order of starts and ends, and that its faults stay its own.
+
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import type { HandlerLog, PacketBatch, ServerHandler } from '../../../../services/dssl/egress/handler.ts';

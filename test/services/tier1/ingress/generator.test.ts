@@ -1,3 +1,5 @@
+// Generated traffic: the same for a seed, without holes, and with starts and ends where flows have them.
+
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import test from 'node:test';
