@@ -64,11 +64,14 @@ export async function connectCluster(
           log.warn({ attempt, reason, waitMs }, 'no NATS server yet; trying again'),
       },
     });
-  const controlBus = await open('control');
+  const buses: Bus[] = [];
   try {
+    const controlBus = await open('control');
+    buses.push(controlBus);
     const dataBus = await open('data');
-    for (const [channel, bus] of Object.entries({ data: dataBus, control: controlBus }))
-      followStatus(bus, channel, log);
+    buses.push(dataBus);
+    followStatus(controlBus, 'control', log);
+    followStatus(dataBus, 'data', log);
     const map = await settleMap(await controlBus.openKeyValue(subjects.bucket), proposal);
     const differing = differences(proposal, map);
     if (differing.length > 0) {
@@ -76,7 +79,8 @@ export async function connectCluster(
     }
     return { subjects, map, dataBus, controlBus, secret };
   } catch (error) {
-    await controlBus.close();
+    // An open connection would keep the process alive.
+    await Promise.all(buses.map((bus) => bus.close()));
     throw error;
   }
 }

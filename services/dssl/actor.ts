@@ -99,10 +99,12 @@ export class DsslActor {
   }
 
   /** Drains and leaves: resolves when the server is no member any more, at the latest `deadlineMs` from now. */
-  drain(deadlineMs: number): Promise<void> {
+  async drain(deadlineMs: number): Promise<void> {
     const left = this.whenRemoved();
     this.core.drain(this.#options.clock.nowMs() + deadlineMs);
-    return left;
+    await left;
+    // Frames of earlier views that have reached the bus are still this server's to decide: a round trip brings them in.
+    await this.#options.dataBus.flush().catch(() => undefined);
   }
 
   /** Resolves when the server is no member any more, asked for or not. */

@@ -27,11 +27,13 @@ export async function run(say: (line: string) => void): Promise<BenchmarkResult>
     await fast.settle(settleTimeoutMs);
     if (round >= 0) rates.push((1_000 * passes * flows) / (performance.now() - startedAtMs));
   }
+  fast.audit();
   await fast.stop();
   say(`embedded cluster, ${pacedRate} packets/s`);
   const paced = await startCluster();
   await feedPaced(paced, packets);
   await paced.settle(settleTimeoutMs);
+  paced.audit();
   await paced.stop();
   const latency = ({ auditor }: LocalCluster) => ({
     p50: auditor.latencyMs.percentile(0.5),
@@ -61,6 +63,7 @@ export async function run(say: (line: string) => void): Promise<BenchmarkResult>
         explain: {
           about: 'from the moment a frame leaves tier 1 to the moment its packets are with their server',
           packetsPerSecond: pacedRate,
+          sent: paced.tier1.distributor.distributed,
           accepted: paced.auditor.accepted,
           atFullSpeed: { p50: rounded(atFullSpeed.p50), p99: rounded(atFullSpeed.p99) },
         },

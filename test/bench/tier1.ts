@@ -1,6 +1,7 @@
 // What tier 1 spends on a packet (parse, keys, hash, group, frame), and that it keeps nothing about a flow.
 
 import { pack } from 'msgpackr';
+import type { TrafficGenerator } from '../../services/tier1/ingress/generator.ts';
 import { usedBytes } from './memory.ts';
 import { benchDistributor, ethernet, feed, packetBytes, startMs, udpGenerator, udpPackets } from './packets.ts';
 import { type BenchmarkResult, median, rounded, spread, timeRounds } from './runner.ts';
@@ -91,20 +92,22 @@ async function memoryPerFlow() {
   const distributor = benchDistributor(groups, 'bench', () => true);
   const few = 10_000;
   const many = 1_000_000;
-  const generator = udpGenerator(many);
   const packet = new Uint8Array(packetBytes);
-  const send = (count: number) => {
+  const send = (generator: TrafficGenerator, count: number) => {
     for (let index = 0; index < count; index++) {
       generator.next(packet, 0);
       distributor.packet(packet, 0, packetBytes, ethernet, 0, startMs);
     }
   };
-  send(few);
+  const fewFlows = udpGenerator(few);
+  const manyFlows = udpGenerator(many);
+  // Many packets of few flows first, so that the code is compiled and only the number of flows differs.
+  send(fewFlows, many);
   const atFew = await usedBytes();
-  send(many - few);
+  send(manyFlows, many);
   const atMany = await usedBytes();
-  // A byte or two for each thousand flows is what the heap itself varies by.
-  const bytesPerFlow = Math.max(0, Math.round((10 * (atMany - atFew)) / (many - few)) / 10);
+  // Whole bytes: the heap itself varies by some ten kilobytes.
+  const bytesPerFlow = Math.max(0, Math.round((atMany - atFew) / (many - few)));
   return {
     bytesPerFlow,
     grownBytes: atMany - atFew,

@@ -260,7 +260,7 @@ test('dissect - a reader that closes the pipe ends the work quietly', async () =
 test('dissect - the command: help, standard input, and exit code 2 for wrong arguments', async () => {
   const help = command(['--help']);
   assert.equal(help.code, 0);
-  assert.match(help.out, /Examples:\n {2}flowherd dissect traffic\.pcapng/);
+  assert.match(help.out, /Examples:\n {2}\$ npx flowherd dissect traffic\.pcapng/);
   const rows = packets.map((bytes) => ({ bytes, originalLength: bytes.length, timeMs: 0, linkType: 1 }));
   const piped = command(['--tsv', '-'], await writeTiny(rows));
   assert.deepEqual([piped.code, piped.complaints], [0, '']);

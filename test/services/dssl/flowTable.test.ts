@@ -180,6 +180,19 @@ test('flow table - a late packet leaves an entry as young as it was; a clock set
   assert.equal(table.find(1, 1, 999 - clockJumpTicks), -1);
 });
 
+test('flow table - to meet an entry is to find and to touch it', () => {
+  const table = newTable();
+  const handle = table.insert(1, 1, 1_000, 7, FlowState.unconfirmed, tcp);
+  assert.equal(table.meet(1, 1, 1_090), handle);
+  assert.equal(table.lastSeen(handle), 1_090);
+  assert.equal(table.foundInfo, table.info(handle));
+  assert.equal(table.meet(1, 1, 1_080), handle);
+  assert.equal(table.lastSeen(handle), 1_090);
+  assert.equal(table.find(1, 1, 1_180), handle);
+  assert.equal(table.lastSeen(handle), 1_090);
+  assert.equal(table.meet(1, 1, 1_191), -1);
+});
+
 test('flow table - owner, backup, state and mark of an entry do not disturb one another', () => {
   const field = fc.record({
     owner: fc.nat(4_094),

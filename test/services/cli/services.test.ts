@@ -1,0 +1,117 @@
+// Tier 1 and the DSSL actors as processes of their own against a real NATS server.
+
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { after, before, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { connectNats } from '../../../shared/bus/nats.ts';
+import { subjectsOf } from '../../../shared/subjects.ts';
+import { NatsServer, skipWithoutNatsServer } from '../../support/natsServer.ts';
+import { Service } from '../../support/processes.ts';
+
+const town = fileURLToPath(new URL('../../captures/town.pcap', import.meta.url));
+
+interface Run {
+  readonly tier1: { read: number; distributed: number; dropped: Record<string, number> };
+  readonly servers: { packets: number; frames: { lost: number; faults: Record<string, number> }; flowsLeft: number }[];
+}
+
+describe('services', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () => {
+  let nats: NatsServer;
+  before(async () => {
+    nats = await NatsServer.start();
+  });
+  after(() => nats.stop());
+
+  let clusters = 0;
+
+  /** Three servers in one group and a tier 1 that reads a capture; `during` runs once the traffic is on its way. */
+  async function runCluster(
+    speed: string,
+    during: (cluster: string, services: readonly Service[]) => Promise<void>,
+  ): Promise<Run> {
+    const cluster = `c${++clusters}`;
+    const common = ['--bus', nats.url, '--cluster', cluster, '--groups', '1', '--mid-flow', 'adopt', '--json'];
+    const servers = ['a', 'b', 'c'].map(
+      (name) => new Service(['dssl', ...common, '--server', name, '--drain-seconds', '0']),
+    );
+    await Promise.all(servers.map((server) => server.says(/server is active/)));
+    const tier1 = new Service(['tier1', ...common, '--input', town, '--speed', speed]);
+    await tier1.says(/waiting for a server/);
+    await during(cluster, [tier1, ...servers]);
+    assert.equal(await tier1.ended(), 0, tier1.messages.join('\n'));
+    assert.deepEqual(await Promise.all(servers.map((server) => server.end())), [0, 0, 0]);
+    return { tier1: JSON.parse(tier1.stdout).packets, servers: servers.map(({ stdout }) => JSON.parse(stdout)) };
+  }
+
+  /** Resolves when frames travel: a hole shows only behind a frame that was heard. */
+  async function firstFrame(cluster: string): Promise<void> {
+    const bus = await connectNats({ url: nats.url, name: 'watcher' });
+    await new Promise<void>((resolve) => void bus.subscribe(subjectsOf(cluster).data('g1'), () => resolve()));
+    await bus.close();
+  }
+
+  const sum = (numbers: readonly number[]): number => numbers.reduce((total, each) => total + each, 0);
+
+  test('services - every packet that tier 1 sent is handed to one of three servers', async () => {
+    const { tier1, servers } = await runCluster('max', async () => undefined);
+    assert.equal(tier1.read, tier1.distributed);
+    assert.equal(sum(servers.map(({ packets }) => packets)), tier1.distributed);
+    for (const { packets } of servers) assert.ok(packets > 0);
+  });
+
+  test('services - garbage on the subjects is counted, and the servers go on', async () => {
+    const garbage = 200;
+    const { tier1, servers } = await runCluster('40', async (cluster) => {
+      const bus = await connectNats({ url: nats.url, name: 'garbage' });
+      const subjects = subjectsOf(cluster);
+      for (let sent = 0; sent < garbage; sent++) {
+        bus.publish(subjects.data('g1'), Buffer.concat([Buffer.of(0xc1), randomBytes(sent)]));
+        bus.publish(subjects.control('g1'), randomBytes(sent));
+      }
+      await bus.close();
+    });
+    assert.equal(sum(servers.map(({ packets }) => packets)), tier1.distributed);
+    for (const { frames } of servers) assert.equal(sum(Object.values(frames.faults)), garbage);
+  });
+
+  test('services - a NATS server that dies and comes back: said, survived, and what was lost is counted', async () => {
+    const { tier1, servers } = await runCluster('2', async (cluster, services) => {
+      await firstFrame(cluster);
+      await nats.kill();
+      await Promise.all(services.map((service) => service.says(/lost the NATS server/)));
+      await nats.start();
+      await Promise.all(services.map((service) => service.says(/connected to NATS again/)));
+    });
+    const dropped = sum(Object.values(tier1.dropped));
+    assert.equal(tier1.read, tier1.distributed + dropped);
+    const handed = sum(servers.map(({ packets }) => packets));
+    const lostFrames = sum(servers.map(({ frames }) => frames.lost));
+    assert.ok(handed <= tier1.distributed, 'nothing twice');
+    assert.ok(handed > 0, 'the servers go on');
+    if (handed < tier1.distributed) assert.ok(lostFrames > 0, 'a loss on the bus shows as a hole in the sequence');
+  });
+
+  test('services - what cannot be is said in one line, with the right exit code', async () => {
+    const common = ['--bus', nats.url, '--cluster', 'mistakes', '--groups', '1'];
+    const cases = [
+      { args: ['tier1', ...common, '--input', 'nowhere.pcap'], setUp: true, code: 1, says: /nowhere\.pcap/ },
+      { args: ['dssl', ...common, '--member-of', 'g9'], code: 2, says: /no group g9.*g1/ },
+      { args: ['dssl', ...common, '--handler', './nothing.ts'], code: 1, says: /nothing\.ts/ },
+      { args: ['dssl', ...common], environment: { FLOWHERD_SECRET: 'another' }, code: 2, says: /secret/ },
+      { args: ['dssl', ...common], environment: { FLOWHERD_SECRET: '' }, code: 2, says: /FLOWHERD_SECRET/ },
+      { args: ['tier1', ...common, '--input', town], environment: { NATS_USER: 'x' }, code: 2, says: /NATS_PASSWORD/ },
+      { args: ['dssl', '--bus', 'http://127.0.0.1', '--cluster', 'mistakes'], code: 2, says: /nats:\/\// },
+    ];
+    const server = new Service(['dssl', ...common, '--server', 'a', '--drain-seconds', '0']);
+    await server.says(/server is active/);
+    for (const { args, code, says, environment } of cases) {
+      const service = new Service(args, environment);
+      assert.equal(await service.ended(), code, args.join(' '));
+      const lines = service.messages.filter((line) => line.startsWith('flowherd: '));
+      assert.equal(lines.length, 1, service.messages.join('\n'));
+      assert.match(lines[0], says);
+    }
+    assert.equal(await server.end(), 0);
+  });
+});

@@ -1,0 +1,80 @@
+// The command line as child processes, as users start it: waits for what their logs say, never for time to pass.
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+export const program: string = fileURLToPath(new URL('../../services/cli/flowherd.js', import.meta.url));
+
+export class Service {
+  stdout = '';
+  /** Messages of the log so far. */
+  readonly messages: string[] = [];
+  readonly #child: ChildProcess;
+  readonly #ended: Promise<number>;
+  #waiting: { readonly pattern: RegExp; readonly resolve: (message: string) => void }[] = [];
+  #partial = '';
+
+  constructor(args: readonly string[], environment: Readonly<Record<string, string>> = {}) {
+    this.#child = spawn(process.execPath, [program, ...args], {
+      env: { ...process.env, FLOWHERD_SECRET: 'test', ...environment },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    const endWithUs = (): void => void this.#child.kill('SIGKILL');
+    process.once('exit', endWithUs);
+    this.#child.stdout?.on('data', (chunk: Buffer) => {
+      this.stdout += chunk.toString();
+    });
+    this.#child.stderr?.on('data', (chunk: Buffer) => this.#read(chunk.toString()));
+    this.#ended = new Promise((resolve) => {
+      this.#child.once('close', (code) => {
+        process.removeListener('exit', endWithUs);
+        resolve(code ?? -1);
+      });
+    });
+  }
+
+  /** Resolves when the log has said something that matches, from the start or yet to come; rejects when the process ends. */
+  says(pattern: RegExp): Promise<string> {
+    const said = this.messages.find((message) => pattern.test(message));
+    if (said !== undefined) return Promise.resolve(said);
+    const told = new Promise<string>((resolve) => this.#waiting.push({ pattern, resolve }));
+    const ended = this.#ended.then((code) => {
+      throw new Error(`ended with ${code} before it said ${pattern}:\n${this.messages.join('\n')}`);
+    });
+    ended.catch(() => undefined);
+    return Promise.race([told, ended]);
+  }
+
+  /** The exit code. */
+  ended(): Promise<number> {
+    return this.#ended;
+  }
+
+  /** Asks it to end, and resolves to its exit code. */
+  end(signal: NodeJS.Signals = 'SIGTERM'): Promise<number> {
+    this.#child.kill(signal);
+    return this.#ended;
+  }
+
+  #read(text: string): void {
+    const lines = (this.#partial + text).split('\n');
+    this.#partial = lines.pop() ?? '';
+    for (const line of lines) {
+      const message = messageOf(line);
+      this.messages.push(message);
+      this.#waiting = this.#waiting.filter(({ pattern, resolve }) => {
+        if (!pattern.test(message)) return true;
+        resolve(message);
+        return false;
+      });
+    }
+  }
+}
+
+function messageOf(line: string): string {
+  try {
+    return String(JSON.parse(line).msg);
+  } catch {
+    return line;
+  }
+}
