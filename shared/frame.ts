@@ -30,10 +30,12 @@ import { limits } from './limits.ts';
 
 export const frameFormat = 1;
 export const metaRowBytes = 12;
+export const wordsPerRow = 3;
 const fieldCount = 10;
 /** First byte of a MessagePack array of ten elements; anything else is refused before it is decoded. */
 const arrayOfTen = 0x90 | fieldCount;
 const nameBytesMax = 64;
+const isLittleEndian = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1;
 
 /** Copies without making a view of the packet; measured at about half the cost of `set(subarray())` for short packets. */
 const copyBytes = Buffer.prototype.copy as (
@@ -60,13 +62,20 @@ export interface FrameHeader {
 export const frameFaults = ['none', 'size', 'encoding', 'shape', 'format', 'count', 'lengths'] as const;
 export type FrameFault = (typeof frameFaults)[number];
 
-/** Collects the rows of one frame. Reused from frame to frame: `encode` copies the columns out and `reset` empties it. */
+/**
+ * Collects the rows of one frame. Packets are copied once, to where they lie in the message: the payload grows behind a
+ * space that is large enough for all that precedes it, and `encode` fills that space from its end.
+ *
+ *   | unused | header | bin32 | meta rows | bin32 | payload ...        | unused |
+ *            ^ the message begins here            ^ payloadStart
+ */
 export class FrameBuilder {
   count = 0;
   payloadBytes = 0;
-  #meta = new Uint8Array(limits.frameRows * metaRowBytes);
-  #rows = new DataView(this.#meta.buffer);
-  #payload = Buffer.allocUnsafe(limits.frameTargetBytes + limits.packetBytes);
+  readonly #meta = new Uint8Array(limits.frameRows * metaRowBytes);
+  readonly #rows = new DataView(this.#meta.buffer);
+  /** The message in the making; given away by `encode`. */
+  #message = Buffer.allocUnsafe(usualMessageBytes);
 
   /** True when a packet of `length` bytes must go into the next frame. */
   isFull(length: number): boolean {
@@ -78,7 +87,10 @@ export class FrameBuilder {
   /** Appends a packet; the caller has checked `isFull` and that `length` is at most `limits.packetBytes`. */
   add(buffer: Uint8Array, start: number, length: number, hi: number, lo: number, flags: number): void {
     this.#row(hi, lo, length, flags);
-    copyBytes.call(buffer, this.#payload, this.payloadBytes, start, start + length);
+    const at = payloadStart + this.payloadBytes;
+    // Only a packet above the frame's target can need more room, and it is alone in its frame.
+    if (at + length > this.#message.length) this.#message = Buffer.allocUnsafe(at + length);
+    copyBytes.call(buffer, this.#message, at, start, start + length);
     this.payloadBytes += length;
   }
 
@@ -87,18 +99,22 @@ export class FrameBuilder {
     this.#row(hi, lo, 0, flags);
   }
 
-  encode(header: FrameHeader): Uint8Array {
-    return encodeFrame(
-      header,
-      this.count,
-      this.#meta.subarray(0, this.count * metaRowBytes),
-      this.#payload.subarray(0, this.payloadBytes),
-    );
-  }
-
-  reset(): void {
+  /** The message, and an empty builder. */
+  finish(header: FrameHeader): Uint8Array {
+    const message = this.#message;
+    const metaBytes = this.count * metaRowBytes;
+    const metaStart = payloadStart - binHeaderBytes - metaBytes;
+    writeBinHeader(message, payloadStart - binHeaderBytes, this.payloadBytes);
+    message.set(this.#meta.subarray(0, metaBytes), metaStart);
+    writeBinHeader(message, metaStart - binHeaderBytes, metaBytes);
+    const fields = packHeader(header, this.count);
+    const start = metaStart - binHeaderBytes - fields.length;
+    message.set(fields, start);
+    const end = payloadStart + this.payloadBytes;
+    this.#message = Buffer.allocUnsafe(usualMessageBytes);
     this.count = 0;
     this.payloadBytes = 0;
+    return message.subarray(start, end);
   }
 
   #row(hi: number, lo: number, length: number, flags: number): void {
@@ -110,22 +126,30 @@ export class FrameBuilder {
   }
 }
 
-export function encodeFrame(header: FrameHeader, count: number, meta: Uint8Array, payload: Uint8Array): Uint8Array {
-  return packr.pack([
-    frameFormat,
-    header.tier1Id,
-    header.sequence,
-    header.viewNumber,
-    header.mapVersion,
-    header.timestampMs,
-    header.startOrdinal,
-    count,
-    meta,
-    payload,
-  ]);
+const binHeaderBytes = 5;
+/** Eight fields before the columns: a name and numbers of at most nine bytes each. */
+const headerBytesMax = 1 + 2 + nameBytesMax + 7 * 9;
+const payloadStart = headerBytesMax + 2 * binHeaderBytes + limits.frameRows * metaRowBytes;
+const usualMessageBytes = payloadStart + limits.frameTargetBytes;
+
+/** The array's first byte, which says that ten fields follow, and the first eight of them. */
+function packHeader(header: FrameHeader, count: number): Uint8Array {
+  const { tier1Id, sequence, viewNumber, mapVersion, timestampMs, startOrdinal } = header;
+  const bytes = packr.pack([frameFormat, tier1Id, sequence, viewNumber, mapVersion, timestampMs, startOrdinal, count]);
+  bytes[0] = arrayOfTen;
+  return bytes;
 }
 
-/** One decoded frame. `meta` and `payload` are views into the message: copy the message to keep them. */
+/** bin 32: 0xc6 and the length, big-endian (MessagePack specification, "bin format family"). */
+function writeBinHeader(message: Buffer, at: number, length: number): void {
+  message[at] = 0xc6;
+  message.writeUInt32BE(length, at + 1);
+}
+
+/**
+ * One decoded frame, to be used again for the next. `meta` and `payload` are views into the message: copy the message to
+ * keep them.
+ */
 export class Frame implements FrameHeader {
   tier1Id = '';
   sequence = 0;
@@ -134,8 +158,12 @@ export class Frame implements FrameHeader {
   timestampMs = 0;
   startOrdinal = 0;
   count = 0;
-  meta: DataView = new DataView(new ArrayBuffer(0));
+  /** The rows as they came. */
+  meta: Uint8Array = new Uint8Array(0);
   payload: Uint8Array = new Uint8Array(0);
+  /** The rows as words, three a row: hashHi, hashLo, length | flags << 16. */
+  readonly words = new Int32Array(limits.frameRows * wordsPerRow);
+  readonly #bytes = new Uint8Array(this.words.buffer);
 
   /**
    * Reads a message into this object. The bytes come from the network: whatever is wrong with them is an answer, never
@@ -165,27 +193,30 @@ export class Frame implements FrameHeader {
     this.timestampMs = timestampMs;
     this.startOrdinal = startOrdinal;
     this.count = count;
-    this.meta = new DataView(meta.buffer, meta.byteOffset, meta.length);
+    this.meta = meta;
     this.payload = payload;
+    // The column lies anywhere in the message, so it is copied to where it can be read as words.
+    this.#bytes.set(meta);
+    if (!isLittleEndian) Buffer.from(this.words.buffer, 0, meta.length).swap32();
     let sum = 0;
-    for (let row = 0; row < count; row++) sum += this.meta.getUint16(row * metaRowBytes + 8, true);
+    for (let row = 0; row < count; row++) sum += this.words[row * wordsPerRow + 2] & 0xffff;
     return sum === payload.length ? 'none' : 'lengths';
   }
 
   hashHi(row: number): number {
-    return this.meta.getInt32(row * metaRowBytes, true);
+    return this.words[row * wordsPerRow];
   }
 
   hashLo(row: number): number {
-    return this.meta.getInt32(row * metaRowBytes + 4, true);
+    return this.words[row * wordsPerRow + 1];
   }
 
   length(row: number): number {
-    return this.meta.getUint16(row * metaRowBytes + 8, true);
+    return this.words[row * wordsPerRow + 2] & 0xffff;
   }
 
   flags(row: number): number {
-    return this.meta.getUint16(row * metaRowBytes + 10, true);
+    return this.words[row * wordsPerRow + 2] >>> 16;
   }
 }
 

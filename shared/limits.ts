@@ -7,7 +7,7 @@ export const limits = {
   /** Payload bytes at which a frame is closed. 16-32 KiB is where the per-message cost stops to matter. */
   frameTargetBytes: 24 * 1024,
   /** Rows in one frame. */
-  frameRows: 2_048,
+  frameRows: 1_024,
   /** Largest encoded frame anybody accepts; below the bus's default message limit of 1 MiB. */
   frameMaxBytes: 256 * 1024,
   /** Longest time a packet waits in an unfinished frame, in milliseconds of wall time. */

@@ -30,6 +30,14 @@ export interface DsslActorOptions {
   readonly audit?: DecisionAudit;
 }
 
+const phaseWords = {
+  outside: 'server is no member',
+  joining: 'server is joining: it learns which flows the others hold',
+  active: 'server is active',
+  draining: 'server is draining',
+  left: 'server has left its group',
+} as const;
+
 const tickMs = 20;
 /** Compare-and-set attempts for one step; each loses only to somebody who succeeded. */
 const commitAttempts = 100;
@@ -138,7 +146,12 @@ export class DsslActor {
     const before = this.core.phase;
     this.core.onView(view, this.#options.clock.nowMs());
     const { phase } = this.core;
-    if (phase !== before) this.#options.log.info({ view: view.number, from: before, to: phase }, `server is ${phase}`);
+    if (phase !== before) {
+      const silent = [...this.core.learner.silent];
+      if (silent.length > 0)
+        this.#options.log.warn({ silent }, 'joined without the flows of members that do not answer');
+      this.#options.log.info({ view: view.number, from: before, to: phase }, phaseWords[phase]);
+    }
   }
 
   async #fetchViews(): Promise<void> {

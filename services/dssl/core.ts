@@ -8,16 +8,16 @@
 //                       rows: fragment? ─► decide (decide.ts) ─► accepted rows ─► egress ─► server
 
 import { activate, type Candidate, drain, leave } from '../../shared/cluster/membership.ts';
-import { findMember, type View } from '../../shared/cluster/view.ts';
+import { findMember, type Member, type View } from '../../shared/cluster/view.ts';
 import { Frame, type FrameFault, frameFaults } from '../../shared/frame.ts';
 import { FrameFlags } from '../../shared/frameFlags.ts';
 import { limits } from '../../shared/limits.ts';
 import { accepts, Decider } from './decide.ts';
 import type { Egress } from './egress/egress.ts';
 import { Fragments, type WaitingFragment } from './fragments.ts';
-import { Learner } from './learner.ts';
+import { Learner, takeIn } from './learner.ts';
 import { heardLatelyMs, keepFrame, Streams, type Tier1Stream } from './streams.ts';
-import { decodeSync, encodeAnswer, encodeRequest, RowKind, readRows, type SyncAnswer } from './sync.ts';
+import { decodeSync, encodeAnswer, encodeRequest } from './sync.ts';
 import { Teacher } from './teacher.ts';
 import { tickOfMs } from './ticks.ts';
 import { countsByName, noPacket, V, type Verdict, waiting } from './verdict.ts';
@@ -63,6 +63,8 @@ export interface DsslCounters {
   /** Frames that had to wait for their view, and those whose view never came or was forgotten. */
   viewWaits: number;
   viewDrops: number;
+  /** Views of another life of the key-value store, which were not taken in. */
+  foreignViews: number;
 }
 
 /** Slots of the flow table that one tick looks at for expired entries. */
@@ -78,6 +80,7 @@ export class DsslCore {
     badControl: 0,
     viewWaits: 0,
     viewDrops: 0,
+    foreignViews: 0,
   };
   readonly views: ViewHistory;
   readonly decider: Decider;
@@ -146,7 +149,14 @@ export class DsslCore {
 
   /** A view of the group, in any order, also again. */
   onView(view: View, nowMs: number): void {
-    if (view.group !== this.#group || !this.views.add(view)) return;
+    if (view.group !== this.#group) return;
+    const known = this.views.newest?.view;
+    if (known !== undefined && known.cluster !== view.cluster) {
+      // The store was emptied and its numbers began again: the same number would mean two things.
+      this.counters.foreignViews++;
+      return;
+    }
+    if (!this.views.add(view)) return;
     const member = findMember(view, this.candidate.server);
     if (member?.incarnation === this.candidate.incarnation) {
       this.#wasMember = true;
@@ -163,7 +173,7 @@ export class DsslCore {
     const sync = decodeSync(message);
     if (sync === undefined) this.counters.badControl++;
     else if (sync.kind === 'request') this.#teacher.begin(sync, this.streams, nowMs);
-    else if (this.learner.accepts(sync, nowMs)) this.#learn(sync);
+    else if (this.learner.accepts(sync, nowMs)) takeIn(sync, this.decider, this.views);
   }
 
   /** Time passes: to be called every few tens of milliseconds. */
@@ -182,7 +192,7 @@ export class DsslCore {
   drain(leaveByMs: number): void {
     this.#wantsToLeave = true;
     this.#leaveByMs = leaveByMs;
-    this.#ports.propose((view) => drain(view, this.candidate));
+    this.#propose((view) => drain(view, this.candidate));
   }
 
   /** No more frames will come: gives up on the fragments and frames that still wait. */
@@ -201,7 +211,7 @@ export class DsslCore {
     const { egress, audit } = this.#ports;
     const verdicts = this.#verdicts;
     decider.begin(view, frame.timestampMs);
-    if (frame.count > 0) this.#prefetch(frame);
+    this.prefetched ^= decider.table.prefetch(frame.words, frame.count);
     egress.begin(frame.payload, frame.timestampMs);
     let offset = 0;
     let ordinal = frame.startOrdinal;
@@ -226,14 +236,6 @@ export class DsslCore {
     }
     egress.end();
     audit?.onFrame(frame, verdicts);
-  }
-
-  /** Touches the table lines that the rows will need, all independent of each other, so that they load side by side. */
-  #prefetch(frame: Frame): void {
-    const { table } = this.decider;
-    let sum = 0;
-    for (let row = 0; row < frame.count; row++) sum ^= table.prefetch(frame.hashHi(row), frame.hashLo(row));
-    this.prefetched ^= sum;
   }
 
   #laterFragment(frame: Frame, view: CompiledView, row: number, offset: number): number {
@@ -346,20 +348,6 @@ export class DsslCore {
     this.#ports.audit?.onFrame(frame, verdicts);
   }
 
-  #learn(answer: SyncAnswer): void {
-    const owner = this.views.numberOf(answer.from, answer.incarnation);
-    const { table, recentStarts } = this.decider;
-    readRows(answer.rows, (kind, hi, lo, tick, state, protocolClass) => {
-      if (kind === RowKind.recentStart) {
-        if (recentStarts.find(hi, lo, tick) === -1) recentStarts.record(hi, lo, tick, owner);
-        return;
-      }
-      const slot = table.find(hi, lo, tick);
-      if (slot === -1) table.insert(hi, lo, tick, owner, state, protocolClass);
-      else if (table.owner(slot) !== this.views.self) table.setOwner(slot, owner);
-    });
-  }
-
   #stepMembership(nowMs: number): void {
     const view = this.views.newest?.view;
     if (view === undefined) return;
@@ -368,13 +356,24 @@ export class DsslCore {
       for (const request of this.learner.requests(view, this.streams, nowMs)) {
         this.#ports.publishControl(encodeRequest(request));
       }
-      if (this.learner.isComplete(view, this.streams))
-        this.#ports.propose((newest) => activate(newest, this.candidate));
+      if (this.learner.isComplete(view, this.streams, nowMs))
+        this.#propose((newest) => activate(newest, this.candidate));
     } else if (this.#wantsToLeave && phase === 'active') {
-      this.#ports.propose((newest) => drain(newest, this.candidate));
+      this.#propose((newest) => drain(newest, this.candidate));
     } else if (phase === 'draining' && (this.#isDrained(nowMs) || nowMs >= this.#leaveByMs)) {
-      this.#ports.propose((newest) => leave(newest, this.candidate));
+      this.#propose((newest) => leave(newest, this.candidate));
     }
+  }
+
+  /** Proposes a step, and with it how many flows each member holds as far as this module's table knows. */
+  #propose(step: Proposal): void {
+    this.#ports.propose((view) => {
+      const next = step(view);
+      if (next === view) return view;
+      const flowsOf = (member: Member) =>
+        this.decider.table.countByOwner(this.views.numberOf(member.server, member.incarnation));
+      return { ...next, members: next.members.map((member) => ({ ...member, flows: flowsOf(member) })) };
+    });
   }
 
   /**

@@ -57,7 +57,7 @@ export class FlowSegment {
   find(hi: number, lo: number): number {
     const data = this.data;
     const key = lo ^ topBit;
-    let at = (((lo >>> 0) * this.homes * perWrap) | 0) << 2;
+    let at = this.place(lo);
     while (data[at] < key) at += 4;
     while (data[at] === key && data[at + 3] < 0) {
       if (data[at + 1] === hi) return at >> 2;
@@ -66,16 +66,16 @@ export class FlowSegment {
     return -1;
   }
 
-  /** The word at which a search for `lo` begins. */
-  firstWord(lo: number): number {
-    return this.data[(((lo >>> 0) * this.homes * perWrap) | 0) << 2];
+  /** Index in `data` at which a search for `lo` begins. */
+  place(lo: number): number {
+    return (((lo >>> 0) * this.homes * perWrap) | 0) << 2;
   }
 
   /** Slot of the first entry whose hashLo is not below `lo` (u32), or a free slot before it. */
   lowerBound(lo: number): number {
     const data = this.data;
     const key = lo ^ topBit;
-    let at = (((lo >>> 0) * this.homes * perWrap) | 0) << 2;
+    let at = this.place(lo);
     while (data[at] < key) at += 4;
     return at >> 2;
   }
@@ -87,7 +87,7 @@ export class FlowSegment {
   insert(hi: number, lo: number, tick: number, info: number): number {
     const data = this.data;
     const key = lo ^ topBit;
-    let at = (((lo >>> 0) * this.homes * perWrap) | 0) << 2;
+    let at = this.place(lo);
     while (data[at] < key) at += 4;
     while (data[at] === key && data[at + 3] < 0) at += 4;
     let free = at;

@@ -122,11 +122,12 @@ export class FlowTable {
   }
 
   /**
-   * Reads the word at which a search for this flow begins, so that the cache line is there when `find` comes. Meant
-   * for a first pass over a batch; fold the results together and use them, or the reads are optimised away.
+   * Reads the lines of memory where the searches for a whole frame's rows begin (`words` as in Frame, `count` of them),
+   * so that they load side by side instead of one search after the other. Use the result, or the reads are optimised
+   * away.
    */
-  prefetch(hi: number, lo: number): number {
-    return this.#segments.of(hi).firstWord(lo);
+  prefetch(words: Int32Array, count: number): number {
+    return this.#segments.prefetch(words, count);
   }
 
   /** Notes a packet at `tick`. Late packets do not make an entry older, unless the clock was set back. */

@@ -2,16 +2,25 @@
 // complete, and whether the answers and what the joiner saw itself leave a gap.
 
 import type { View } from '../../shared/cluster/view.ts';
+import type { Decider } from './decide.ts';
 import type { Streams } from './streams.ts';
-import type { SyncAnswer, SyncRequest } from './sync.ts';
+import { RowKind, readRows, type SyncAnswer, type SyncRequest } from './sync.ts';
+import type { ViewHistory } from './viewHistory.ts';
 
 /** A peer that has not answered whole, or whose answer left a gap, is asked again after this. */
 const askAgainMs = 500;
+/**
+ * A peer that has said nothing for so long is taken to be dead: what it held is lost with it, and a group must not be
+ * closed to newcomers because a member died.
+ */
+const silentPeerMs = 10_000;
 
 interface Peer {
   readonly incarnation: number;
   nonce: number;
   askedAtMs: number;
+  /** When it was first asked, or last said something. */
+  heardAtMs: number;
   nextChunk: number;
   /** The positions of the answer, once its last chunk has come. */
   positions: ReadonlyMap<string, number> | undefined;
@@ -23,6 +32,8 @@ export class Learner {
   #nonce = 0;
   /** Answers that left a gap to what was seen here, and had to be asked for again. */
   gaps = 0;
+  /** Peers that never answered and were given up. */
+  readonly silent = new Set<string>();
 
   constructor(server: string) {
     this.#server = server;
@@ -30,9 +41,10 @@ export class Learner {
 
   /** The requests to send now, one for each peer that has not told all it holds. */
   requests(view: View, streams: Streams, nowMs: number): SyncRequest[] {
-    this.#followMembers(view);
+    this.#followMembers(view, nowMs);
     const due: SyncRequest[] = [];
     for (const [to, peer] of this.#peers) {
+      if (nowMs - peer.heardAtMs > silentPeerMs && peer.positions === undefined) this.silent.add(to);
       if (peer.positions !== undefined && this.#gapOf(peer.positions, streams) === 'gap') {
         this.gaps++;
         peer.positions = undefined;
@@ -56,20 +68,23 @@ export class Learner {
     if (peer.nonce !== answer.nonce || answer.chunk !== peer.nextChunk) return false;
     peer.nextChunk++;
     peer.askedAtMs = nowMs;
+    peer.heardAtMs = nowMs;
+    this.silent.delete(answer.from);
     if (answer.isLast) peer.positions = answer.positions;
     return true;
   }
 
-  /** True when every member that holds flows has told them, and nothing was missed in between. */
-  isComplete(view: View, streams: Streams): boolean {
-    this.#followMembers(view);
-    for (const peer of this.#peers.values()) {
+  /** True when every member that holds flows and lives has told them, and nothing was missed in between. */
+  isComplete(view: View, streams: Streams, nowMs: number): boolean {
+    this.#followMembers(view, nowMs);
+    for (const [name, peer] of this.#peers) {
+      if (this.silent.has(name)) continue;
       if (peer.positions === undefined || this.#gapOf(peer.positions, streams) !== 'none') return false;
     }
     return true;
   }
 
-  #followMembers(view: View): void {
+  #followMembers(view: View, nowMs: number): void {
     const holders = view.members.filter((member) => member.server !== this.#server && member.state !== 'joining');
     for (const name of this.#peers.keys()) {
       if (!holders.some((member) => member.server === name)) this.#peers.delete(name);
@@ -77,7 +92,14 @@ export class Learner {
     for (const { server, incarnation } of holders) {
       if (this.#peers.get(server)?.incarnation === incarnation) continue;
       const askedAtMs = Number.NEGATIVE_INFINITY;
-      this.#peers.set(server, { incarnation, nonce: 0, askedAtMs, nextChunk: 0, positions: undefined });
+      this.#peers.set(server, {
+        incarnation,
+        nonce: 0,
+        askedAtMs,
+        heardAtMs: nowMs,
+        nextChunk: 0,
+        positions: undefined,
+      });
     }
   }
 
@@ -91,4 +113,19 @@ export class Learner {
     }
     return unknown ? 'unknown' : 'none';
   }
+}
+
+/** Takes in what a peer said it holds: flows into the elsewhere part of the table, and the starts it got lately. */
+export function takeIn(answer: SyncAnswer, { table, recentStarts }: Decider, views: ViewHistory): void {
+  const owner = views.numberOf(answer.from, answer.incarnation);
+  readRows(answer.rows, (kind, hi, lo, tick, state, protocolClass) => {
+    if (kind === RowKind.recentStart) {
+      if (recentStarts.find(hi, lo, tick) === -1) recentStarts.record(hi, lo, tick, owner);
+      return;
+    }
+    // What was seen here meanwhile is newer than what the peer says, but the peer knows who owns the flow.
+    const slot = table.find(hi, lo, tick);
+    if (slot === -1) table.insert(hi, lo, tick, owner, state, protocolClass);
+    else if (table.owner(slot) !== views.self) table.setOwner(slot, owner);
+  });
 }

@@ -18,6 +18,8 @@
 // and a segment that cannot split any more refuses entries when it reaches `maxSlots`; answers stay right and memory
 // bounded.
 
+import { wordsPerRow } from '../../shared/frame.ts';
+import { limits } from '../../shared/limits.ts';
 import { FlowSegment, maxSlots } from './flowSegment.ts';
 
 export interface GrowthCounters {
@@ -49,6 +51,8 @@ export class SegmentDirectory {
   /** Leading bits of hashHi to segment id; never a single entry, since a shift by 32 does nothing. */
   #directory = new Uint16Array(2);
   #shift = 31;
+  readonly #ids = new Uint16Array(limits.frameRows);
+  readonly #places = new Int32Array(limits.frameRows);
   #segmentBytes = this.all[0].data.byteLength;
 
   constructor(counters: GrowthCounters) {
@@ -58,6 +62,23 @@ export class SegmentDirectory {
   /** The segment that an entry with this hashHi is in, or would be. */
   of(hi: number): FlowSegment {
     return this.all[this.#directory[hi >>> this.#shift]];
+  }
+
+  /** See FlowTable.prefetch. Two loops: the short one keeps as many loads under way as the processor can. */
+  prefetch(words: Int32Array, count: number): number {
+    const { all } = this;
+    const ids = this.#ids;
+    const places = this.#places;
+    const directory = this.#directory;
+    const shift = this.#shift;
+    for (let row = 0, at = 0; row < count; row++, at += wordsPerRow) {
+      const id = directory[words[at] >>> shift];
+      ids[row] = id;
+      places[row] = all[id].place(words[at + 1]);
+    }
+    let sum = 0;
+    for (let row = 0; row < count; row++) sum ^= all[ids[row]].data[places[row]];
+    return sum;
   }
 
   get bytes(): number {

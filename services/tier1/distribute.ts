@@ -156,7 +156,8 @@ export class Distributor {
   #send(group: number): void {
     const output = this.#outputs[group];
     const { builder } = output;
-    const frame = builder.encode({
+    const { payloadBytes } = builder;
+    const frame = builder.finish({
       tier1Id: this.#options.tier1Id,
       sequence: output.sequence + 1,
       viewNumber: output.viewNumber,
@@ -169,7 +170,7 @@ export class Distributor {
       output.sequence++;
       output.frames++;
       output.packets += output.packetsInFrame;
-      output.bytes += builder.payloadBytes;
+      output.bytes += payloadBytes;
       this.distributed += output.packetsInFrame;
     } else {
       this.drops['bus-down'] += output.packetsInFrame;
@@ -177,7 +178,6 @@ export class Distributor {
     output.startOrdinal += output.startsInFrame;
     output.startsInFrame = 0;
     output.packetsInFrame = 0;
-    builder.reset();
   }
 }
 

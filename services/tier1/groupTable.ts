@@ -5,7 +5,7 @@
 // map's groups make them and never grow with the traffic. Which server of the group takes the flow is found inside the
 // group.
 //
-//   hash               hash mod number of groups. Weights only say yes or no (0).
+//   hash               hash scaled to the number of groups. Weights only say yes or no (0).
 //   weighted           slot of the hash in a Maglev table: shares by weight, and a group that comes or goes moves
 //                      little but its own share. 128 KiB a table, whatever the traffic.
 //   source-last-byte   last byte of the source address mod number of groups: nothing to compute, easy to follow by eye,
@@ -32,6 +32,8 @@ export interface GroupEntry {
 
 export const groupMethods = ['hash', 'weighted', 'source-last-byte'] as const;
 export type GroupMethod = (typeof groupMethods)[number];
+
+const perWrap = 1 / 4_294_967_296;
 
 export class GroupTable {
   readonly #byLastByte: boolean;
@@ -75,7 +77,9 @@ export class GroupTable {
     const slots = type1 ? this.#type1Slots : this.#type2Slots;
     if (slots.length === 0) return -1;
     if (this.#byLastByte) return slots[(groupLo & 0xff) % slots.length];
-    return slots[(mixSeeded(groupHi, groupLo, this.#seedHi, this.#seedLo) >>> 0) % slots.length];
+    // Scaled, not mod: as even, and a modulo of 32 unsigned bits costs a float division.
+    const mixed = mixSeeded(groupHi, groupLo, this.#seedHi, this.#seedLo) >>> 0;
+    return slots[(mixed * slots.length * perWrap) | 0];
   }
 
   /** Bytes of the tables: fixed by the method and the groups. */

@@ -1,8 +1,10 @@
-// HalfSipHash-2-4 with a 64-bit key and a 64-bit result: the keyed hash of flow and group keys.
+// HalfSipHash with a 64-bit key and a 64-bit result: the keyed hash of flow and group keys.
 //
 // Whoever sends packets must not be able to choose flows that collide or that all land on one server, so the hash needs a
 // secret. HalfSipHash is the member of the SipHash family made of 32-bit words, which is what JavaScript computes fast
 // without BigInt. It stands between strangers and a hash table; it is no signature, and its 64-bit key no long-term secret.
+// For that use 1 round a word and 3 to finish are enough (HalfSipHash-1-3, as the Linux kernel hashes its tables); nobody
+// outside sees a hash. With 2 and 4 rounds it is the reference.
 //
 // Source: J.-P. Aumasson's reference implementation (github.com/veorq/SipHash, halfsiphash.c), whose test vectors it meets.
 // A hash is written to the fields `hi` and `lo` as int32, because small integers are stored without an allocation.
@@ -15,9 +17,16 @@ export class HalfSipHash {
   readonly #v1: number;
   readonly #v2: number;
   readonly #v3: number;
+  readonly #turns: number;
+  readonly #endTurns: number;
 
-  /** `key0` and `key1` are the first and last four bytes of the key, read little-endian. */
-  constructor(key0: number, key1: number) {
+  /**
+   * `key0` and `key1` are the first and last four bytes of the key, read little-endian. `turns` and `endTurns` are the
+   * rounds for each word and the rounds that finish half a result: 2 and 4 in the reference.
+   */
+  constructor(key0: number, key1: number, turns = 1, endTurns = 3) {
+    this.#turns = turns;
+    this.#endTurns = endTurns;
     this.#v0 = key0 | 0;
     this.#v1 = key1 ^ 0xee;
     this.#v2 = key0 ^ 0x6c796765;
@@ -29,6 +38,8 @@ export class HalfSipHash {
    * bytes of `tail`, lowest first. Bits of `tail` above that must be zero.
    */
   hash(words: Int32Array, count: number, tail: number, tailLength: number): void {
+    const turns = this.#turns;
+    const endTurns = this.#endTurns;
     let v0 = this.#v0;
     let v1 = this.#v1;
     let v2 = this.#v2;
@@ -38,7 +49,7 @@ export class HalfSipHash {
     for (let index = 0; index <= count; index++) {
       const word = index < count ? words[index] : last;
       v3 ^= word;
-      for (let round = 0; round < 2; round++) {
+      for (let round = 0; round < turns; round++) {
         v0 = (v0 + v1) | 0;
         v1 = ((v1 << 5) | (v1 >>> 27)) ^ v0;
         v0 = (v0 << 16) | (v0 >>> 16);
@@ -53,8 +64,8 @@ export class HalfSipHash {
       v0 ^= word;
     }
     v2 ^= 0xee;
-    for (let round = 0; round < 8; round++) {
-      if (round === 4) {
+    for (let round = 0; round < 2 * endTurns; round++) {
+      if (round === endTurns) {
         this.lo = v1 ^ v3;
         v1 ^= 0xdd;
       }
@@ -86,6 +97,8 @@ export class HalfSipHash {
     otherTail: number,
     tailLength: number,
   ): void {
+    const turns = this.#turns;
+    const endTurns = this.#endTurns;
     let v0 = this.#v0;
     let v1 = this.#v1;
     let v2 = this.#v2;
@@ -101,7 +114,7 @@ export class HalfSipHash {
     for (let index = 0; index < lead; index++) {
       const word = words[index];
       v3 ^= word;
-      for (let round = 0; round < 2; round++) {
+      for (let round = 0; round < turns; round++) {
         v0 = (v0 + v1) | 0;
         v1 = ((v1 << 5) | (v1 >>> 27)) ^ v0;
         v0 = (v0 << 16) | (v0 >>> 16);
@@ -120,7 +133,7 @@ export class HalfSipHash {
       const otherWord = index < otherCount ? words[index] : otherLast;
       v3 ^= word;
       w3 ^= otherWord;
-      for (let round = 0; round < 2; round++) {
+      for (let round = 0; round < turns; round++) {
         v0 = (v0 + v1) | 0;
         w0 = (w0 + w1) | 0;
         v1 = ((v1 << 5) | (v1 >>> 27)) ^ v0;
@@ -147,8 +160,8 @@ export class HalfSipHash {
     }
     v2 ^= 0xee;
     w2 ^= 0xee;
-    for (let round = 0; round < 8; round++) {
-      if (round === 4) {
+    for (let round = 0; round < 2 * endTurns; round++) {
+      if (round === endTurns) {
         this.lo = v1 ^ v3;
         other.lo = w1 ^ w3;
         v1 ^= 0xdd;

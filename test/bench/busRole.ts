@@ -13,9 +13,10 @@ import { FlushWindow } from '../../shared/bus/flushWindow.ts';
 import { connectNats } from '../../shared/bus/nats.ts';
 import { systemClock } from '../../shared/clock.ts';
 import { settleMap } from '../../shared/cluster/store.ts';
-import { encodeFrame, Frame } from '../../shared/frame.ts';
+import { Frame } from '../../shared/frame.ts';
 import { limits } from '../../shared/limits.ts';
 import { subjectsOf } from '../../shared/subjects.ts';
+import { encodeFrame } from '../support/encodeFrame.ts';
 import { countingEgress } from './decide.ts';
 import { benchKeyer, benchMap, ethernet, framesOf, benchGroup as group, packetBytes, udpPackets } from './packets.ts';
 

@@ -7,7 +7,8 @@ import counting from '../../services/dssl/egress/counting.ts';
 import type { HandlerLog } from '../../services/dssl/egress/handler.ts';
 import { LocalEgress } from '../../services/dssl/egress/local.ts';
 import type { View } from '../../shared/cluster/view.ts';
-import { encodeFrame, Frame, metaRowBytes } from '../../shared/frame.ts';
+import { Frame, metaRowBytes } from '../../shared/frame.ts';
+import { encodeFrame } from '../support/encodeFrame.ts';
 import { framesOf, startMs, udpPackets } from './packets.ts';
 import { type BenchmarkResult, median, spread } from './runner.ts';
 

@@ -3,6 +3,7 @@
 import { PerformanceObserver } from 'node:perf_hooks';
 import { FlowState } from '../../services/dssl/flowEntry.ts';
 import { FlowTable } from '../../services/dssl/flowTable.ts';
+import { wordsPerRow } from '../../shared/frame.ts';
 import { usedBytes } from './memory.ts';
 import { type BenchmarkResult, rounded } from './runner.ts';
 
@@ -107,12 +108,17 @@ async function bytesPerFlow(flows: number, owner: number): Promise<number> {
 function findNs(table: FlowTable, flows: number, prefetched: boolean): number {
   const order = new Int32Array(finds);
   for (let turn = 0; turn < finds; turn++) order[turn] = (mix(turn, 7) >>> 0) % flows;
+  const words = new Int32Array(32 * wordsPerRow);
   let found = 0;
   let folded = 0;
   const start = process.hrtime.bigint();
   for (let from = 0; from < finds; from += 32) {
     if (prefetched) {
-      for (let turn = from; turn < from + 32; turn++) folded ^= table.prefetch(hiOf(order[turn]), loOf(order[turn]));
+      for (let row = 0; row < 32; row++) {
+        words[row * wordsPerRow] = hiOf(order[from + row]);
+        words[row * wordsPerRow + 1] = loOf(order[from + row]);
+      }
+      folded ^= table.prefetch(words, 32);
     }
     for (let turn = from; turn < from + 32; turn++) {
       if (table.find(hiOf(order[turn]), loOf(order[turn]), 1) >= 0) found++;

@@ -130,7 +130,7 @@ export class TestGroup {
       this.packets.set(name, new Map());
       names.push(name);
     }
-    const message = builder.encode({ tier1Id: tier1, sequence, viewNumber, mapVersion: 1, timestampMs, startOrdinal });
+    const message = builder.finish({ tier1Id: tier1, sequence, viewNumber, mapVersion: 1, timestampMs, startOrdinal });
     for (const module of this.modules) {
       if (module.listening) this.#send(module, tier1, () => module.core.onFrame(message, this.nowMs));
     }

@@ -6,7 +6,7 @@
 // modules report at different times. A packet that waits (a fragment before its first one) keeps its frame open, and the
 // frames behind it of the same group too.
 
-import type { Frame } from '../../../shared/frame.ts';
+import { type Frame, wordsPerRow } from '../../../shared/frame.ts';
 import { FrameFlags, protocolClassShift } from '../../../shared/frameFlags.ts';
 import { limits } from '../../../shared/limits.ts';
 import type { DecisionAudit } from '../../dssl/core.ts';
@@ -23,7 +23,7 @@ interface OpenFrame {
   readonly sentAtMs: number;
   readonly packets: number;
   /** Set by the first module that reports. */
-  meta: DataView | undefined;
+  rows: Int32Array | undefined;
   timestampMs: number;
   accepts: Uint8Array;
   /** Server that accepted each row, as an index into the auditor's servers. */
@@ -106,7 +106,7 @@ export class Auditor {
       listeners,
       sentAtMs: this.#nowMs(),
       packets,
-      meta: undefined,
+      rows: undefined,
       timestampMs: 0,
       accepts: new Uint8Array(0),
       acceptedBy: new Uint16Array(0),
@@ -159,9 +159,8 @@ export class Auditor {
     const open = audit.frames.get(frame.sequence);
     if (open === undefined) return;
     open.reporters++;
-    if (open.meta === undefined) {
-      const bytes = new Uint8Array(frame.meta.buffer, frame.meta.byteOffset, frame.meta.byteLength).slice();
-      open.meta = new DataView(bytes.buffer);
+    if (open.rows === undefined) {
+      open.rows = frame.words.slice(0, frame.count * wordsPerRow);
       open.timestampMs = frame.timestampMs;
       open.accepts = new Uint8Array(frame.count);
       open.acceptedBy = new Uint16Array(frame.count);
@@ -195,26 +194,21 @@ export class Auditor {
   }
 
   #settleFrame(frame: OpenFrame): void {
-    const { meta } = frame;
-    if (meta === undefined) {
+    const { rows } = frame;
+    if (rows === undefined) {
       this.nobody.lost += frame.packets;
       return;
     }
     for (let row = 0; row < frame.accepts.length; row++) {
-      const flags = meta.getUint16(row * 12 + 10, true);
+      const at = row * wordsPerRow;
+      const flags = rows[at + 2] >>> 16;
       if (flags & FrameFlags.DATAGRAM) continue;
       const count = frame.accepts[row];
       if (count === 1) this.accepted++;
       else if (count > 1) this.double++;
       else this.nobody[this.#causeOf(frame, row)]++;
       if (count > 0 && !(flags & FrameFlags.LATER_FRAGMENT)) {
-        this.#followFlow(
-          meta.getInt32(row * 12, true),
-          meta.getInt32(row * 12 + 4, true),
-          flags,
-          frame,
-          frame.acceptedBy[row],
-        );
+        this.#followFlow(rows[at], rows[at + 1], flags, frame, frame.acceptedBy[row]);
       }
     }
   }

@@ -6,9 +6,10 @@ import fc from 'fast-check';
 import { Packr } from 'msgpackr';
 import { DsslCore } from '../../../services/dssl/core.ts';
 import { activate, drain } from '../../../shared/cluster/membership.ts';
-import { encodeFrame, FrameBuilder, type frameFaults } from '../../../shared/frame.ts';
+import { FrameBuilder, type frameFaults } from '../../../shared/frame.ts';
 import { FrameFlags } from '../../../shared/frameFlags.ts';
 import { limits } from '../../../shared/limits.ts';
+import { encodeFrame } from '../../support/encodeFrame.ts';
 import { groupOf, hiOf, type Row, syn, tcp, udp } from '../../support/group.ts';
 
 const later = (datagram: number): Row => ({ flow: datagram, flags: FrameFlags.LATER_FRAGMENT });
@@ -97,7 +98,7 @@ test('core - holes in the sequence are counted, and repeated frames are not deci
     builder.add(Buffer.from('x'), 0, 1, hiOf(1), 1, udp);
     group.packets.set(`t1/${sequence}/0`, new Map());
     const { number } = group.view;
-    return builder.encode({
+    return builder.finish({
       tier1Id: 't1',
       sequence,
       viewNumber: number,
@@ -131,6 +132,40 @@ test('core - a joiner waits for a tier 1 that its peers hear and it does not yet
   for (let tick = 0; tick < 10; tick++) withoutFar();
   assert.equal(joiner.core.phase, 'active');
   assert.equal(joiner.core.decider.table.size, 1, 'and it knows the flow that began before it came');
+});
+
+test('core - a joiner gives up on a member that does not answer, after a while, and says which', () => {
+  const group = groupOf(2);
+  group.modules[1].listening = false;
+  const joiner = group.add('c');
+  group.settle(90);
+  assert.equal(joiner.core.phase, 'joining');
+  group.settle(20);
+  assert.equal(joiner.core.phase, 'active');
+  assert.deepEqual([...joiner.core.learner.silent], ['b']);
+});
+
+test('core - a view of another life of the key-value store is not taken in', () => {
+  const group = groupOf(1);
+  const [{ core }] = group.modules;
+  const before = core.views.newest;
+  core.onView({ ...group.view, cluster: 'another', number: group.view.number + 1 }, group.nowMs);
+  assert.equal(core.views.newest, before);
+  assert.equal(core.counters.foreignViews, 1);
+});
+
+test('core - whoever proposes a view writes how many flows the members hold, so that fewest-flows can place by it', () => {
+  const group = groupOf(2, { typeOneMethod: 'fig-7' }, 'fewest-flows');
+  for (let flow = 1; flow <= 300; flow++) group.now({ flow, flags: udp });
+  const held = new Map(group.modules.map(({ name, core }) => [name, core.ownFlows]));
+  group.add('c');
+  group.settle(20);
+  for (const { server, flows } of group.view.members) assert.equal(flows, held.get(server) ?? 0, server);
+  const before = new Map(group.modules.map(({ name, core }) => [name, core.ownFlows]));
+  for (let flow = 1001; flow <= 1300; flow++) group.now({ flow, flags: udp });
+  const gained = (name: string) =>
+    (group.modules.find((each) => each.name === name)?.core.ownFlows ?? 0) - (before.get(name) ?? 0);
+  assert.ok(gained('c') > 1.5 * gained('a') && gained('c') > 1.5 * gained('b'), 'the empty member gets the most');
 });
 
 test('core - a draining server stays as long as a tier 1 may still place a flow at it', () => {
