@@ -2,7 +2,7 @@
 // it to a group of servers. The policies and why a group key must be coarser stand in flow/policies.ts.
 //
 // A key is a short string of 32-bit words and a two-byte tail; the tail names the kind of key and the protocol, so keys
-// of different kinds never meet. Hashes are HalfSipHash-2-4 under two keys derived from the cluster's secret: knowing
+// of different kinds never meet. Hashes are HalfSipHash-1-3 under two keys derived from the cluster's secret: knowing
 // nothing of it, nobody can choose packets that share a flow or crowd one group.
 //
 // What makes it less simple than that:
@@ -54,9 +54,8 @@ export class FlowKeyer {
   /** The flow hash. For a packet with LATER_FRAGMENT it is the datagram hash. */
   flowHi = 0;
   flowLo = 0;
-  /** The group hash. Under 'source-last-byte', `groupHi` is 0 and `groupLo` that byte, 0 to 255. */
-  groupHi = 0;
-  groupLo = 0;
+  /** The group hash, 32 bits, which is plenty for at most 65,537 slots. Under 'source-last-byte' that byte, 0 to 255. */
+  groupHash = 0;
   /** The datagram hash, where `hasDatagram`: the packet is a first fragment and others will come by that hash. */
   datagramHi = 0;
   datagramLo = 0;
@@ -155,8 +154,7 @@ export class FlowKeyer {
     this.#hashFlow();
     if (this.#groupPolicy === 'source-last-byte') {
       const { macs, address, addressLength } = this.headers.link;
-      this.groupHi = 0;
-      this.groupLo = macs >= 0 ? buffer[macs + 11] : addressLength > 0 ? buffer[address + addressLength - 1] : 0;
+      this.groupHash = macs >= 0 ? buffer[macs + 11] : addressLength > 0 ? buffer[address + addressLength - 1] : 0;
       return;
     }
     this.#hashGroup();
@@ -165,8 +163,7 @@ export class FlowKeyer {
   #keyGroup(buffer: Uint8Array, layer: IpLayer, turned: boolean, link: number, flags: number): void {
     const policy = this.#groupPolicy;
     if (policy === 'source-last-byte') {
-      this.groupHi = 0;
-      this.groupLo = buffer[(turned ? layer.target : layer.source) + (layer.version === 4 ? 3 : 15)];
+      this.groupHash = buffer[(turned ? layer.target : layer.source) + (layer.version === 4 ? 3 : 15)];
       return;
     }
     // Unless the two policies are one and the words of the flow key are still in place.
@@ -190,12 +187,18 @@ export class FlowKeyer {
     const flow = this.#flowHash;
     const group = this.#groupHash;
     const { words, count, tail } = this.#words;
-    if (version === 4) flow.hashBoth(words, count, tail, group, 2, Kind.ADDRESSES, 2);
-    else flow.hashBoth(words, count, tail, group, 8, Kind.ADDRESSES + 1, 2);
+    const addressWords = version === 4 ? 2 : 8;
+    const groupTail = version === 4 ? Kind.ADDRESSES : Kind.ADDRESSES + 1;
+    if (count === addressWords + 1) {
+      flow.hashBoth(words, count, tail, group, groupTail);
+    } else {
+      // A packet without ports: nothing but the tails tells the two keys apart.
+      flow.hash(words, count, tail, 2);
+      group.hash(words, addressWords, groupTail, 2);
+    }
     this.flowHi = flow.hi;
     this.flowLo = flow.lo;
-    this.groupHi = group.hi;
-    this.groupLo = group.lo;
+    this.groupHash = group.lo;
   }
 
   #hashFlow(): void {
@@ -208,8 +211,7 @@ export class FlowKeyer {
   #hashGroup(): void {
     const hash = this.#groupHash;
     hash.hash(this.#words.words, this.#words.count, this.#words.tail, 2);
-    this.groupHi = hash.hi;
-    this.groupLo = hash.lo;
+    this.groupHash = hash.lo;
   }
 }
 

@@ -71,7 +71,7 @@ export class Dissector {
       flags & FrameFlags.START ? 1 : 0,
       flags & FrameFlags.END ? 1 : 0,
       keyed && !later ? hex64(keyer.flowHi, keyer.flowLo) : '',
-      keyed ? hex64(keyer.groupHi, keyer.groupLo) : '',
+      keyed ? hex32(keyer.groupHash) : '',
       keyed ? '' : reasons[reason].name,
       linkLayer.vlans.subarray(0, linkLayer.vlanCount).join(','),
       keyer.hasDatagram || later ? hex64(keyer.datagramHi, keyer.datagramLo) : '',
@@ -108,6 +108,10 @@ function addressText(buffer: Uint8Array, offset: number, version: number): strin
   return text.startsWith('::ffff:') && text.split(':').length === 5
     ? `::ffff:${formatAddress(buffer, offset + 12, offset + 16)}`
     : text;
+}
+
+function hex32(word: number): string {
+  return (word >>> 0).toString(16).padStart(8, '0');
 }
 
 function hex64(hi: number, lo: number): string {

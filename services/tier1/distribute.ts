@@ -111,7 +111,7 @@ export class Distributor {
       return;
     }
     const { flags } = keyer;
-    const group = this.#options.table.select(keyer.groupHi, keyer.groupLo, (flags & FrameFlags.TYPE1) !== 0);
+    const group = this.#options.table.select(keyer.groupHash, (flags & FrameFlags.TYPE1) !== 0);
     if (group < 0) {
       this.drops['no-group']++;
       return;

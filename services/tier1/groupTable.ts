@@ -70,15 +70,15 @@ export class GroupTable {
   }
 
   /**
-   * Index into the groups given to the constructor, or -1 when no group serves this type. `groupHi`, `groupLo`: hash of
-   * the group key, as int32 or u32 halves; for 'source-last-byte' the low byte of `groupLo` is the address's last byte.
+   * Index into the groups given to the constructor, or -1 when no group serves this type. `groupHash`: hash of the
+   * group key, int32 or u32; for 'source-last-byte' its low byte is the address's last byte.
    */
-  select(groupHi: number, groupLo: number, type1: boolean): number {
+  select(groupHash: number, type1: boolean): number {
     const slots = type1 ? this.#type1Slots : this.#type2Slots;
     if (slots.length === 0) return -1;
-    if (this.#byLastByte) return slots[(groupLo & 0xff) % slots.length];
+    if (this.#byLastByte) return slots[(groupHash & 0xff) % slots.length];
     // Scaled, not mod: as even, and a modulo of 32 unsigned bits costs a float division.
-    const mixed = mixSeeded(groupHi, groupLo, this.#seedHi, this.#seedLo) >>> 0;
+    const mixed = mixSeeded(0, groupHash, this.#seedHi, this.#seedLo) >>> 0;
     return slots[(mixed * slots.length * perWrap) | 0];
   }
 

@@ -84,21 +84,12 @@ export class HalfSipHash {
   }
 
   /**
-   * Hashes twice at once: `words[0, count)` and `tail` under this key, and `words[0, otherCount)` with `otherTail` under
-   * the key of `other`. The rounds of one hash wait for each other, those of two do not, so the second comes nearly for
-   * free. `otherCount` must not exceed `count`.
+   * Two hashes at once, of which one is the beginning of the other: `words[0, count)` with `tail` under this key, and
+   * `words[0, count - 1)` with `otherTail` under the key of `other`, of which only `other.lo` is set. Both tails have
+   * two bytes. The rounds of one hash wait for each other, those of two do not, so the second comes nearly for free:
+   * 35 ns for both, where one after the other take 100. Only for keys with 1 and 3 rounds.
    */
-  hashBoth(
-    words: Int32Array,
-    count: number,
-    tail: number,
-    other: HalfSipHash,
-    otherCount: number,
-    otherTail: number,
-    tailLength: number,
-  ): void {
-    const turns = this.#turns;
-    const endTurns = this.#endTurns;
+  hashBoth(words: Int32Array, count: number, tail: number, other: HalfSipHash, otherTail: number): void {
     let v0 = this.#v0;
     let v1 = this.#v1;
     let v2 = this.#v2;
@@ -107,66 +98,76 @@ export class HalfSipHash {
     let w1 = other.#v1;
     let w2 = other.#v2;
     let w3 = other.#v3;
-    const last = (((count << 2) + tailLength) << 24) | tail;
-    const otherLast = (((otherCount << 2) + tailLength) << 24) | otherTail;
-    // The longer one takes its lead alone.
-    const lead = count - otherCount;
-    for (let index = 0; index < lead; index++) {
+    const shared = count - 1;
+    for (let index = 0; index < shared; index++) {
       const word = words[index];
       v3 ^= word;
-      for (let round = 0; round < turns; round++) {
-        v0 = (v0 + v1) | 0;
-        v1 = ((v1 << 5) | (v1 >>> 27)) ^ v0;
-        v0 = (v0 << 16) | (v0 >>> 16);
-        v2 = (v2 + v3) | 0;
-        v3 = ((v3 << 8) | (v3 >>> 24)) ^ v2;
-        v0 = (v0 + v3) | 0;
-        v3 = ((v3 << 7) | (v3 >>> 25)) ^ v0;
-        v2 = (v2 + v1) | 0;
-        v1 = ((v1 << 13) | (v1 >>> 19)) ^ v2;
-        v2 = (v2 << 16) | (v2 >>> 16);
-      }
+      w3 ^= word;
+      v0 = (v0 + v1) | 0;
+      w0 = (w0 + w1) | 0;
+      v1 = ((v1 << 5) | (v1 >>> 27)) ^ v0;
+      w1 = ((w1 << 5) | (w1 >>> 27)) ^ w0;
+      v0 = (v0 << 16) | (v0 >>> 16);
+      w0 = (w0 << 16) | (w0 >>> 16);
+      v2 = (v2 + v3) | 0;
+      w2 = (w2 + w3) | 0;
+      v3 = ((v3 << 8) | (v3 >>> 24)) ^ v2;
+      w3 = ((w3 << 8) | (w3 >>> 24)) ^ w2;
+      v0 = (v0 + v3) | 0;
+      w0 = (w0 + w3) | 0;
+      v3 = ((v3 << 7) | (v3 >>> 25)) ^ v0;
+      w3 = ((w3 << 7) | (w3 >>> 25)) ^ w0;
+      v2 = (v2 + v1) | 0;
+      w2 = (w2 + w1) | 0;
+      v1 = ((v1 << 13) | (v1 >>> 19)) ^ v2;
+      w1 = ((w1 << 13) | (w1 >>> 19)) ^ w2;
+      v2 = (v2 << 16) | (v2 >>> 16);
+      w2 = (w2 << 16) | (w2 >>> 16);
       v0 ^= word;
+      w0 ^= word;
     }
-    for (let index = 0; index <= otherCount; index++) {
-      const word = index < otherCount ? words[lead + index] : last;
-      const otherWord = index < otherCount ? words[index] : otherLast;
-      v3 ^= word;
-      w3 ^= otherWord;
-      for (let round = 0; round < turns; round++) {
-        v0 = (v0 + v1) | 0;
-        w0 = (w0 + w1) | 0;
-        v1 = ((v1 << 5) | (v1 >>> 27)) ^ v0;
-        w1 = ((w1 << 5) | (w1 >>> 27)) ^ w0;
-        v0 = (v0 << 16) | (v0 >>> 16);
-        w0 = (w0 << 16) | (w0 >>> 16);
-        v2 = (v2 + v3) | 0;
-        w2 = (w2 + w3) | 0;
-        v3 = ((v3 << 8) | (v3 >>> 24)) ^ v2;
-        w3 = ((w3 << 8) | (w3 >>> 24)) ^ w2;
-        v0 = (v0 + v3) | 0;
-        w0 = (w0 + w3) | 0;
-        v3 = ((v3 << 7) | (v3 >>> 25)) ^ v0;
-        w3 = ((w3 << 7) | (w3 >>> 25)) ^ w0;
-        v2 = (v2 + v1) | 0;
-        w2 = (w2 + w1) | 0;
-        v1 = ((v1 << 13) | (v1 >>> 19)) ^ v2;
-        w1 = ((w1 << 13) | (w1 >>> 19)) ^ w2;
-        v2 = (v2 << 16) | (v2 >>> 16);
-        w2 = (w2 << 16) | (w2 >>> 16);
-      }
-      v0 ^= word;
-      w0 ^= otherWord;
-    }
+    const word = words[shared];
+    const otherLast = (((shared << 2) + 2) << 24) | otherTail;
+    v3 ^= word;
+    w3 ^= otherLast;
+    v0 = (v0 + v1) | 0;
+    w0 = (w0 + w1) | 0;
+    v1 = ((v1 << 5) | (v1 >>> 27)) ^ v0;
+    w1 = ((w1 << 5) | (w1 >>> 27)) ^ w0;
+    v0 = (v0 << 16) | (v0 >>> 16);
+    w0 = (w0 << 16) | (w0 >>> 16);
+    v2 = (v2 + v3) | 0;
+    w2 = (w2 + w3) | 0;
+    v3 = ((v3 << 8) | (v3 >>> 24)) ^ v2;
+    w3 = ((w3 << 8) | (w3 >>> 24)) ^ w2;
+    v0 = (v0 + v3) | 0;
+    w0 = (w0 + w3) | 0;
+    v3 = ((v3 << 7) | (v3 >>> 25)) ^ v0;
+    w3 = ((w3 << 7) | (w3 >>> 25)) ^ w0;
+    v2 = (v2 + v1) | 0;
+    w2 = (w2 + w1) | 0;
+    v1 = ((v1 << 13) | (v1 >>> 19)) ^ v2;
+    w1 = ((w1 << 13) | (w1 >>> 19)) ^ w2;
+    v2 = (v2 << 16) | (v2 >>> 16);
+    w2 = (w2 << 16) | (w2 >>> 16);
+    v0 ^= word;
+    w0 ^= otherLast;
+    const last = (((count << 2) + 2) << 24) | tail;
+    v3 ^= last;
+    v0 = (v0 + v1) | 0;
+    v1 = ((v1 << 5) | (v1 >>> 27)) ^ v0;
+    v0 = (v0 << 16) | (v0 >>> 16);
+    v2 = (v2 + v3) | 0;
+    v3 = ((v3 << 8) | (v3 >>> 24)) ^ v2;
+    v0 = (v0 + v3) | 0;
+    v3 = ((v3 << 7) | (v3 >>> 25)) ^ v0;
+    v2 = (v2 + v1) | 0;
+    v1 = ((v1 << 13) | (v1 >>> 19)) ^ v2;
+    v2 = (v2 << 16) | (v2 >>> 16);
+    v0 ^= last;
     v2 ^= 0xee;
     w2 ^= 0xee;
-    for (let round = 0; round < 2 * endTurns; round++) {
-      if (round === endTurns) {
-        this.lo = v1 ^ v3;
-        other.lo = w1 ^ w3;
-        v1 ^= 0xdd;
-        w1 ^= 0xdd;
-      }
+    for (let round = 0; round < 3; round++) {
       v0 = (v0 + v1) | 0;
       w0 = (w0 + w1) | 0;
       v1 = ((v1 << 5) | (v1 >>> 27)) ^ v0;
@@ -188,8 +189,22 @@ export class HalfSipHash {
       v2 = (v2 << 16) | (v2 >>> 16);
       w2 = (w2 << 16) | (w2 >>> 16);
     }
+    this.lo = v1 ^ v3;
+    other.lo = w1 ^ w3;
+    v1 ^= 0xdd;
+    for (let round = 0; round < 3; round++) {
+      v0 = (v0 + v1) | 0;
+      v1 = ((v1 << 5) | (v1 >>> 27)) ^ v0;
+      v0 = (v0 << 16) | (v0 >>> 16);
+      v2 = (v2 + v3) | 0;
+      v3 = ((v3 << 8) | (v3 >>> 24)) ^ v2;
+      v0 = (v0 + v3) | 0;
+      v3 = ((v3 << 7) | (v3 >>> 25)) ^ v0;
+      v2 = (v2 + v1) | 0;
+      v1 = ((v1 << 13) | (v1 >>> 19)) ^ v2;
+      v2 = (v2 << 16) | (v2 >>> 16);
+    }
     this.hi = v1 ^ v3;
-    other.hi = w1 ^ w3;
   }
 
   /** Hashes a string of bytes. For configuration and tests; it allocates. */

@@ -77,7 +77,7 @@ function splitFlow(flowOptions: KeyOptions, groupOptions: KeyOptions): string | 
     // A later fragment has no flow key, only its datagram's.
     if (flowKeyer.flags & FrameFlags.LATER_FRAGMENT) continue;
     const flow = `${flowKeyer.flowHi},${flowKeyer.flowLo}`;
-    const group = `${groupKeyer.groupHi},${groupKeyer.groupLo}`;
+    const group = `${groupKeyer.groupHash}`;
     const known = groups.get(flow);
     if (known === undefined) groups.set(flow, { group, at });
     else if (known.group !== group) return `packets ${known.at} and ${at}`;

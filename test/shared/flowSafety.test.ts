@@ -67,8 +67,8 @@ const seeds = [
 const resultOf = (keyer: FlowKeyer, buffer: Uint8Array, start: number, length: number, linkType: number) => {
   const reason = keyer.read(buffer, start, start + length, linkType, 1);
   if (reason !== 0) return [reason];
-  const { flowHi, flowLo, groupHi, groupLo, hasDatagram, datagramHi, flags } = keyer;
-  return [flowHi, flowLo, groupHi, groupLo, hasDatagram && datagramHi, flags];
+  const { flowHi, flowLo, groupHash, hasDatagram, datagramHi, flags } = keyer;
+  return [flowHi, flowLo, groupHash, hasDatagram && datagramHi, flags];
 };
 
 test('flow keys - damaged and random packets: nothing throws, and no byte outside the packet matters', () => {

@@ -22,7 +22,10 @@ const header = fc.record({
   sequence: fc.maxSafeNat(),
   viewNumber: fc.maxSafeNat(),
   mapVersion: fc.nat(),
-  timestampMs: fc.oneof(fc.integer(), fc.double({ noNaN: true, noDefaultInfinity: true })),
+  timestampMs: fc.oneof(
+    fc.integer(),
+    fc.double({ noNaN: true, noDefaultInfinity: true }).map((ms) => ms || 0),
+  ),
   startOrdinal: fc.maxSafeNat(),
 });
 

@@ -64,7 +64,7 @@ test('dissect - tab-separated cells: one line a packet under the header, empty w
   assert.deepEqual([code, complaints], [0, '']);
   const [header, ...lines] = out.trimEnd().split('\n');
   assert.equal(header, dissectColumns.join('\t'));
-  const isHash = (cell: string) => /^[0-9a-f]{16}$/.test(cell);
+  const isHash = (cell: string) => /^(?:[0-9a-f]{16}|[0-9a-f]{8})$/.test(cell);
   const shown = lines.map((line) => line.split('\t').map((cell) => (isHash(cell) ? '#' : cell)));
   const some = ['#', '#'];
   assert.deepEqual(shown, [

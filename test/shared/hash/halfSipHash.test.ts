@@ -38,21 +38,19 @@ test('halfSipHash - two hashes at once are the two hashes one by one', () => {
   const tail = fc.integer({ min: 0, max: 0xffff });
   fc.assert(
     fc.property(
-      fc.array(int32, { minLength: 4, maxLength: 4 }),
-      fc.array(int32, { maxLength: 11 }),
-      fc.nat(11),
+      fc.tuple(int32, int32, int32, int32),
+      fc.array(int32, { minLength: 1, maxLength: 10 }),
       tail,
       tail,
-      ([k0, k1, k2, k3], words, less, tailA, tailB) => {
+      ([k0, k1, k2, k3], words, tailA, tailB) => {
         const input = Int32Array.from(words);
-        const otherCount = Math.max(0, words.length - less);
         const a = new HalfSipHash(k0, k1);
         const b = new HalfSipHash(k2, k3);
         a.hash(input, words.length, tailA, 2);
-        b.hash(input, otherCount, tailB, 2);
-        const serial = [a.hi, a.lo, b.hi, b.lo];
-        a.hashBoth(input, words.length, tailA, b, otherCount, tailB, 2);
-        assert.deepEqual([a.hi, a.lo, b.hi, b.lo], serial);
+        b.hash(input, words.length - 1, tailB, 2);
+        const serial = [a.hi, a.lo, b.lo];
+        a.hashBoth(input, words.length, tailA, b, tailB);
+        assert.deepEqual([a.hi, a.lo, b.lo], serial);
       },
     ),
   );
