@@ -87,8 +87,9 @@ export class FlowKeyer {
     if ((flowKey === 'subscriber' || groupKey === 'subscriber') && subscriberNetworks.length === 0) {
       throw new Error("the policy 'subscriber' needs subscriber networks, such as 10.0.0.0/8");
     }
-    this.#flowPolicy = flowKey;
-    this.#groupPolicy = groupKey;
+    // The list's own strings: one that was read from a document compares letter by letter, for every packet.
+    this.#flowPolicy = flowKeyPolicies[flowKeyPolicies.indexOf(flowKey)];
+    this.#groupPolicy = groupKeyPolicies[groupKeyPolicies.indexOf(groupKey)];
     this.#byPorts = flowKey === 'five-tuple';
     this.#usual = this.#byPorts && (groupKey === 'address-pair' || groupKey === 'node-pair');
     this.#need = this.#byPorts

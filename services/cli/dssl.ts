@@ -18,6 +18,7 @@ import { count } from './cluster/words.ts';
 import { type Environment, environmentHelp } from './environment.ts';
 import { handlerLog, serviceLog } from './log.ts';
 import { collect, nameOption, pairsOf, wholeNumber } from './parse.ts';
+import { handlerPatienceMs, within } from './patience.ts';
 import { addServiceOptions, connectCluster, onSignals, type ServiceOptions } from './service.ts';
 
 interface DsslOptions extends Omit<ServiceOptions, 'group'> {
@@ -133,7 +134,9 @@ async function runDssl(options: DsslOptions, environment: Environment): Promise<
   } finally {
     clearInterval(ticking);
     actor?.stop();
-    await egress?.stop();
+    if (egress !== undefined && !(await within(handlerPatienceMs, egress.stop()))) {
+      log.warn('the handler did not stop in time; it is left behind');
+    }
     await Promise.all([dataBus.close(), controlBus.close()]);
   }
   tellCounts(server, actor, egress, options.json === true, log);

@@ -85,14 +85,14 @@ export class Decider {
    */
   decide(hi: number, lo: number, flags: number, ordinal: number): number {
     if (flags & FrameFlags.BYPASS) return V.acceptBypass;
-    if (this.#view.selfGone) return V.ignoreRemoved;
-    const rules = this.#view.view.rules;
-    if ((flags & (FrameFlags.TYPE1 | FrameFlags.AGGREGATE)) === FrameFlags.TYPE1 && rules.typeOneMethod === 'fig-6') {
+    const view = this.#view;
+    if (view.selfGone) return V.ignoreRemoved;
+    if ((flags & (FrameFlags.TYPE1 | FrameFlags.AGGREGATE)) === FrameFlags.TYPE1 && view.ownFlowsOnly) {
       return flags & FrameFlags.START
-        ? this.#start(hi, lo, flags, ordinal, rules.tableFirst)
+        ? this.#start(hi, lo, flags, ordinal, view.tableFirst)
         : this.#midFlow(hi, lo, flags);
     }
-    return this.#anyFlow(hi, lo, flags, ordinal, rules.midFlow === 'adopt');
+    return this.#anyFlow(hi, lo, flags, ordinal, view.adopts);
   }
 
   /** Fig. 6, blocks 641-645: the packet starts a flow. */

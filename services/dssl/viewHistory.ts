@@ -16,14 +16,21 @@ export const noServer = limits.knownServers - 1;
 
 export class CompiledView {
   readonly view: View;
-  /** This module's own server is a member that has joined, or will: it is not gone. */
+  /** This module's own server had joined by this view and is no member of it any more. */
   selfGone = false;
+  /** The group's rules as plain facts, asked for every packet: comparing names would cost as much as the look-up. */
+  readonly ownFlowsOnly: boolean;
+  readonly tableFirst: boolean;
+  readonly adopts: boolean;
   readonly #placement: Placement;
   readonly #serverNumbers: Uint16Array;
   #gone: Uint8Array = new Uint8Array(0);
 
   constructor(view: View, serverNumbers: Uint16Array) {
     this.view = view;
+    this.ownFlowsOnly = view.rules.typeOneMethod === 'fig-6';
+    this.tableFirst = view.rules.tableFirst;
+    this.adopts = view.rules.midFlow === 'adopt';
     this.#placement = compilePlacement(view);
     this.#serverNumbers = serverNumbers;
   }

@@ -11,7 +11,7 @@ import { FrameFlags, protocolClassShift } from '../../../shared/frameFlags.ts';
 import { limits } from '../../../shared/limits.ts';
 import type { DecisionAudit } from '../../dssl/core.ts';
 import { accepts } from '../../dssl/decide.ts';
-import { idleTicks } from '../../dssl/idleLimits.ts';
+import { idleTicks, longestIdleMs } from '../../dssl/idleLimits.ts';
 import { noPacket, V, waiting } from '../../dssl/verdict.ts';
 import { Histogram } from './histogram.ts';
 
@@ -77,6 +77,9 @@ const causeOf = new Map<number, NobodyCause>([
   [V.dropTableFull, 'tableFull'],
 ]);
 
+/** Flows followed before the first look for silent ones. */
+const leastPruned = 100_000;
+
 export class Auditor {
   accepted = 0;
   double = 0;
@@ -90,6 +93,7 @@ export class Auditor {
   readonly #servers: string[] = [];
   readonly #gone = new Set<number>();
   readonly #flows = new Map<string, FlowRecord>();
+  #pruneAt = leastPruned;
   /** The first few flows that moved, in words. */
   readonly stories: string[] = [];
 
@@ -227,6 +231,7 @@ export class Auditor {
       this.flows.seen++;
       if (flags & FrameFlags.TYPE1) this.flows.type1++;
       else this.flows.type2++;
+      if (this.#flows.size >= this.#pruneAt) this.#prune(frame.timestampMs);
       this.#flows.set(key, { server, lastMs: frame.timestampMs, startMs: frame.timestampMs, packets: 1, ended: false });
       return;
     }
@@ -242,6 +247,12 @@ export class Auditor {
     flow.packets++;
     flow.lastMs = Math.max(flow.lastMs, frame.timestampMs);
     if (flags & FrameFlags.END && !(flags & FrameFlags.AGGREGATE)) flow.ended = true;
+  }
+
+  /** Forgets flows that have been silent for longer than any limit, so that a long capture does not fill the memory. */
+  #prune(nowMs: number): void {
+    for (const [key, { lastMs }] of this.#flows) if (Math.abs(nowMs - lastMs) > longestIdleMs) this.#flows.delete(key);
+    this.#pruneAt = Math.max(leastPruned, 2 * this.#flows.size);
   }
 
   /** Whether a packet may belong to another flow than the last one on these addresses: ended, idle, or started anew. */

@@ -17,6 +17,7 @@ import { loadHandler } from '../../dssl/egress/load.ts';
 import { LocalEgress } from '../../dssl/egress/local.ts';
 import { Tier1Actor } from '../../tier1/actor.ts';
 import { handlerLog } from '../log.ts';
+import { handlerPatienceMs, within } from '../patience.ts';
 import { Auditor } from './auditor.ts';
 
 export interface LocalClusterOptions {
@@ -230,7 +231,9 @@ export class LocalCluster {
   async #stopServer(server: LocalServer): Promise<void> {
     server.running = false;
     server.actor.stop();
-    await server.egress.stop();
+    if (!(await within(handlerPatienceMs, server.egress.stop()))) {
+      this.#options.log.warn({ server: server.name }, 'the handler did not stop in time; it is left behind');
+    }
     await server.bus.close();
   }
 

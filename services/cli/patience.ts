@@ -1,0 +1,17 @@
+// What is not ours may never end: a handler's promise, for one. Ends are waited for, but not for ever.
+
+import { systemClock } from '../../shared/clock.ts';
+
+/** Resolves to true when `work` is done within `patienceMs`, else to false; then nobody waits for it any longer. */
+export async function within(patienceMs: number, work: Promise<void>): Promise<boolean> {
+  let giveUp: { cancel(): void } | undefined;
+  const late = new Promise<false>((resolve) => {
+    giveUp = systemClock.setTimer(patienceMs, () => resolve(false));
+  });
+  const done = await Promise.race([work.then(() => true), late]);
+  giveUp?.cancel();
+  return done;
+}
+
+/** How long a handler may take to finish its batches and to stop. */
+export const handlerPatienceMs = 10_000;
