@@ -33,6 +33,8 @@ export function reportInWords(report: ClusterReport & Partial<ReplayReport>): st
   );
   for (const [cause, number] of Object.entries(exactlyOnce.nobody))
     lines.push(`  ${count(number ?? 0)} ${causeWords[cause]}`);
+  if ((exactlyOnce.nobody.midFlow ?? 0) > packets.distributed / 10)
+    lines.push('  (captures often begin in the middle of connections: --mid-flow adopt gives those a server too)');
   lines.push(
     `${count(flows.seen)} flows (${count(flows.type1)} with a visible start, ${count(flows.type2)} without); ${count(report.stickinessViolations)} packets strayed from their flow's server.`,
     `${report.seconds} s, ${count(report.packetsPerSecond)} packets/s, ${report.copiesPerPacket} copies a packet on the bus, latency p50 ${report.latencyMs.p50} ms, p99 ${report.latencyMs.p99} ms.`,
