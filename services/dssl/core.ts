@@ -9,7 +9,7 @@
 
 import { activate, type Candidate, drain, leave } from '../../shared/cluster/membership.ts';
 import { findMember, type Member, type View } from '../../shared/cluster/view.ts';
-import { Frame, type FrameFault, frameFaults } from '../../shared/frame.ts';
+import { Frame, type FrameFault, frameFaults, wordsPerRow } from '../../shared/frame.ts';
 import { FrameFlags } from '../../shared/frameFlags.ts';
 import { limits } from '../../shared/limits.ts';
 import { accepts, Decider } from './decide.ts';
@@ -210,16 +210,18 @@ export class DsslCore {
     const { decider } = this;
     const { egress, audit } = this.#ports;
     const verdicts = this.#verdicts;
+    const { words } = frame;
     decider.begin(view, frame.timestampMs);
-    this.prefetched ^= decider.table.prefetch(frame.words, frame.count);
+    this.prefetched ^= decider.table.prefetch(words, frame.count);
     egress.begin(frame.payload, frame.timestampMs);
     let offset = 0;
     let ordinal = frame.startOrdinal;
-    for (let row = 0; row < frame.count; row++) {
-      const flags = frame.flags(row);
-      const length = frame.length(row);
-      const hi = frame.hashHi(row);
-      const lo = frame.hashLo(row);
+    let wasDatagram = false;
+    for (let row = 0, at = 0; row < frame.count; row++, at += wordsPerRow) {
+      const hi = words[at];
+      const lo = words[at + 1];
+      const length = words[at + 2] & 0xffff;
+      const flags = words[at + 2] >>> 16;
       let verdict = noPacket;
       if (flags & FrameFlags.LATER_FRAGMENT) {
         verdict = this.#laterFragment(frame, view, row, offset);
@@ -227,10 +229,9 @@ export class DsslCore {
         verdict = decider.decide(hi, lo, flags, flags & FrameFlags.START ? ordinal++ : -1);
         if (accepts(verdict)) egress.add(offset, length, hi, lo, flags);
         decider.counts[verdict]++;
-        if (row > 0 && frame.flags(row - 1) & FrameFlags.DATAGRAM) {
-          this.#learnDatagram(frame, row, hi, lo, flags, view);
-        }
+        if (wasDatagram) this.#learnDatagram(frame, row, hi, lo, flags, view);
       }
+      wasDatagram = (flags & FrameFlags.DATAGRAM) !== 0;
       verdicts[row] = verdict;
       offset += length;
     }
