@@ -1,14 +1,16 @@
 // The handler `flow-stats`: one record a flow, in the manner of NetFlow (RFC 3954): who talked to whom, from when to
 // when, how many packets and bytes, and how it ended.
 //
-//   out       file for the records, one line of JSON each, when a flow ends (an existing file is replaced)
+//   out       file for the records, one line of JSON each, when a flow ends. A file from before is replaced; the servers
+//             of one process (a replay has several) share it, and each record names its server
 //   top       the largest flows, by bytes, shown in the report; default 10
 //   maxFlows  records of open flows held at once; default 131,072, about 250 bytes each
 //
 // Addresses and ports are read from the first packet a flow shows here. A flow beyond maxFlows is not recorded; its
 // packets are counted as `packetsUnrecorded`. Records that the disk takes too slowly are dropped and counted as well.
 
-import { createWriteStream, type WriteStream } from 'node:fs';
+import { createWriteStream, type WriteStream, writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { linkTypeOf } from '../../../shared/frameFlags.ts';
 import { formatAddress } from '../../../shared/packet/addressText.ts';
 import { Headers, type IpLayer } from '../../../shared/packet/headers.ts';
@@ -38,6 +40,9 @@ export interface FlowRecord {
 /** Bytes of records given to the file and not yet written beyond which further records are dropped. */
 const maxUnwrittenBytes = 16 * 1024 * 1024;
 
+/** Files that servers of this process have begun: the first one empties a file, the others add to it. */
+const begun = new Set<string>();
+
 class FlowStats implements ServerHandler {
   readonly #server: string;
   readonly #out: string | undefined;
@@ -66,8 +71,12 @@ class FlowStats implements ServerHandler {
 
   async start(): Promise<void> {
     if (this.#out === undefined) return;
-    const file = createWriteStream(this.#out);
-    await new Promise((resolve, reject) => file.once('open', resolve).once('error', reject));
+    const path = resolve(this.#out);
+    if (!begun.has(path)) writeFileSync(path, '');
+    begun.add(path);
+    // Appending, so that the lines of several servers never overwrite each other.
+    const file = createWriteStream(path, { flags: 'a' });
+    await new Promise((open, fail) => file.once('open', open).once('error', fail));
     file.on('error', (error) => {
       this.#fileError ??= error;
     });

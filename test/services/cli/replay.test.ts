@@ -3,7 +3,9 @@
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -174,6 +176,28 @@ test('replay - a handler that throws costs its batch, counted, and the actor goe
   const report = await replay([`${ownFolder}web.pcap`], { ...usual, handler }, environment);
   assertExactlyOnce(report, 'throwing handler');
   assert.ok(report.servers.some(({ handlerErrors }) => handlerErrors > 0));
+});
+
+test('replay - flow-stats of all servers write one file, a whole record for every flow', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'flowherd-stats-'));
+  try {
+    const out = join(folder, 'flows.jsonl');
+    const options = { ...fig7, handler: 'flow-stats', handlerOption: [`out=${out}`] };
+    const report = await replay([`${ownFolder}town.pcap`], options, environment);
+    const records = readFileSync(out, 'utf8')
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    const sum = (key: string) => records.reduce((total, record) => total + record[key], 0);
+    assert.equal(sum('packets'), report.exactlyOnce.accepted);
+    assert.equal(
+      records.length,
+      report.servers.reduce((total, { flows }) => total + flows, 0),
+    );
+    assert.equal(new Set(records.map(({ server }) => server)).size, 4);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test('replay - from the command line: JSON, exit codes, one line for a mistake', async () => {
