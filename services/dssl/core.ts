@@ -339,6 +339,7 @@ export class DsslCore {
   /** Gives up on a frame whose view is forgotten or never came: its packets are counted, not decided. */
   #drop(frame: Frame, stream: Tier1Stream): void {
     stream.decided = Math.max(stream.decided, frame.sequence);
+    stream.completeFrom = Math.max(stream.completeFrom, frame.sequence + 1);
     this.counters.viewDrops++;
     const verdicts = this.#verdicts;
     for (let row = 0; row < frame.count; row++) {

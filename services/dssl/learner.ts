@@ -109,7 +109,7 @@ export class Learner {
     for (const [id, decided] of positions) {
       const stream = streams.get(id);
       if (stream === undefined) unknown = true;
-      else if (stream.first > decided + 1) return 'gap';
+      else if (stream.completeFrom > decided + 1) return 'gap';
     }
     return unknown ? 'unknown' : 'none';
   }

@@ -1,4 +1,4 @@
-// One stream of frames for each tier 1 this actor hears: where it began, how far it has come, what is missing, and the
+// One stream of frames for each tier 1 this actor hears: from where on it is complete, how far it has come, what is missing, and the
 // frames that wait for a view not seen yet. Tier 1s are told apart because each numbers its own frames, and because a
 // frame that has to wait must hold back the later frames of the same tier 1 only.
 
@@ -10,8 +10,8 @@ export const heardLatelyMs = 20 * limits.idleFrameMs;
 
 export class Tier1Stream {
   readonly id: string;
-  /** Sequence of the first frame heard. */
-  readonly first: number;
+  /** Every frame from this sequence on was decided here or waits to be: none was lost, none given up. */
+  completeFrom: number;
   /** Sequence of the newest frame heard, and of the newest frame decided. */
   received: number;
   decided: number;
@@ -22,7 +22,7 @@ export class Tier1Stream {
 
   constructor(id: string, sequence: number, nowMs: number) {
     this.id = id;
-    this.first = sequence;
+    this.completeFrom = sequence;
     this.received = sequence - 1;
     this.decided = sequence - 1;
     this.heardAtMs = nowMs;
@@ -48,7 +48,11 @@ export class Streams {
       this.repeatedFrames++;
       return undefined;
     }
-    this.lostFrames += frame.sequence - stream.received - 1;
+    const lost = frame.sequence - stream.received - 1;
+    if (lost > 0) {
+      this.lostFrames += lost;
+      stream.completeFrom = frame.sequence;
+    }
     stream.received = frame.sequence;
     stream.heardAtMs = nowMs;
     return stream;

@@ -18,7 +18,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
 /** Packages and built-in modules that only some files may import; those without an entry are for the shell and tests. */
 const packageUsers: Readonly<Record<string, RegExp>> = {
   nats: /^shared\/bus\/nats\w*\.ts$|^test\/bench\/busRole\.ts$/,
-  commander: /^services\/cli\//,
+  commander: /^services\/cli\/|^test\/sim\/main\.ts$/,
   pino: /^services\/cli\//,
   msgpackr: /^shared\/frame\.ts$|^services\/dssl\/sync\.ts$|^test\//,
   'fast-check': /^test\//,

@@ -134,6 +134,34 @@ test('core - a joiner waits for a tier 1 that its peers hear and it does not yet
   assert.equal(joiner.core.decider.table.size, 1, 'and it knows the flow that began before it came');
 });
 
+test('core - a joiner that lost a frame, or gave one up, asks again before it takes flows', () => {
+  for (const how of ['lost', 'given up'] as const) {
+    const group = groupOf(2);
+    group.now({ flow: 1, flags: udp });
+    const joiner = group.add('c');
+    const deliver = () => {
+      for (const module of group.modules) {
+        for (const source of [...module.inbox.keys()]) while (group.deliver(module, source));
+      }
+    };
+    // The flow begins in a frame that the joiner alone does not decide, after the peers have been asked.
+    deliver();
+    group.tick(100);
+    const viewNumber = how === 'lost' ? group.view.number : group.view.number + 1;
+    if (how === 'given up') {
+      group.propose((view) => ({ ...view, number: view.number + 1 }));
+      joiner.inbox.delete('store');
+    }
+    group.send([{ flow: 2, flags: udp }], { viewNumber });
+    if (how === 'lost') joiner.inbox.get('t1')?.pop();
+    deliver();
+    joiner.core.tick(group.nowMs + limits.waitingFrameMs + 1);
+    group.settle(30);
+    assert.equal(joiner.core.phase, 'active', how);
+    assert.equal(joiner.core.decider.table.size, 2, `${how}: it knows the flow that it did not see begin`);
+  }
+});
+
 test('core - a joiner gives up on a member that does not answer, after a while, and says which', () => {
   const group = groupOf(2);
   group.modules[1].listening = false;
