@@ -144,18 +144,25 @@ test('core - a joiner that lost a frame, or gave one up, asks again before it ta
         for (const source of [...module.inbox.keys()]) while (group.deliver(module, source));
       }
     };
-    // The flow begins in a frame that the joiner alone does not decide, after the peers have been asked.
+    // The joiner hears t1, asks, and the peers' answers are on their way ...
+    group.send([]);
     deliver();
     group.tick(100);
-    const viewNumber = how === 'lost' ? group.view.number : group.view.number + 1;
+    deliver();
+    group.tick(100);
+    // ... when a flow begins in a frame that the joiner alone does not decide.
     if (how === 'given up') {
       group.propose((view) => ({ ...view, number: view.number + 1 }));
       joiner.inbox.delete('store');
     }
-    group.send([{ flow: 2, flags: udp }], { viewNumber });
-    if (how === 'lost') joiner.inbox.get('t1')?.pop();
-    deliver();
-    joiner.core.tick(group.nowMs + limits.waitingFrameMs + 1);
+    group.send([{ flow: 2, flags: udp }]);
+    if (how === 'lost') {
+      joiner.inbox.get('t1')?.pop();
+      group.send([]);
+    }
+    joiner.inbox.delete('store');
+    for (const source of ['t1', 'a', 'b']) while (group.deliver(joiner, source));
+    if (how === 'given up') joiner.core.tick(group.nowMs + limits.waitingFrameMs + 1);
     group.settle(30);
     assert.equal(joiner.core.phase, 'active', how);
     assert.equal(joiner.core.decider.table.size, 2, `${how}: it knows the flow that it did not see begin`);

@@ -1,20 +1,17 @@
-// A few hundred random schedules of a group; `npm run sim` runs as many as one likes.
+// A few hundred random schedules of a group, the same every time; `npm run sim` runs as many fresh ones as one likes.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import { storyOf } from '../../sim/checkers.ts';
 import { Schedule } from '../../sim/schedule.ts';
 
 test('group - under any schedule of joins, drains and deliveries every packet has one server, and flows stay', () => {
-  fc.assert(
-    fc.property(fc.integer({ min: 0, max: 2 ** 31 - 1 }), (seed) => {
-      const schedule = new Schedule(seed);
-      schedule.run();
-      assert.equal(storyOf(schedule), undefined);
-    }),
-    { numRuns: 200 },
-  );
+  // The same ones every time, with the first in which a joiner once overlooked a frame it had given up.
+  for (const seed of [1869, ...Array.from({ length: 200 }, (_, index) => index)]) {
+    const schedule = new Schedule(seed);
+    schedule.run();
+    assert.equal(storyOf(schedule), undefined, `seed ${seed}`);
+  }
 });
 
 test('group - the same seed is the same run', () => {
