@@ -104,10 +104,12 @@ function typeOf(flags: number): string {
 
 function addressText(buffer: Uint8Array, offset: number, version: number): string {
   const text = formatAddress(buffer, offset, offset + (version === 4 ? 4 : 16));
-  // An IPv4-mapped address is written with its IPv4 part as such (RFC 5952 section 5).
-  return text.startsWith('::ffff:') && text.split(':').length === 5
-    ? `::ffff:${formatAddress(buffer, offset + 12, offset + 16)}`
-    : text;
+  // Addresses with an IPv4 address in them (RFC 4291 section 2.5.5) are written with it as such (RFC 5952 section 5).
+  const parts = text.split(':');
+  if (parts.length === 5 && text.startsWith('::ffff:'))
+    return `::ffff:${formatAddress(buffer, offset + 12, offset + 16)}`;
+  if (parts.length === 4 && text.startsWith('::')) return `::${formatAddress(buffer, offset + 12, offset + 16)}`;
+  return text;
 }
 
 function hex32(word: number): string {

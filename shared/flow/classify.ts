@@ -90,7 +90,9 @@ function isSignallingPort(port: number): boolean {
 
 function classifySignalling(buffer: Uint8Array, layer: IpLayer): number {
   const message = layer.payload + 8;
-  const { end } = layer;
+  // What the UDP header does not count is not the message's; a length below its own 8 bytes leaves nothing of one.
+  const length = layer.end < message ? 0 : u16(buffer, layer.payload + 4) - 8;
+  const end = Math.min(layer.end, message + Math.max(length, 0));
   if (hasPort(layer, DhcpPort.SERVER, DhcpPort.CLIENT)) {
     const type = readDhcp(buffer, message, end);
     if (type === DhcpType.DISCOVER || type === DhcpType.REQUEST) return classDhcp | START;
@@ -101,7 +103,6 @@ function classifySignalling(buffer: Uint8Array, layer: IpLayer): number {
     if (type === Dhcp6Type.SOLICIT || type === Dhcp6Type.REQUEST) return classDhcp | START;
     return type === Dhcp6Type.RELEASE ? classDhcp | END : classDhcp;
   }
-  const length = end < message ? 0 : u16(buffer, layer.payload + 4) - 8;
   if (hasPort(layer, RadiusPort.ACCOUNTING, RadiusPort.ACCOUNTING_OLD)) {
     const radius = readAccounting(buffer, message, end, length);
     if (radius === RadiusMessage.START) return classRadius | START;

@@ -3,7 +3,7 @@
 //
 // All of it is a chain of EtherTypes, so one loop walks it and ends at a network header. An Ethernet frame can occur
 // again inside (pseudowires, 802.1ah); the MAC pair stays the outermost one, the VLAN ids add up.
-import { u16 } from './bytes.ts';
+import { i32, u16 } from './bytes.ts';
 import { type LinkLayer, Network, parseLimits } from './headers.ts';
 import { Reason } from './reasons.ts';
 
@@ -22,10 +22,20 @@ export const EtherType = {
   QINQ_OLD: 0x9100,
   QINQ_OLD2: 0x9200,
   BRIDGED: 0x6558,
+  TRILL: 0x22f3,
+  FABRIC_PATH: 0x8903,
+  CISCO_METADATA: 0x8909,
+  HSR: 0x892f,
 } as const;
+
+/** Protocol numbers of PPP that lead to IP. */
+const PppProtocol = { IPV4: 0x0021, IPV6: 0x0057, MPLS: 0x0281, MPLS_MULTICAST: 0x0283 } as const;
 
 /** Length fields are at most this; EtherTypes start at 1536 (IEEE 802.3 clause 3.2.6). */
 const maxLengthField = 1500;
+
+/** Bytes of Cisco's inter-switch link header. */
+const interSwitchHeader = 26;
 
 /** Reads an Ethernet header at `offset` and all that follows it up to the network header. Returns a Reason. */
 export function readEthernet(buffer: Uint8Array, offset: number, end: number, link: LinkLayer, depth: number): number {
@@ -37,6 +47,9 @@ export function readEthernet(buffer: Uint8Array, offset: number, end: number, li
     link.payload = offset + 14;
     link.network = Network.IPV4;
     return Reason.NONE;
+  }
+  if (type <= maxLengthField && isInterSwitchLink(buffer, offset)) {
+    return readInnerEthernet(buffer, offset + interSwitchHeader, end, link, depth);
   }
   return readEtherType(buffer, offset + 14, end, type, link, depth);
 }
@@ -71,11 +84,14 @@ export function readEtherType(
         offset += 4;
         break;
       case EtherType.VN_TAG:
+      case EtherType.HSR:
+        // Tag control, sequence number, EtherType (IEC 62439-3).
         if (end - offset < 6) return Reason.LINK_HEADER_CUT;
         type = u16(buffer, offset + 4);
         offset += 6;
         break;
       case EtherType.E_TAG:
+      case EtherType.CISCO_METADATA:
         if (end - offset < 8) return Reason.LINK_HEADER_CUT;
         type = u16(buffer, offset + 6);
         offset += 8;
@@ -84,6 +100,13 @@ export function readEtherType(
         return readInnerEthernet(buffer, offset + 4, end, link, depth);
       case EtherType.BRIDGED:
         return readInnerEthernet(buffer, offset, end, link, depth);
+      case EtherType.FABRIC_PATH:
+        // Forwarding tag and time to live, then the frame.
+        return readInnerEthernet(buffer, offset + 2, end, link, depth);
+      case EtherType.TRILL:
+        // RFC 6325 section 3: flags with the length of the options in words, two nicknames, the options, the frame.
+        if (end - offset < 6) return Reason.LINK_HEADER_CUT;
+        return readInnerEthernet(buffer, offset + 6 + (((u16(buffer, offset) >> 6) & 31) << 2), end, link, depth);
       case EtherType.MPLS:
       case EtherType.MPLS_UPSTREAM:
         return readMpls(buffer, offset, end, link, depth);
@@ -154,7 +177,14 @@ export function readMpls(buffer: Uint8Array, offset: number, end: number, link: 
     link.network = nibble === 4 ? Network.IPV4 : Network.IPV6;
     return Reason.NONE;
   }
-  if (nibble === 1) return Reason.NONE;
+  if (nibble === 1) {
+    // The channel's type is a PPP number, that of IP too (RFC 4385 section 5, RFC 5085 section 5.1).
+    const channel = end - offset < 4 ? 0 : u16(buffer, offset + 2);
+    if (channel !== PppProtocol.IPV4 && channel !== PppProtocol.IPV6) return Reason.NONE;
+    link.payload = offset + 4;
+    link.network = channel === PppProtocol.IPV4 ? Network.IPV4 : Network.IPV6;
+    return Reason.NONE;
+  }
   // An Ethernet control word is 16 zero bits and a sequence number; MAC addresses seldom begin so.
   if (nibble === 0 && looksLikeEthernet(buffer, offset + 4, end) && u16(buffer, offset) === 0) {
     return readInnerEthernet(buffer, offset + 4, end, link, depth);
@@ -175,9 +205,16 @@ export function readPpp(buffer: Uint8Array, offset: number, end: number, link: L
   }
   link.protocol = protocol;
   link.payload = offset;
-  if (protocol === 0x0281 || protocol === 0x0283) return readMpls(buffer, offset, end, link, 0);
-  link.network = protocol === 0x0021 ? Network.IPV4 : protocol === 0x0057 ? Network.IPV6 : Network.NON_IP;
+  if (protocol === PppProtocol.MPLS || protocol === PppProtocol.MPLS_MULTICAST)
+    return readMpls(buffer, offset, end, link, 0);
+  link.network =
+    protocol === PppProtocol.IPV4 ? Network.IPV4 : protocol === PppProtocol.IPV6 ? Network.IPV6 : Network.NON_IP;
   return Reason.NONE;
+}
+
+/** Cisco's ISL puts a whole frame behind a header of its own, whose first five bytes are 01:00:0c:00:00. */
+function isInterSwitchLink(buffer: Uint8Array, offset: number): boolean {
+  return i32(buffer, offset) === 0x01000c00 && buffer[offset + 4] === 0;
 }
 
 function looksLikeEthernet(buffer: Uint8Array, offset: number, end: number): boolean {

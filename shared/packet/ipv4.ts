@@ -55,13 +55,12 @@ export function readIpv4(buffer: Uint8Array, offset: number, end: number, quoted
   return Reason.NONE;
 }
 
-/** Steps over authentication headers; one that is cut stays the packet's protocol. */
+/** Steps over authentication headers. Where one is cut the number it gives is good, and nothing is left behind it. */
 function skipAuthentication(buffer: Uint8Array, layer: IpLayer): void {
   for (let count = 0; count < parseLimits.extensionHeaders && layer.protocol === authenticationHeader; count++) {
     if (layer.end - layer.payload < 2) return;
     const next = layer.payload + ((buffer[layer.payload + 1] + 2) << 2);
-    if (next > layer.end) return;
     layer.protocol = buffer[layer.payload];
-    layer.payload = next;
+    layer.payload = Math.min(next, layer.end);
   }
 }

@@ -8,17 +8,15 @@ import { Reason } from './reasons.ts';
 
 const NextHeader = {
   HOP_BY_HOP: 0,
-  TCP: 6,
-  UDP: 17,
   ROUTING: 43,
   FRAGMENT: 44,
   AUTHENTICATION: 51,
-  NONE: 59,
   DESTINATION: 60,
-  MOBILITY: 135,
-  HIP: 139,
   SHIM6: 140,
 } as const;
+
+/** The jumbo payload option (RFC 2675): type, and length of its value. */
+const jumboOption = 0xc204;
 
 /** Reads an IPv6 header at `offset` into `layer`; like `readIpv4`. */
 export function readIpv6(buffer: Uint8Array, offset: number, end: number, quoted: boolean, layer: IpLayer): number {
@@ -31,7 +29,7 @@ export function readIpv6(buffer: Uint8Array, offset: number, end: number, quoted
   layer.target = offset + 24;
   layer.protocol = buffer[offset + 6];
   layer.payload = offset + 40;
-  const open = quoted || (payloadLength === 0 && mayBeOpen(layer.protocol));
+  const open = quoted || (payloadLength === 0 && isJumbogram(buffer, offset, end));
   layer.end = open ? end : Math.min(end, offset + 40 + payloadLength);
   layer.fragment = Fragment.WHOLE;
   layer.fragmentOffset = 0;
@@ -55,13 +53,9 @@ function walkExtensions(buffer: Uint8Array, layer: IpLayer): number {
       continue;
     }
     if (left < 2) return Reason.IPV6_EXTENSION_CUT;
-    const next = buffer[offset];
-    // Mobility and HIP messages are headers by form and end the chain in practice: then they are the protocol.
-    if (next === NextHeader.NONE && (protocol === NextHeader.MOBILITY || protocol === NextHeader.HIP))
-      return Reason.NONE;
     const words = buffer[offset + 1];
     const length = protocol === NextHeader.AUTHENTICATION ? (words + 2) << 2 : (words + 1) << 3;
-    layer.protocol = next;
+    layer.protocol = buffer[offset];
     if (length > left) {
       layer.payload = layer.end;
       return Reason.IPV6_EXTENSION_CUT;
@@ -84,13 +78,18 @@ function readFragment(buffer: Uint8Array, offset: number, layer: IpLayer): void 
 }
 
 /**
- * A payload length of 0 stands for "to the end" in a jumbogram, whose length is in a hop-by-hop option (RFC 2675), and
- * in a packet captured before its network card cut it into segments. Anywhere else there is no payload.
+ * A payload length of 0 stands for "to the end" in a jumbogram: a hop-by-hop header comes first, and in it the length,
+ * above 65535, in an option whose alignment puts it first (RFC 2675). Anywhere else it means that there is no payload.
  */
-function mayBeOpen(protocol: number): boolean {
-  return protocol === NextHeader.HOP_BY_HOP || protocol === NextHeader.TCP || protocol === NextHeader.UDP;
+function isJumbogram(buffer: Uint8Array, offset: number, end: number): boolean {
+  if (buffer[offset + 6] !== NextHeader.HOP_BY_HOP || end - offset < 48) return false;
+  return u16(buffer, offset + 42) === jumboOption && u16(buffer, offset + 44) !== 0;
 }
 
+/**
+ * Mobility and HIP messages are not among them: they are headers by form, but nothing may follow them yet (RFC 6275
+ * section 6.1.1, RFC 7401 section 5.1), so they are the protocol.
+ */
 function isExtension(protocol: number): boolean {
   switch (protocol) {
     case NextHeader.HOP_BY_HOP:
@@ -98,8 +97,6 @@ function isExtension(protocol: number): boolean {
     case NextHeader.FRAGMENT:
     case NextHeader.AUTHENTICATION:
     case NextHeader.DESTINATION:
-    case NextHeader.MOBILITY:
-    case NextHeader.HIP:
     case NextHeader.SHIM6:
       return true;
     default:

@@ -64,7 +64,7 @@ function readIp(
   }
   const reason =
     version === 4 ? readIpv4(buffer, offset, end, quoted, layer) : readIpv6(buffer, offset, end, quoted, layer);
-  if (reason === Reason.NONE) readTransport(buffer, layer);
+  if (reason === Reason.NONE) readTransport(buffer, layer, quoted);
   return reason;
 }
 

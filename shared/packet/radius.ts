@@ -1,5 +1,5 @@
 // RADIUS accounting (RFC 2866): an access server reports that a subscriber came or went.
-import { u16 } from './bytes.ts';
+import { i32, u16 } from './bytes.ts';
 
 export const RadiusPort = { ACCOUNTING: 1813, ACCOUNTING_OLD: 1646 } as const;
 export const RadiusAttribute = { FRAMED_IP_ADDRESS: 8, ACCT_STATUS_TYPE: 40 } as const;
@@ -9,6 +9,8 @@ export const RadiusMessage = { NOT_ACCOUNTING: -1, OTHER: 0, START: 1, STOP: 2 }
 
 const accountingRequest = 4;
 const attributesLimit = 256;
+/** RFC 2865 section 3. */
+const maxMessage = 4096;
 
 /** Reads the message at `offset`, which has `length` bytes by its UDP header; checked like a GTP message. */
 export function readAccounting(buffer: Uint8Array, offset: number, end: number, length: number): number {
@@ -16,11 +18,11 @@ export function readAccounting(buffer: Uint8Array, offset: number, end: number, 
   if (end - offset < 4) return RadiusMessage.OTHER;
   const code = buffer[offset];
   const messageLength = u16(buffer, offset + 2);
-  if (messageLength < 20 || messageLength > length) return RadiusMessage.NOT_ACCOUNTING;
+  if (messageLength < 20 || messageLength > maxMessage || messageLength > length) return RadiusMessage.NOT_ACCOUNTING;
   if (code !== accountingRequest) return RadiusMessage.OTHER;
   const status = findAttribute(buffer, offset, end, RadiusAttribute.ACCT_STATUS_TYPE);
   if (status < 0) return RadiusMessage.OTHER;
-  const value = buffer[status + 3];
+  const value = i32(buffer, status);
   return value === 1 ? RadiusMessage.START : value === 2 ? RadiusMessage.STOP : RadiusMessage.OTHER;
 }
 

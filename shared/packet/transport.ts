@@ -1,7 +1,7 @@
 // The first bytes behind an IP header: ports, TCP flags, the first SCTP chunk, the DCCP packet type, ICMP types.
 //
 // Only what a key or a start flag needs is read. A header that the capture cut is good as far as it goes: four bytes
-// give the ports of every protocol that has some.
+// give the ports of every protocol that has some, but those of SCTP are believed only if its common header is whole.
 import { u16 } from './bytes.ts';
 import { Fragment, type IpLayer } from './headers.ts';
 import { Reason } from './reasons.ts';
@@ -22,8 +22,15 @@ export const Protocol = {
   MPLS: 137,
 } as const;
 
-/** Fills the upper-protocol fields of `layer`; sets `layer.problem` where they ought to be there and are not. */
-export function readTransport(buffer: Uint8Array, layer: IpLayer): void {
+/** Bytes of the SCTP common header and of a chunk's header (RFC 9260 section 3). */
+const sctpHeader = 12;
+const sctpChunkHeader = 4;
+
+/**
+ * Fills the upper-protocol fields of `layer`; sets `layer.problem` where they ought to be there and are not. `quoted` is
+ * a packet inside an ICMP error, of which eight bytes have to do (RFC 792).
+ */
+export function readTransport(buffer: Uint8Array, layer: IpLayer, quoted: boolean): void {
   layer.sourcePort = -1;
   layer.targetPort = -1;
   layer.tcpFlags = -1;
@@ -38,7 +45,7 @@ export function readTransport(buffer: Uint8Array, layer: IpLayer): void {
     case Protocol.SCTP:
     case Protocol.DCCP:
     case Protocol.UDP_LITE:
-      if (left < 4) {
+      if (left < 4 || (left < sctpHeader && layer.protocol === Protocol.SCTP && !quoted)) {
         layer.problem = Reason.L4_CUT;
         return;
       }
@@ -54,10 +61,17 @@ export function readTransport(buffer: Uint8Array, layer: IpLayer): void {
 }
 
 function readTypes(buffer: Uint8Array, offset: number, left: number, layer: IpLayer): void {
-  // A TCP header without its window field is a remnant whose flags are not believed.
-  if (layer.protocol === Protocol.TCP && left >= 16) layer.tcpFlags = u16(buffer, offset + 12) & 0xfff;
-  // The SCTP common header has 12 bytes, the type of the first chunk follows (RFC 9260 section 3).
-  else if (layer.protocol === Protocol.SCTP && left >= 13) layer.messageType = buffer[offset + 12];
+  if (layer.protocol === Protocol.TCP) {
+    // A header without its window field, or shorter than the least header by its own word, is a remnant whose flags are
+    // not believed (RFC 9293 section 3.1).
+    if (left < 16) return;
+    const word = u16(buffer, offset + 12);
+    if (word >= 0x5000) layer.tcpFlags = word & 0xfff;
+  } else if (layer.protocol === Protocol.SCTP) {
+    // A chunk's length includes its header.
+    if (left < sctpHeader + sctpChunkHeader || u16(buffer, offset + 14) < sctpChunkHeader) return;
+    layer.messageType = buffer[offset + sctpHeader];
+  }
   // Reserved bits, type, extended sequence number bit (RFC 4340 section 5.1).
   else if (layer.protocol === Protocol.DCCP && left >= 9) layer.messageType = (buffer[offset + 8] >> 1) & 15;
 }

@@ -126,8 +126,9 @@ async function compareInner(
 
 /** A packet with the addresses, protocol and ports of the oracle's inner columns. */
 function innerPacket(row: Readonly<Record<string, string>>): PacketSpec {
-  // Zeros where there are no ports: an ICMP message of type 0 without an identifier would be no whole echo, 8 bytes are.
-  const payload = new Uint8Array(8);
+  // Zeros where there are no ports: an ICMP message of type 0 without an identifier would be no whole echo, and an SCTP
+  // header has 12 bytes.
+  const payload = new Uint8Array(12);
   new DataView(payload.buffer).setUint16(0, Number(row.in_sport || 0));
   new DataView(payload.buffer).setUint16(2, Number(row.in_dport || 0));
   return { source: row.in_src, target: row.in_dst, protocol: Number(row.in_proto), payload };

@@ -164,3 +164,50 @@ test('frame flags - the tables fit their four bits and agree with each other', (
     assert.equal(protocolClasses[index], name.toLowerCase().replace('_', '-'));
   }
 });
+
+test('flow classes - an accounting message has the value as a whole, and no more than 4096 bytes', () => {
+  const message = (status: number[], length: number) => {
+    const bytes = new Uint8Array(length);
+    bytes.set([4, 1, length >> 8, length & 0xff]);
+    bytes.set([40, 6, ...status], 20);
+    // Vendor attributes fill the rest.
+    for (let at = 26; at < length; ) {
+      const size = Math.min(255, length - at);
+      bytes.set([26, size], at);
+      at += size;
+    }
+    return seenOf(radius(bytes));
+  };
+  assert.equal(message([0, 0, 0, 1], 26), 'type1 start radius aggregate');
+  assert.equal(message([0, 0, 1, 1], 26), 'type1 radius aggregate');
+  assert.equal(message([0, 0, 0, 1], 4096), 'type1 start radius aggregate');
+  assert.equal(message([0, 0, 0, 1], 4097), 'type2 udp');
+});
+
+test('flow classes - DHCP options go on in the file and server name fields where the message says so', () => {
+  const seen = (options: number[], file: number[], name: number[]) => {
+    const message = dhcp('discover').fill(0, 240);
+    message.set(options, 240);
+    message.set(file, 108);
+    message.set(name, 44);
+    return seenOf(udp(dhcpPorts, message));
+  };
+  const discover = [53, 1, 1, 255];
+  const release = [53, 1, 7, 255];
+  assert.equal(seen([52, 1, 1, 255], discover, release), 'type1 start dhcp aggregate');
+  assert.equal(seen([52, 1, 2, 255], discover, release), 'type1 end dhcp aggregate');
+  assert.equal(seen([52, 1, 3, 255], discover, release), 'type1 start dhcp aggregate');
+  assert.equal(seen([52, 1, 3, ...release], discover, discover), 'type1 end dhcp aggregate');
+  assert.equal(seen([255], discover, release), 'type1 dhcp aggregate');
+});
+
+test('flow classes - what the UDP length leaves out is not the message', () => {
+  const packet = buildPacket(udp(dhcpPorts, dhcp('discover')));
+  const keyer = new FlowKeyer({ secret: 'test' });
+  const startsAt = (length: number) => {
+    new DataView(packet.buffer, packet.byteOffset).setUint16(38, length);
+    assert.equal(keyer.read(packet, 0, packet.length, 1, 0), 0);
+    return (keyer.flags & FrameFlags.START) !== 0;
+  };
+  assert.deepEqual([0, 7, 8, 8 + 242, 8 + 243, 8 + 300].map(startsAt), [false, false, false, false, true, true]);
+});

@@ -280,3 +280,14 @@ test('dissect - the command: help, standard input, and exit code 2 for wrong arg
     assert.equal(complaints.trimEnd().split('\n').length, 1);
   }
 });
+
+test('dissect - an IPv4 address within an IPv6 address is written as such', async () => {
+  const sources = ['::1.2.3.4', '::ffff:1.2.3.4', '::1', '::', '2001:db8::1:2', '::1:2:3'];
+  const bytes = sources.map((source) => buildPacket({ source, target: '2001:db8::2', protocol: 59 }));
+  const { out } = await run(await captureOf(bytes, 'embedded.pcap'), 'tsv');
+  const shown = out.trimEnd().split('\n').slice(1);
+  assert.deepEqual(
+    shown.map((line) => line.split('\t')[2]),
+    sources,
+  );
+});
