@@ -91,7 +91,6 @@ async function runDssl(options: DsslOptions, environment: Environment): Promise<
   );
   let egress: LocalEgress | undefined;
   let actor: DsslActor | undefined;
-  let ticking: NodeJS.Timeout | undefined;
   try {
     const group = await chooseGroup(await controlBus.openKeyValue(subjects.bucket), map, options.memberOf);
     const context = {
@@ -128,11 +127,9 @@ async function runDssl(options: DsslOptions, environment: Environment): Promise<
     });
     await actor.start();
     log.info({ group, handler: options.handler }, 'joined');
-    ticking = setInterval(() => egress?.tick(systemClock.nowMs()), 1_000);
     await Promise.race([signalled, actor.whenRemoved()]);
     await actor.drain(options.drainSeconds * 1_000);
   } finally {
-    clearInterval(ticking);
     actor?.stop();
     if (egress !== undefined && !(await within(handlerPatienceMs, egress.stop()))) {
       log.warn('the handler did not stop in time; it is left behind');

@@ -39,6 +39,7 @@ const phaseWords = {
 } as const;
 
 const tickMs = 20;
+const egressTickMs = 1_000;
 /** Compare-and-set attempts for one step; each loses only to somebody who succeeded. */
 const commitAttempts = 100;
 
@@ -50,6 +51,7 @@ export class DsslActor {
   #subscriptions: Subscription[] = [];
   #stopWatch: (() => void) | undefined;
   #timer: Timer | undefined;
+  #egressTickedAtMs = 0;
   #committing = false;
   #fetching = false;
   #stopped = false;
@@ -130,7 +132,12 @@ export class DsslActor {
 
   #tick(): void {
     if (this.#stopped) return;
-    this.core.tick(this.#options.clock.nowMs());
+    const nowMs = this.#options.clock.nowMs();
+    this.core.tick(nowMs);
+    if (Math.abs(nowMs - this.#egressTickedAtMs) >= egressTickMs) {
+      this.#egressTickedAtMs = nowMs;
+      this.#options.egress.tick?.(nowMs);
+    }
     if (this.core.phase === 'left') {
       for (const resolve of this.#whenLeft.splice(0)) resolve();
     }

@@ -20,7 +20,7 @@
 // fragments that do not carry their ports (fragments.ts). Time is the frames' own, so that every module ages its
 // entries alike.
 
-import { FrameFlags } from '../../shared/frameFlags.ts';
+import { FrameFlags, ProtocolClass, protocolClassShift } from '../../shared/frameFlags.ts';
 import type { Egress } from './egress/egress.ts';
 import type { FlowEndReason } from './egress/handler.ts';
 import { EndReason, FlowState, ownerOf, stateOf } from './flowEntry.ts';
@@ -207,5 +207,5 @@ export function accepts(verdict: number): boolean {
 
 /** Flows that hold several protocols' packets age by one limit, whichever packet a module happened to see first. */
 function protocolClassOf(flags: number): number {
-  return flags & FrameFlags.AGGREGATE ? 0 : flags >>> 12;
+  return flags & FrameFlags.AGGREGATE ? ProtocolClass.OTHER : flags >>> protocolClassShift;
 }

@@ -17,21 +17,13 @@
 //
 // Source: the static selection of the patent's Fig. 1; groups by type, Fig. 10.
 
+import type { GroupSelection, GroupSettings } from '../../shared/cluster/map.ts';
 import { mixSeeded } from '../../shared/hash/mix.ts';
 import { MAGLEV_SLOTS, maglevTable } from '../../shared/placement/maglev.ts';
 import { compareNames, seedOf } from '../../shared/placement/seed.ts';
 
-export interface GroupEntry {
-  /** Unique in the cluster. */
-  readonly id: string;
-  /** Share of the flow keys relative to the other groups: an integer from 0 (none) to 65535. */
-  readonly weight: number;
-  /** Types of flows the group takes. */
-  readonly serves: 'type-1' | 'type-2' | 'both';
-}
-
-export const groupMethods = ['hash', 'weighted', 'source-last-byte'] as const;
-export type GroupMethod = (typeof groupMethods)[number];
+/** What the selection needs to know of a group. */
+export type GroupEntry = Pick<GroupSettings, 'id' | 'weight' | 'serves'>;
 
 const perWrap = 1 / 4_294_967_296;
 
@@ -50,7 +42,7 @@ export class GroupTable {
    *
    * @throws RangeError when `slots` is not a prime.
    */
-  constructor(groups: readonly GroupEntry[], method: GroupMethod, slots: number = MAGLEV_SLOTS, level: number = 0) {
+  constructor(groups: readonly GroupEntry[], method: GroupSelection, slots: number = MAGLEV_SLOTS, level: number = 0) {
     const seed = seedOf(level, 'slot', 'group');
     this.#seedHi = seed.hi | 0;
     this.#seedLo = seed.lo | 0;

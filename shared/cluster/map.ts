@@ -16,6 +16,7 @@ export interface GroupSettings {
   readonly id: string;
   /** Share of the flow keys relative to the other groups: an integer from 0 (none) to 65535. */
   readonly weight: number;
+  /** Types of flows the group takes. */
   readonly serves: ServedTypes;
   /** VLAN of the group's multicast domain where it is carried on Ethernet; 0 for none. */
   readonly vlan: number;

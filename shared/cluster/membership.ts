@@ -49,16 +49,6 @@ export function leave(view: View, candidate: Candidate): View {
   return members.length === view.members.length ? view : successor(view, members);
 }
 
-/** Sets the share of new flows a member gets. */
-export function setWeight(view: View, server: string, weight: number): View {
-  const member = findMember(view, server);
-  if (member === undefined || member.weight === weight) return view;
-  return successor(
-    view,
-    view.members.map((each) => (each === member ? { ...each, weight } : each)),
-  );
-}
-
 function changeState(view: View, candidate: Candidate, from: MemberState, to: MemberState): View {
   const member = view.members.find((each) => isLifeOf(each, candidate));
   if (member === undefined || member.state !== from) return view;

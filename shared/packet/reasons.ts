@@ -52,6 +52,3 @@ export const reasons: readonly ReasonEntry[] = [
   { name: 'ipv6-extension-limit', class: 'malformed', needs: KeyNeed.PORTS },
   { name: 'l4-cut', class: 'malformed', needs: KeyNeed.PORTS },
 ];
-
-/** How many codes there are, for arrays of counters. */
-export const reasonCount = reasons.length;

@@ -7,7 +7,7 @@ import type { Bus, KeyValue } from '../../../shared/bus/bus.ts';
 import { MemoryHub } from '../../../shared/bus/memory.ts';
 import type { NatsOptions } from '../../../shared/bus/nats.ts';
 import { embeddedUrl, openBus } from '../../../shared/bus/open.ts';
-import { type Clock, systemClock, type Timer } from '../../../shared/clock.ts';
+import { type Clock, systemClock } from '../../../shared/clock.ts';
 import type { ClusterMap } from '../../../shared/cluster/map.ts';
 import { settleMap } from '../../../shared/cluster/store.ts';
 import type { FlowKeyer } from '../../../shared/flow.ts';
@@ -65,7 +65,6 @@ export class LocalCluster {
   /** Servers named so far, by group. */
   readonly #named: number[];
   #store: KeyValue | undefined;
-  #ticking: Timer | undefined;
 
   private constructor(
     options: LocalClusterOptions,
@@ -114,7 +113,6 @@ export class LocalCluster {
       }
       await cluster.tier1.start();
       await cluster.tier1.whenServed();
-      cluster.#tick();
     } catch (error) {
       // Open connections would keep the process alive. What failed first is what people must hear of.
       await cluster.stop().catch(() => undefined);
@@ -195,7 +193,6 @@ export class LocalCluster {
       for (const server of this.servers) {
         if (server.running) await this.#stopServer(server);
       }
-      this.#ticking?.cancel();
       await this.#store?.destroy();
       await Promise.all([this.#tier1Bus.close(), this.#controlBus.close()]);
     }
@@ -235,12 +232,6 @@ export class LocalCluster {
       this.#options.log.warn({ server: server.name }, 'the handler did not stop in time; it is left behind');
     }
     await server.bus.close();
-  }
-
-  /** Handlers hear of the time about once a second. */
-  #tick(): void {
-    for (const { egress, running } of this.servers) if (running) egress.tick(this.#clock.nowMs());
-    this.#ticking = this.#clock.setTimer(1_000, () => this.#tick());
   }
 
   #isSettled(): boolean {

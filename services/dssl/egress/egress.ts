@@ -12,6 +12,8 @@ export interface Egress {
   end(): void;
   /** A flow is this server's from the next packet on. Comes between `begin` and `end`, before its first packet. */
   flowStarted(hi: number, lo: number, timestampMs: number): void;
+  /** About once a second of wall time, whether packets come or not. */
+  tick?(nowMs: number): void;
   /** A flow is this server's no longer. */
   flowEnded(hi: number, lo: number, reason: FlowEndReason, timestampMs: number): void;
 }

@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { compilePlacement } from '../../../services/dssl/placement.ts';
-import { type GroupEntry, GroupTable, groupMethods } from '../../../services/tier1/groupTable.ts';
+import { type GroupEntry, GroupTable } from '../../../services/tier1/groupTable.ts';
+import { groupSelections } from '../../../shared/cluster/map.ts';
 import { defaultRules, placementNames } from '../../../shared/cluster/view.ts';
 import { excessOverShares, forFlows } from '../../support/shares.ts';
 
@@ -23,7 +24,7 @@ const SLOTS = 1_009;
 
 test('group table - a group is chosen if one with a weight serves the type, and only such a one', () => {
   fc.assert(
-    fc.property(groupsArb, fc.constantFrom(...groupMethods), hash, fc.boolean(), (groups, method, lo, type1) => {
+    fc.property(groupsArb, fc.constantFrom(...groupSelections), hash, fc.boolean(), (groups, method, lo, type1) => {
       const chosen = new GroupTable(groups, method, SLOTS).select(lo, type1);
       const fit = ({ weight, serves }: GroupEntry) => weight > 0 && serves !== (type1 ? 'type-2' : 'type-1');
       if (groups.some(fit)) assert.ok(fit(groups[chosen]));
@@ -35,7 +36,7 @@ test('group table - a group is chosen if one with a weight serves the type, and 
 
 test('group table - replicas agree however the groups are listed', () => {
   fc.assert(
-    fc.property(groupsArb, fc.constantFrom(...groupMethods), hash, fc.boolean(), (groups, method, lo, type1) => {
+    fc.property(groupsArb, fc.constantFrom(...groupSelections), hash, fc.boolean(), (groups, method, lo, type1) => {
       const reversed = groups.toReversed().map((group) => ({ ...group }));
       const one = new GroupTable(groups, method, SLOTS).select(lo | 0, type1);
       const two = new GroupTable(reversed, method, SLOTS).select(lo >>> 0, type1);
@@ -89,7 +90,7 @@ test('group table - weighted: a group that leaves takes little along, one that c
 
 test('group table - all of 256 groups are reached', () => {
   const groups = Array.from({ length: 256 }, (_, index) => entry(`group-${index}`));
-  for (const method of groupMethods) {
+  for (const method of groupSelections) {
     const table = new GroupTable(groups, method);
     const reached = new Set<number>();
     forFlows(20_000, 24, (_hi, lo) => reached.add(table.select(lo, true)));
