@@ -6,17 +6,22 @@
 //            | "server." server    frames for one server alone (bypassed flows, packets handed back)
 //            | "ctl."    group     sync requests and answers between the modules of a group
 //            | "gossip." group     load and liveness of the group's members and of tier 1
+//            | "in."     tier1     packets for one tier 1, as frames: its ingress from the bus
+//            | "hello."  tier1     a tier 1 that takes packets from the bus says that it is there
+//            | "return." tier1     answers of servers to clients that came in through that tier 1
+//            | "out."    server    accepted packets for a server that runs on other hardware than its actor
+//            | "receipt." run      which packets of a traffic generator's run servers have got
 //   bucket   = "fh_" cluster       the key-value store of the cluster
 //   key      = "map"               the cluster map
 //            | "view." group       the present view of a group
-//   cluster, group, server = 1 to 64 of A-Z a-z 0-9 _ -
+//   cluster, group, server, tier1, run = 1 to 64 of A-Z a-z 0-9 _ -
 //
 // A subject is one multicast domain, as an Ethernet segment is in the patent; names have no dots, so a wildcard of one
 // token stands for "every group" or "every server".
 
 import { errorCodes, FlowherdError } from './errors.ts';
 
-export const channels = ['data', 'server', 'ctl', 'gossip'] as const;
+export const channels = ['data', 'server', 'ctl', 'gossip', 'in', 'hello', 'return', 'out', 'receipt'] as const;
 export type Channel = (typeof channels)[number];
 
 /** The subjects and the bucket of one cluster. Functions throw `bad-name` for a name outside the grammar. */
@@ -28,6 +33,12 @@ export interface Subjects {
   server(server: string): string;
   control(group: string): string;
   gossip(group: string): string;
+  /** `tier1` is the name of one life of a tier 1, as in its frames. */
+  in(tier1: string): string;
+  hello(tier1: string): string;
+  return(tier1: string): string;
+  out(server: string): string;
+  receipt(run: string): string;
   /** Every group (or server) of a channel at once: `fh.<cluster>.<channel>.*`. */
   every(channel: Channel): string;
 }
@@ -35,7 +46,7 @@ export interface Subjects {
 export interface SubjectParts {
   readonly cluster: string;
   readonly channel: Channel;
-  /** The group, or the server where the channel is `server`. */
+  /** The group, server, tier 1 or run that the channel is about. */
   readonly name: string;
 }
 
@@ -60,6 +71,11 @@ export function subjectsOf(cluster: string): Subjects {
     server: (server) => build('server', 'server', server),
     control: (group) => build('ctl', 'group', group),
     gossip: (group) => build('gossip', 'group', group),
+    in: (tier1) => build('in', 'tier 1', tier1),
+    hello: (tier1) => build('hello', 'tier 1', tier1),
+    return: (tier1) => build('return', 'tier 1', tier1),
+    out: (server) => build('out', 'server', server),
+    receipt: (run) => build('receipt', 'run', run),
     every: (channel) => `fh.${cluster}.${channel}.*`,
   };
 }
@@ -97,7 +113,7 @@ export function isName(name: string): boolean {
   return nameGrammar.test(name);
 }
 
-/** Throws `bad-name` with a message that says what is wrong; `kind` is 'cluster', 'group' or 'server', for the message. */
+/** Throws `bad-name` with a message that says what is wrong; `kind` ('cluster', 'group', ...) is for the message. */
 export function assertName(kind: string, name: string): void {
   if (isName(name)) return;
   const shown = JSON.stringify(name.length > 80 ? `${name.slice(0, 80)}...` : name);
