@@ -7,17 +7,17 @@
 //                                        ▼
 //                       rows: fragment? ─► decide (decide.ts) ─► accepted rows ─► egress ─► server
 
-import { activate, type Candidate, drain, leave } from '../../shared/cluster/membership.ts';
+import { activate, type Candidate, drain, isLifeOf, leave, withdraw } from '../../shared/cluster/membership.ts';
 import { findMember, type Member, type View } from '../../shared/cluster/view.ts';
 import { Frame, type FrameFault, frameFaults, wordsPerRow } from '../../shared/frame.ts';
 import { FrameFlags } from '../../shared/frameFlags.ts';
 import { limits } from '../../shared/limits.ts';
 import { accepts, Decider } from './decide.ts';
 import type { Egress } from './egress/egress.ts';
-import { Fragments, type WaitingFragment } from './fragments.ts';
+import { Fragments, laterFlags, type WaitingFragment } from './fragments.ts';
 import { Learner, takeIn } from './learner.ts';
 import { heardLatelyMs, keepFrame, Streams, type Tier1Stream } from './streams.ts';
-import { decodeSync, encodeAnswer, encodeRequest } from './sync.ts';
+import { decodeSync, encodeAnswer, encodeLife, encodeRequest } from './sync.ts';
 import { Teacher } from './teacher.ts';
 import { tickOfMs } from './ticks.ts';
 import { countsByName, noPacket, V, type Verdict, waiting } from './verdict.ts';
@@ -86,6 +86,8 @@ export class DsslCore {
   readonly decider: Decider;
   readonly streams = new Streams();
   readonly learner: Learner;
+  /** False while the server is not ready: the module learns, and does not become active before it may. */
+  mayActivate = true;
   readonly #teacher: Teacher;
   readonly #fragments = new Fragments();
   readonly #ports: DsslPorts;
@@ -173,7 +175,9 @@ export class DsslCore {
     const sync = decodeSync(message);
     if (sync === undefined) this.counters.badControl++;
     else if (sync.kind === 'request') this.#teacher.begin(sync, this.streams, nowMs);
-    else if (this.learner.accepts(sync, nowMs)) takeIn(sync, this.decider, this.views);
+    else if (sync.kind === 'answer' && this.learner.accepts(sync, nowMs)) takeIn(sync, this.decider, this.views);
+    else if (sync.kind === 'probe' && isLifeOf(sync, this.candidate) && this.phase !== 'left')
+      this.#ports.publishControl(encodeLife({ ...sync, kind: 'alive' }));
   }
 
   /** Time passes: to be called every few tens of milliseconds. */
@@ -354,11 +358,13 @@ export class DsslCore {
     const view = this.views.newest?.view;
     if (view === undefined) return;
     const { phase } = this;
-    if (phase === 'joining') {
+    if (phase === 'joining' && this.#wantsToLeave) {
+      this.#propose((newest) => withdraw(newest, this.candidate));
+    } else if (phase === 'joining') {
       for (const request of this.learner.requests(view, this.streams, nowMs)) {
         this.#ports.publishControl(encodeRequest(request));
       }
-      if (this.learner.isComplete(view, this.streams, nowMs))
+      if (this.mayActivate && this.learner.isComplete(view, this.streams, nowMs))
         this.#propose((newest) => activate(newest, this.candidate));
     } else if (this.#wantsToLeave && phase === 'active') {
       this.#propose((newest) => drain(newest, this.candidate));
@@ -389,9 +395,4 @@ export class DsslCore {
     }
     return true;
   }
-}
-
-/** A later fragment is a packet of its flow, and never the start or the end of it. */
-function laterFlags(firstFlags: number): number {
-  return (firstFlags & ~(FrameFlags.START | FrameFlags.END)) | FrameFlags.LATER_FRAGMENT;
 }

@@ -9,6 +9,8 @@
 //
 //   request  [ version, 1, to, from, nonce ]
 //   answer   [ version, 2, to, from, incarnation, nonce, chunk, isLast, positions, rows ]
+//   probe    [ version, 3, to, incarnation, nonce ]       nonce is the asker's, and comes back in the answer
+//   alive    [ version, 4, from, incarnation, nonce ]
 //
 //   positions  [ tier1Id, decided sequence, ... ] of the tier 1s heard lately, the same in every chunk
 //   rows       16 bytes each, little-endian: hashHi i32, hashLo i32, tick i32, kind u8 (0 flow, 1 recent start),
@@ -16,8 +18,12 @@
 //
 // Answers travel in chunks on the control subject, a few a tick, so that neither the peer nor the bus stalls. The table
 // may change while it is read: what changes after the positions were taken, the joiner sees by itself.
+//
+// Before that, whoever wants to join under a name that a view holds already asks whether that life of the server is
+// alive. A living one says so at once; silence means that its place is free (place.ts).
 
 import { Packr } from 'msgpackr';
+import type { Life } from '../../shared/cluster/membership.ts';
 import { isName } from '../../shared/subjects.ts';
 import { isWhole } from '../../shared/validate.ts';
 import { FlowState } from './flowEntry.ts';
@@ -49,6 +55,20 @@ export interface SyncAnswer {
   readonly rows: Uint8Array;
 }
 
+/** Is this life of the server alive? */
+export interface LifeProbe extends Life {
+  readonly kind: 'probe';
+  readonly nonce: number;
+}
+
+/** This life of the server is alive; the nonce is the probe's. */
+export interface SignOfLife extends Life {
+  readonly kind: 'alive';
+  readonly nonce: number;
+}
+
+export type SyncMessage = SyncRequest | SyncAnswer | LifeProbe | SignOfLife;
+
 export function encodeRequest(request: SyncRequest): Uint8Array {
   return Uint8Array.from(packr.pack([version, 1, request.to, request.from, request.nonce]));
 }
@@ -60,8 +80,12 @@ export function encodeAnswer(answer: SyncAnswer): Uint8Array {
   );
 }
 
+export function encodeLife({ kind, server, incarnation, nonce }: LifeProbe | SignOfLife): Uint8Array {
+  return Uint8Array.from(packr.pack([version, kind === 'probe' ? 3 : 4, server, incarnation, nonce]));
+}
+
 /** Reads a control message; undefined when it is none that this version knows. */
-export function decodeSync(message: Uint8Array): SyncRequest | SyncAnswer | undefined {
+export function decodeSync(message: Uint8Array): SyncMessage | undefined {
   let fields: unknown;
   try {
     fields = packr.unpack(message);
@@ -71,12 +95,18 @@ export function decodeSync(message: Uint8Array): SyncRequest | SyncAnswer | unde
   if (!Array.isArray(fields) || fields[0] !== version) return undefined;
   if (fields[1] === 1 && fields.length === 5) return readRequest(fields);
   if (fields[1] === 2 && fields.length === 10) return readAnswer(fields);
+  if ((fields[1] === 3 || fields[1] === 4) && fields.length === 5) return readLife(fields);
   return undefined;
 }
 
 function readRequest([, , to, from, nonce]: unknown[]): SyncRequest | undefined {
   if (!isServer(to) || !isServer(from) || !isCount(nonce)) return undefined;
   return { kind: 'request', to, from, nonce };
+}
+
+function readLife([, type, server, incarnation, nonce]: unknown[]): LifeProbe | SignOfLife | undefined {
+  if (!isServer(server) || !isCount(incarnation) || !isCount(nonce)) return undefined;
+  return { kind: type === 3 ? 'probe' : 'alive', server, incarnation, nonce };
 }
 
 function readAnswer(fields: unknown[]): SyncAnswer | undefined {
