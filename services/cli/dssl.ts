@@ -78,7 +78,7 @@ export function dsslCommand(environment: () => Environment): Command {
 }
 
 async function runDssl(options: DsslOptions, environment: Environment): Promise<void> {
-  const server = options.server ?? uniqueServerName();
+  const server = options.server || uniqueServerName();
   const log = serviceLog(server, environment.logLevel);
   const { subjects, map, dataBus, controlBus } = await connectCluster(
     'dssl',

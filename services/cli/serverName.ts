@@ -8,7 +8,7 @@ import { isName } from '../../shared/subjects.ts';
 
 const longestName = 64;
 
-/** `--server`, also from FLOWHERD_SERVER. Its value is a name, or undefined where it was left empty. */
+/** `--server`, also from FLOWHERD_SERVER. Its value is a name, or empty, which is to mean the same as no value. */
 export function serverOption(): Option {
   return new Option(
     '--server <name>',
@@ -16,7 +16,7 @@ export function serverOption(): Option {
   )
     .env('FLOWHERD_SERVER')
     .argParser((text: string) => {
-      if (text === '') return undefined;
+      if (text === '') return text;
       const name = expandName(text, hostname());
       if (!isName(name)) throw new InvalidArgumentError('a name is 1 to 64 of the characters A-Z a-z 0-9 _ -, and %h');
       return name;
