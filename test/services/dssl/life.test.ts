@@ -6,11 +6,11 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { Packr } from 'msgpackr';
 import { Learner } from '../../../services/dssl/learner.ts';
-import { Streams } from '../../../services/dssl/streams.ts';
+import { heardLatelyMs, Streams } from '../../../services/dssl/streams.ts';
 import { decodeSync, encodeLife } from '../../../services/dssl/sync.ts';
 import { leave } from '../../../shared/cluster/membership.ts';
 import { defaultRules, type MemberState, type View } from '../../../shared/cluster/view.ts';
-import { groupOf, syn, TestGroup } from '../../support/group.ts';
+import { groupOf, syn, TestGroup, udp } from '../../support/group.ts';
 
 /** Whether the module answers a probe for this life. */
 function answers(group: TestGroup, name: string, life: { server: string; incarnation: number }): boolean {
@@ -102,4 +102,19 @@ test('life - a server whose former life was given up as silent is waited for aga
   assert.ok(learner.isComplete(view(1, 'active'), streams, 10_001));
   assert.ok(learner.isComplete(view(2, 'joining'), streams, 10_002));
   assert.ok(!learner.isComplete(view(2, 'active'), streams, 10_003), 'the next life holds flows and lives');
+});
+
+test('life - a tier 1 that was killed keeps a joiner waiting only while its peers may take it to be alive', () => {
+  const group = groupOf(2);
+  group.now({ flow: 1, flags: udp }, { tier1: 'killed' });
+  const joiner = group.add('c');
+  const diedAtMs = group.nowMs;
+  while (joiner.core.phase !== 'active' && group.nowMs - diedAtMs < 60_000) {
+    for (const module of group.modules) {
+      for (const source of [...module.inbox.keys()]) while (group.deliver(module, source));
+    }
+    group.tick(100);
+  }
+  assert.ok(group.nowMs - diedAtMs < heardLatelyMs + 1_500, `${group.nowMs - diedAtMs} ms`);
+  assert.equal(joiner.core.learner.silent.size, 0, 'it has learnt from all');
 });
