@@ -15,11 +15,13 @@ import { DsslActor } from '../dssl/actor.ts';
 import { loadHandler } from '../dssl/egress/load.ts';
 import { LocalEgress } from '../dssl/egress/local.ts';
 import { count } from './cluster/words.ts';
-import { type Environment, environmentHelp } from './environment.ts';
-import { handlerLog, serviceLog } from './log.ts';
+import { type Environment, environmentHelp, type LogTarget } from './environment.ts';
+import { Health } from './health.ts';
+import { handlerLog, serviceLog, tellReport } from './log.ts';
 import { collect, nameOption, pairsOf, wholeNumber } from './parse.ts';
 import { handlerPatienceMs, within } from './patience.ts';
-import { addServiceOptions, connectCluster, onSignals, type ServiceOptions } from './service.ts';
+import { addServiceOptions, connectCluster, connectionConditions, type ServiceOptions } from './service.ts';
+import { onSignals } from './signals.ts';
 
 interface DsslOptions extends Omit<ServiceOptions, 'group'> {
   readonly server?: string;
@@ -82,12 +84,14 @@ async function runDssl(options: DsslOptions, environment: Environment): Promise<
     `${hostname()
       .replace(/[^A-Za-z0-9_-]/g, '-')
       .slice(0, 50)}-${randomBytes(3).toString('hex')}`;
-  const log = serviceLog(server, environment.logLevel);
+  const log = serviceLog(server, environment.logLevel, environment.logTo);
+  const health = new Health([...connectionConditions, 'subscribed', 'member']);
   const { subjects, map, dataBus, controlBus } = await connectCluster(
     'dssl',
     options as ServiceOptions,
     environment,
     log,
+    health,
   );
   let egress: LocalEgress | undefined;
   let actor: DsslActor | undefined;
@@ -119,6 +123,10 @@ async function runDssl(options: DsslOptions, environment: Environment): Promise<
       log,
     });
     const running = actor;
+    health.check('member', () => {
+      const { phase } = running.core;
+      return phase === 'active' || phase === 'draining' || `the server is ${phase}`;
+    });
     const signalled = new Promise<void>((resolve) => {
       onSignals((signal) => {
         log.info({ signal, flows: running.core.ownFlows, seconds: options.drainSeconds }, 'draining');
@@ -126,17 +134,19 @@ async function runDssl(options: DsslOptions, environment: Environment): Promise<
       });
     });
     await actor.start();
+    health.check('subscribed', () => true);
     log.info({ group, handler: options.handler }, 'joined');
     await Promise.race([signalled, actor.whenRemoved()]);
     await actor.drain(options.drainSeconds * 1_000);
   } finally {
+    health.stop();
     actor?.stop();
     if (egress !== undefined && !(await within(handlerPatienceMs, egress.stop()))) {
       log.warn('the handler did not stop in time; it is left behind');
     }
     await Promise.all([dataBus.close(), controlBus.close()]);
   }
-  tellCounts(server, actor, egress, options.json === true, log);
+  tellCounts(server, actor, egress, options.json === true, log, environment.logTo);
 }
 
 /** The group asked for, or the one with the fewest members. Rejects with `bad-config` when there is no such group. */
@@ -158,7 +168,14 @@ async function chooseGroup(store: KeyValue, map: ClusterMap, wanted: string | un
   return ids[sizes.indexOf(Math.min(...sizes))];
 }
 
-function tellCounts(server: string, actor: DsslActor, egress: LocalEgress, asJson: boolean, log: Logger): void {
+function tellCounts(
+  server: string,
+  actor: DsslActor,
+  egress: LocalEgress,
+  asJson: boolean,
+  log: Logger,
+  logTo: LogTarget | undefined,
+): void {
   const { core } = actor;
   const { packets, bytes, flowsStarted, handlerErrors, packetsLost } = egress.stats;
   const { lostFrames, repeatedFrames } = core.streams;
@@ -175,9 +192,12 @@ function tellCounts(server: string, actor: DsslActor, egress: LocalEgress, asJso
     handler: egress.report(),
   };
   log.info({ packets, flows: flowsStarted, flowsLeft: core.ownFlows, lostFrames }, 'left');
-  process.stdout.write(
-    asJson
-      ? `${JSON.stringify(report, null, 2)}\n`
-      : `${server}: ${count(packets)} packets of ${count(flowsStarted)} flows, ${count(core.ownFlows)} flows left behind, ${count(lostFrames)} frames lost on the bus.\n`,
+  tellReport(
+    log,
+    logTo,
+    asJson,
+    report,
+    () =>
+      `${server}: ${count(packets)} packets of ${count(flowsStarted)} flows, ${count(core.ownFlows)} flows left behind, ${count(lostFrames)} frames lost on the bus.\n`,
   );
 }

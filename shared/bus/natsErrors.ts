@@ -26,6 +26,25 @@ export function refused(error: unknown): boolean {
   );
 }
 
+/**
+ * Why TLS with a server that answered cannot be, and what to do; undefined when the error is about something else. Trying
+ * again does not help: a certificate does not become right by itself.
+ */
+export function tlsFaultOf(error: unknown): string | undefined {
+  const code = codeOf(error);
+  if (code === 'SERVER_OPT_NA') {
+    return 'it offers none. Turn TLS on there, or use a nats:// address without NATS_CA_FILE and NATS_CERT_FILE';
+  }
+  const reason = reasonOf(error);
+  if (/^(UNABLE_TO|SELF_SIGNED|DEPTH_ZERO|CERT_)|^ERR_TLS_CERT_ALTNAME/.test(code)) {
+    return `its certificate is not accepted (${reason}). Name the authority that signed it in NATS_CA_FILE`;
+  }
+  if (/^ERR_(OSSL|SSL|TLS)/.test(code)) {
+    return `${reason}. Check NATS_CA_FILE, NATS_CERT_FILE and NATS_KEY_FILE`;
+  }
+  return undefined;
+}
+
 /** A library error as one of ours; `doing` names the subject or operation for people. */
 export function asBusError(error: unknown, doing: string): FlowherdError {
   if (error instanceof FlowherdError) return error;
