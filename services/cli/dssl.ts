@@ -19,7 +19,7 @@ import { type Environment, environmentHelp, type LogTarget } from './environment
 import { Health } from './health.ts';
 import { handlerLog, serviceLog, tellReport } from './log.ts';
 import { collect, nameOption, pairsOf, wholeNumber } from './parse.ts';
-import { handlerPatienceMs, within } from './patience.ts';
+import { handlerPatienceMs, leavePatienceMs, within } from './patience.ts';
 import { addServiceOptions, connectCluster, connectionConditions, type ServiceOptions } from './service.ts';
 import { onSignals } from './signals.ts';
 
@@ -137,7 +137,11 @@ async function runDssl(options: DsslOptions, environment: Environment): Promise<
     health.check('subscribed', () => true);
     log.info({ group, handler: options.handler }, 'joined');
     await Promise.race([signalled, actor.whenRemoved()]);
-    await actor.drain(options.drainSeconds * 1_000);
+    const drainMs = options.drainSeconds * 1_000;
+    if (!(await within(drainMs + leavePatienceMs, actor.drain(drainMs)))) {
+      log.warn('could not write that the server leaves: it stays a member, until it comes back under its name');
+      process.exitCode = 1;
+    }
   } finally {
     health.stop();
     actor?.stop();

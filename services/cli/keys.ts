@@ -47,9 +47,9 @@ export function keysCommand(environment: () => Environment): Command {
       new Option('--gid <n>', 'group that may read them besides the owner').argParser(wholeNumber(0, 2 ** 31 - 1)),
     )
     .addOption(
-      new Option('--certs <folder>', 'TLS with server.pem, server-key.pem and ca.pem from there').env(
-        'FLOWHERD_KEYS_CERTS',
-      ),
+      new Option('--certs <folder>', 'TLS with server.pem, server-key.pem and ca.pem from there')
+        .env('FLOWHERD_KEYS_CERTS')
+        .argParser((text) => text || undefined),
     )
     .addOption(
       new Option('--nodes <host,...>', 'the NATS servers of a cluster, which then share a password for their routes')

@@ -146,6 +146,16 @@ describe('services', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () => 
     assert.match(service.messages.at(-1) ?? '', /ended before it was part of the cluster/);
   });
 
+  test('services - a server that cannot say that it leaves ends all the same', async () => {
+    const lonely = await NatsServer.start();
+    const server = new Service(['dssl', '--bus', lonely.url, '--server', 'a', '--drain-seconds', '0']);
+    await server.says(/server is active/);
+    await lonely.stop();
+    await server.says(/lost the NATS server/);
+    assert.equal(await server.end(), 1);
+    assert.ok(server.messages.some((message) => /could not write that the server leaves/.test(message)));
+  });
+
   test('services - what cannot be is said in one line, with the right exit code', async () => {
     const common = ['--bus', nats.url, '--cluster', 'mistakes', '--groups', '1'];
     const cases = [
