@@ -8,12 +8,12 @@ import { Member } from './member.ts';
 const readers = ['nats', 'tier1', 'dssl', 'cli', 'admin'] as const;
 type Reader = (typeof readers)[number];
 
-/** Names of the images that the tests build; the layers are those of the shipped ones. */
+/** The images that the tests build, those of Compose among them. */
 export const testImages = {
-  tier1: 'flowherd-test-tier1',
-  dssl: 'flowherd-test-dssl',
-  cli: 'flowherd-test-cli',
-  nats: 'flowherd-test-nats',
+  tier1: 'flowherd-tier1:test',
+  dssl: 'flowherd-dssl:test',
+  cli: 'flowherd-cli:test',
+  nats: 'flowherd-nats:test',
 } as const;
 
 /** Builds the images, which takes a moment the first time. */
