@@ -17,7 +17,7 @@ export const errorCodes = {
   messageTooBig: 'message-too-big',
   /** The server has no key-value store (JetStream is off, or has no leader). */
   storeUnavailable: 'store-unavailable',
-  /** The bucket does not exist and this connection may not create it. */
+  /** The bucket, or the map in it, does not exist, and this login may not make it. */
   storeMissing: 'store-missing',
   /** The key-value store answered with an error that has no code of its own here. */
   storeFailed: 'store-failed',

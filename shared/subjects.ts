@@ -14,6 +14,7 @@
 //   bucket   = "fh_" cluster       the key-value store of the cluster
 //   key      = "map"               the cluster map
 //            | "view." group       the present view of a group
+//   inbox    = "_INBOX_" role      where answers come to; one for each role, so that permissions can tell them apart
 //   cluster, group, server, tier1, run = 1 to 64 of A-Z a-z 0-9 _ -
 //
 // A subject is one multicast domain, as an Ethernet segment is in the patent; names have no dots, so a wildcard of one
@@ -78,6 +79,15 @@ export function subjectsOf(cluster: string): Subjects {
     receipt: (run) => build('receipt', 'run', run),
     every: (channel) => `fh.${cluster}.${channel}.*`,
   };
+}
+
+/** Who may do what on the bus: deploy/nats/permissions.conf gives each of them a user. */
+export const roles = ['tier1', 'dssl', 'cli', 'admin'] as const;
+export type Role = (typeof roles)[number];
+
+/** Begins the subjects at which connections of that role get their answers. */
+export function inboxPrefixOf(role: Role): string {
+  return `_INBOX_${role}`;
 }
 
 /** The parts of a subject, or undefined when it is not one of ours. Never throws: subjects arrive from the network. */

@@ -25,7 +25,8 @@ import {
 
 const root = join(import.meta.dirname, '..');
 const documents = ['README.md', 'ARCHITECTURE.md', 'CHANGELOG.md', 'LICENSE', 'NOTICE'];
-const isText = /\.(?:ts|js|json|md|sh|py|conf|ya?ml)$|^\.ci\/|^(?:LICENSE|NOTICE|Dockerfile)$/;
+const isText =
+  /\.(?:ts|js|json|md|sh|py|conf|ya?ml)$|^\.ci\/|^(?:LICENSE|NOTICE)$|(?:^|\/)(?:Dockerfile|\.dockerignore|make-[\w-]+)$/;
 
 const files = ['services', 'shared', 'test', 'deploy', '.ci']
   .flatMap(filesIn)

@@ -10,12 +10,14 @@ import { loadHandler } from '../dssl/egress/load.ts';
 import { LocalEgress } from '../dssl/egress/local.ts';
 import { removalOf, type TakenPlace, takePlace } from '../dssl/place.ts';
 import { count } from './cluster/words.ts';
-import { type Environment, environmentHelp } from './environment.ts';
-import { handlerLog, serviceLog } from './log.ts';
+import { type Environment, environmentHelp, type LogTarget } from './environment.ts';
+import { Health } from './health.ts';
+import { handlerLog, serviceLog, tellReport } from './log.ts';
 import { collect, nameOption, pairsOf, wholeNumber } from './parse.ts';
-import { handlerPatienceMs, within } from './patience.ts';
+import { handlerPatienceMs, leavePatienceMs, within } from './patience.ts';
 import { serverOption, uniqueServerName } from './serverName.ts';
-import { addServiceOptions, connectCluster, onSignals, type ServiceOptions } from './service.ts';
+import { addServiceOptions, connectCluster, connectionConditions, type ServiceOptions } from './service.ts';
+import { onSignals } from './signals.ts';
 
 interface DsslOptions extends Omit<ServiceOptions, 'group'> {
   readonly server?: string;
@@ -79,12 +81,14 @@ export function dsslCommand(environment: () => Environment): Command {
 
 async function runDssl(options: DsslOptions, environment: Environment): Promise<void> {
   const server = options.server || uniqueServerName();
-  const log = serviceLog(server, environment.logLevel);
+  const log = serviceLog(server, environment.logLevel, environment.logTo);
+  const health = new Health([...connectionConditions, 'subscribed', 'member']);
   const { subjects, map, dataBus, controlBus } = await connectCluster(
     'dssl',
     options as ServiceOptions,
     environment,
     log,
+    health,
   );
   const ended = new AbortController();
   let place: TakenPlace | undefined;
@@ -128,25 +132,42 @@ async function runDssl(options: DsslOptions, environment: Environment): Promise<
     });
     await egress.start();
     place.serve(egress);
+    health.check('subscribed', () => true);
+    health.check('member', () => {
+      const { phase } = actor.core;
+      return phase === 'active' || phase === 'draining' || `the server is ${phase}`;
+    });
     log.info({ group, handler: options.handler }, 'joined');
     await Promise.race([signalled, actor.whenRemoved()]);
     wasRemoved = !ended.signal.aborted;
-    if (!wasRemoved) await actor.drain(options.drainSeconds * 1_000);
+    const drainMs = options.drainSeconds * 1_000;
+    if (!wasRemoved && !(await within(drainMs + leavePatienceMs, actor.drain(drainMs)))) {
+      log.warn('could not write that the server leaves: it stays a member, until it comes back under its name');
+      process.exitCode = 1;
+    }
   } catch (error) {
     await place?.giveBack();
     throw error;
   } finally {
+    health.stop();
     place?.actor.stop();
     if (egress !== undefined && !(await within(handlerPatienceMs, egress.stop()))) {
       log.warn('the handler did not stop in time; it is left behind');
     }
     await Promise.all([dataBus.close(), controlBus.close()]);
   }
-  tellCounts(server, place.actor, egress, options.json === true, log);
+  tellCounts(server, place.actor, egress, options.json === true, log, environment.logTo);
   if (wasRemoved) throw removalOf(place.actor);
 }
 
-function tellCounts(server: string, actor: DsslActor, egress: LocalEgress, asJson: boolean, log: Logger): void {
+function tellCounts(
+  server: string,
+  actor: DsslActor,
+  egress: LocalEgress,
+  asJson: boolean,
+  log: Logger,
+  logTo: LogTarget | undefined,
+): void {
   const { core } = actor;
   const { packets, bytes, flowsStarted, handlerErrors, packetsLost } = egress.stats;
   const { lostFrames, repeatedFrames } = core.streams;
@@ -163,9 +184,12 @@ function tellCounts(server: string, actor: DsslActor, egress: LocalEgress, asJso
     handler: egress.report(),
   };
   log.info({ packets, flows: flowsStarted, flowsLeft: core.ownFlows, lostFrames }, 'left');
-  process.stdout.write(
-    asJson
-      ? `${JSON.stringify(report, null, 2)}\n`
-      : `${server}: ${count(packets)} packets of ${count(flowsStarted)} flows, ${count(core.ownFlows)} flows left behind, ${count(lostFrames)} frames lost on the bus.\n`,
+  tellReport(
+    log,
+    logTo,
+    asJson,
+    report,
+    () =>
+      `${server}: ${count(packets)} packets of ${count(flowsStarted)} flows, ${count(core.ownFlows)} flows left behind, ${count(lostFrames)} frames lost on the bus.\n`,
   );
 }

@@ -3,13 +3,29 @@
 import pino, { type Logger } from 'pino';
 import type { ActorLog } from '../dssl/actor.ts';
 import type { HandlerLog } from '../dssl/egress/handler.ts';
+import type { LogTarget } from './environment.ts';
 
 /** Says nothing. */
 export const quietLog: ActorLog = { info: () => undefined, warn: () => undefined };
 
-/** JSON lines on standard error, so that standard output is free for packets and reports. `level` as pino names them. */
-export function serviceLog(name: string, level: string): Logger {
-  return pino({ name, level }, pino.destination(2));
+/** JSON lines. On standard error by default, so that standard output is free for reports. `level` as pino names them. */
+export function serviceLog(name: string, level: string, to?: LogTarget): Logger {
+  return pino({ name, level }, pino.destination(to === 'stdout' ? 1 : 2));
+}
+
+/**
+ * What a service came to, when it ends: for people, or as JSON. Where the log is on standard output it is a line of the
+ * log, because whoever collects that expects nothing but lines of JSON.
+ */
+export function tellReport(
+  log: Logger,
+  to: LogTarget | undefined,
+  asJson: boolean,
+  report: Readonly<Record<string, unknown>>,
+  words: () => string,
+): void {
+  if (to === 'stdout') log.info({ report }, 'report');
+  else process.stdout.write(asJson ? `${JSON.stringify(report, null, 2)}\n` : words());
 }
 
 /** The log as handlers see it: the message first. */

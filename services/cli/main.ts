@@ -7,6 +7,8 @@ import { demoCommand } from './demo.ts';
 import { dissectCommand } from './dissect.ts';
 import { dsslCommand } from './dssl.ts';
 import { readEnvironment } from './environment.ts';
+import { initCommand } from './init.ts';
+import { keysCommand } from './keys.ts';
 import { replayCommand } from './replay.ts';
 import { tier1Command } from './tier1.ts';
 
@@ -24,6 +26,8 @@ for (const command of [
   replayCommand(environment),
   tier1Command(environment),
   dsslCommand(environment),
+  initCommand(environment),
+  keysCommand(environment),
 ]) {
   program.addCommand(command.exitOverride().showHelpAfterError('(see --help)'));
 }

@@ -15,3 +15,5 @@ export async function within(patienceMs: number, work: Promise<void>): Promise<b
 
 /** How long a handler may take to finish its batches and to stop. */
 export const handlerPatienceMs = 10_000;
+/** How long the key-value store may take to learn that a server leaves, after its drain. It may be out of reach for good. */
+export const leavePatienceMs = 5_000;

@@ -107,6 +107,7 @@ export async function replay(
   const cluster = await LocalCluster.start({
     busUrl: options.bus,
     auth: environment.auth,
+    tls: environment.tls,
     map,
     keyer: keyerFor(map, secret),
     serversPerGroup: options.servers,

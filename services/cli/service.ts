@@ -6,18 +6,26 @@ import { Option } from 'commander';
 import type { Logger } from 'pino';
 import type { Bus } from '../../shared/bus/bus.ts';
 import { openBus } from '../../shared/bus/open.ts';
+import { systemClock } from '../../shared/clock.ts';
 import type { ClusterMap } from '../../shared/cluster/map.ts';
 import { settleMap } from '../../shared/cluster/store.ts';
 import { errorCodes, FlowherdError, reasonOf } from '../../shared/errors.ts';
-import { type Subjects, subjectsOf } from '../../shared/subjects.ts';
-import { addClusterOptions, type ClusterOptions, mapFromOptions } from './cluster/settings.ts';
-import type { Environment } from './environment.ts';
+import { type Role, type Subjects, subjectsOf } from '../../shared/subjects.ts';
+import { addClusterOptions, type ClusterOptions, differences, mapFromOptions } from './cluster/settings.ts';
+import { busOptionsOf, type Environment } from './environment.ts';
+import { type Health, httpOption, type ListenAddress } from './health.ts';
+import { endAtSignals } from './signals.ts';
+import { whenMade } from './whenMade.ts';
 
 export interface ServiceOptions extends ClusterOptions {
   readonly bus: string;
   readonly cluster: string;
   readonly json?: boolean;
+  readonly http?: ListenAddress;
 }
+
+/** What every service has to be before it can be ready; each adds its own. */
+export const connectionConditions = ['connected', 'map'] as const;
 
 /** Where a process stands in its cluster. Frames travel on one connection, everything else on the other. */
 export interface ClusterConnection {
@@ -29,36 +37,43 @@ export interface ClusterConnection {
 }
 
 export function addServiceOptions(command: Command): Command {
-  command
-    .addOption(new Option('--bus <url>', 'address of the NATS server').default('nats://127.0.0.1:4222'))
-    .addOption(new Option('--cluster <name>', 'name of the cluster on that server').default('default'))
-    .option('--json', 'what it came to, as JSON, when it ends');
-  return addClusterOptions(command);
+  return addClusterOptions(
+    addBusOptions(command).option('--json', 'what it came to, as JSON, when it ends').addOption(httpOption()),
+  );
+}
+
+/** Where the cluster is. */
+export function addBusOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option('--bus <url>', 'address of the NATS server').default('nats://127.0.0.1:4222').env('FLOWHERD_BUS'),
+    )
+    .addOption(
+      new Option('--cluster <name>', 'name of the cluster on that server').default('default').env('FLOWHERD_CLUSTER'),
+    );
 }
 
 /**
- * Connects both connections and agrees on the cluster map: the options are what a new cluster is made with; a cluster
- * that exists keeps its map, and the log says where the options differ.
+ * Connects both connections and agrees on the cluster map: the options are what a new cluster is made with, where the login
+ * may make one; else somebody else has to, and this waits for it. A cluster that exists keeps its map, and the log says where
+ * the options differ. `health` is told how the connections and the map are.
  */
 export async function connectCluster(
-  role: string,
+  role: Role,
   options: ServiceOptions,
   environment: Environment,
   log: Logger,
+  health: Health,
 ): Promise<ClusterConnection> {
+  endAtSignals(log);
+  await health.serve(options.http, log);
   const subjects = subjectsOf(options.cluster);
-  const secret = environment.secret ?? '';
-  if (secret === '') {
-    throw new FlowherdError(
-      errorCodes.badConfig,
-      'FLOWHERD_SECRET is not set: give every process of the cluster the same secret, or clients could choose their server',
-    );
-  }
+  const secret = secretOf(environment);
   const proposal = mapFromOptions(options, secret);
   const open = (channel: string): Promise<Bus> =>
     openBus(options.bus, {
       name: `flowherd ${role} ${channel}`,
-      ...(environment.auth === undefined ? {} : { auth: environment.auth }),
+      ...busOptionsOf(environment, role),
       first: {
         onRetry: ({ attempt, reason, waitMs }) =>
           log.warn({ attempt, reason, waitMs }, 'no NATS server yet; trying again'),
@@ -70,39 +85,41 @@ export async function connectCluster(
     buses.push(controlBus);
     const dataBus = await open('data');
     buses.push(dataBus);
-    followStatus(controlBus, 'control', log);
-    followStatus(dataBus, 'data', log);
-    const map = await settleMap(await controlBus.openKeyValue(subjects.bucket), proposal);
-    const differing = differences(proposal, map);
+    const lines = [followStatus(controlBus, 'control', log), followStatus(dataBus, 'data', log)];
+    health.check('connected', () => lines.every(({ isUp }) => isUp) || 'no connection to the NATS server');
+    const map = await whenMade(async () => settleMap(await controlBus.openKeyValue(subjects.bucket), proposal), {
+      clock: systemClock,
+      onWait: (reason, waitedMs) => log.warn({ reason, waitedMs }, 'waiting for the cluster to be made'),
+    });
+    health.check('map', () => true);
+    const differing = differences(proposal, map, options.given);
     if (differing.length > 0) {
       log.warn({ differing }, 'the cluster exists already with other settings; it keeps its own');
     }
     return { subjects, map, dataBus, controlBus, secret };
   } catch (error) {
     // An open connection would keep the process alive.
+    health.stop();
     await Promise.all(buses.map((bus) => bus.close()));
     throw error;
   }
 }
 
-/** Calls `onSignal` at the first SIGINT or SIGTERM; a second one ends the process at once. Returns how to stop that. */
-export function onSignals(onSignal: (signal: string) => void): () => void {
-  let signalled = false;
-  const handle = (signal: NodeJS.Signals): void => {
-    if (signalled) process.exit(130);
-    signalled = true;
-    onSignal(signal);
-  };
-  process.on('SIGINT', handle);
-  process.on('SIGTERM', handle);
-  return () => {
-    process.off('SIGINT', handle);
-    process.off('SIGTERM', handle);
-  };
+/** The cluster's secret. Throws `bad-config` when the environment has none. */
+export function secretOf({ secret }: Environment): string {
+  if (secret) return secret;
+  throw new FlowherdError(
+    errorCodes.badConfig,
+    'FLOWHERD_SECRET is not set: give every process of the cluster the same secret, or clients could choose their server',
+  );
 }
 
-function followStatus(bus: Bus, channel: string, log: Logger): void {
+/** Logs what a connection says of itself. The answer tells whether it is up. */
+function followStatus(bus: Bus, channel: string, log: Logger): { readonly isUp: boolean } {
+  const line = { isUp: true };
   bus.onStatus((status) => {
+    if (status.kind === 'disconnected' || status.kind === 'closed') line.isUp = false;
+    else if (status.kind === 'reconnected') line.isUp = true;
     if (status.kind === 'handlerFailed') {
       log.error(
         { channel, subject: status.subject, reason: reasonOf(status.error) },
@@ -117,10 +134,5 @@ function followStatus(bus: Bus, channel: string, log: Logger): void {
       );
     }
   });
-}
-
-/** Settings in which the map of the cluster is not what this process would have made. */
-function differences(proposal: ClusterMap, map: ClusterMap): string[] {
-  const names = ['groupSelection', 'groups', 'keys', 'placement', 'rules', 'seed'] as const;
-  return names.filter((name) => JSON.stringify(proposal[name]) !== JSON.stringify(map[name]));
+  return line;
 }

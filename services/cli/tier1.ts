@@ -9,9 +9,11 @@ import { feedCapture } from '../tier1/ingress/capture.ts';
 import { keyerFor } from './cluster/settings.ts';
 import { count } from './cluster/words.ts';
 import { type Environment, environmentHelp } from './environment.ts';
-import { serviceLog } from './log.ts';
+import { Health } from './health.ts';
+import { serviceLog, tellReport } from './log.ts';
 import { collect, nameOption, parseSpeed } from './parse.ts';
-import { addServiceOptions, connectCluster, onSignals, type ServiceOptions } from './service.ts';
+import { addServiceOptions, connectCluster, connectionConditions, type ServiceOptions } from './service.ts';
+import { onSignals } from './signals.ts';
 
 interface Tier1Options extends ServiceOptions {
   readonly input: readonly string[];
@@ -53,8 +55,15 @@ export function tier1Command(environment: () => Environment): Command {
 }
 
 async function runTier1(options: Tier1Options, environment: Environment): Promise<void> {
-  const log = serviceLog(options.name, environment.logLevel);
-  const { subjects, map, dataBus, controlBus, secret } = await connectCluster('tier1', options, environment, log);
+  const log = serviceLog(options.name, environment.logLevel, environment.logTo);
+  const health = new Health([...connectionConditions, 'views', 'served']);
+  const { subjects, map, dataBus, controlBus, secret } = await connectCluster(
+    'tier1',
+    options,
+    environment,
+    log,
+    health,
+  );
   const tier1 = new Tier1Actor({
     tier1Id: lifeOf(options.name),
     map,
@@ -72,6 +81,8 @@ async function runTier1(options: Tier1Options, environment: Environment): Promis
   });
   try {
     await tier1.start();
+    health.check('views', () => true);
+    health.check('served', () => tier1.unserved.length === 0 || `no server in ${tier1.unserved.join(', ')}`);
     log.info(
       { groups: map.groups.map(({ id }) => id), cluster: options.cluster },
       'waiting for a server in every group',
@@ -89,20 +100,16 @@ async function runTier1(options: Tier1Options, environment: Environment): Promis
     }
   } finally {
     release();
+    health.stop();
     await tier1.stop();
     await Promise.all([dataBus.close(), controlBus.close()]);
   }
-  tellCounts(tier1, options.json === true);
-}
-
-function tellCounts(tier1: Tier1Actor, asJson: boolean): void {
   const { received, distributed, dropped } = tier1.distributor;
-  if (asJson) {
-    process.stdout.write(`${JSON.stringify({ packets: { read: received, distributed, dropped } }, null, 2)}\n`);
-    return;
-  }
-  process.stdout.write(`${count(received)} packets read, ${count(distributed)} distributed.\n`);
-  for (const [cause, number] of Object.entries(dropped)) process.stdout.write(`  ${count(number)} dropped: ${cause}\n`);
+  const report = { packets: { read: received, distributed, dropped } };
+  tellReport(log, environment.logTo, options.json === true, report, () => {
+    const drops = Object.entries(dropped).map(([cause, number]) => `  ${count(number)} dropped: ${cause}\n`);
+    return `${count(received)} packets read, ${count(distributed)} distributed.\n${drops.join('')}`;
+  });
 }
 
 /** Sequences begin anew with every life of a tier 1, so every life has a name of its own. */

@@ -84,6 +84,11 @@ export class Tier1Actor {
     this.#idle = clock.setTimer(limits.idleFrameMs, sayIdle);
   }
 
+  /** Groups that have no server at present, by name. */
+  get unserved(): string[] {
+    return this.#options.map.groups.filter((_, group) => !this.distributor.hasServer(group)).map(({ id }) => id);
+  }
+
   /** Resolves when every group has had a server. */
   whenServed(): Promise<void> {
     if (this.#waitingForServers.size === 0) return Promise.resolve();

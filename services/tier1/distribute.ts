@@ -84,6 +84,10 @@ export class Distributor {
     return { packets, bytes, frames };
   }
 
+  hasServer(group: number): boolean {
+    return this.#outputs[group].hasServer;
+  }
+
   /** Takes a newer view of a group in: the next frame is stamped with it. A group without servers gets no packets. */
   setView(group: number, viewNumber: number, hasServer: boolean): void {
     const output = this.#outputs[group];

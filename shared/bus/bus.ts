@@ -72,7 +72,7 @@ export interface Bus {
   flush(): Promise<void>;
   /**
    * The key-value store for views and the cluster map; created where it is missing and the caller may. Rejects with
-   * `store-unavailable`, `store-missing`, `bus-disconnected`, `bus-timeout`.
+   * `store-missing` where it is missing and the caller may not, `store-unavailable`, `bus-disconnected`, `bus-timeout`.
    */
   openKeyValue(bucket: string): Promise<KeyValue>;
   onStatus(handler: (status: BusStatus) => void): void;
@@ -87,6 +87,16 @@ export interface KeyValueEntry {
   readonly revision: number;
 }
 
+/** How a bucket is kept. */
+export interface BucketInfo {
+  /** True when opening it made it: it was not there before. */
+  readonly created: boolean;
+  /** `file` survives a restart of the server, `memory` does not. */
+  readonly storage: 'file' | 'memory';
+  /** Servers that keep a copy. */
+  readonly replicas: number;
+}
+
 /**
  * A small linearisable store. Writes are compare-and-set only: there is no plain put, because a put would let two
  * proposers overwrite each other and views would fork. A lost race is an answer (undefined), not an error; errors are
@@ -94,6 +104,7 @@ export interface KeyValueEntry {
  * may or may not have happened: read before writing again.
  */
 export interface KeyValue {
+  readonly bucket: BucketInfo;
   /** Reads through the leader, never a stale follower. */
   get(key: string): Promise<KeyValueEntry | undefined>;
   /** The last revisions of a key, oldest first, at most `limits.viewHistory`. */

@@ -5,7 +5,7 @@
 import type { Clock } from '../clock.ts';
 import { errorCodes, FlowherdError } from '../errors.ts';
 import { limits } from '../limits.ts';
-import type { KeyValue, KeyValueEntry } from './bus.ts';
+import type { BucketInfo, KeyValue, KeyValueEntry } from './bus.ts';
 import { assertKey, assertPattern, matches } from './subjectMatch.ts';
 
 interface Watcher {
@@ -18,6 +18,7 @@ interface Watcher {
 export class MemoryStore {
   readonly clock: Clock;
   #revision = 0;
+  #taken = false;
   readonly #keys = new Map<string, KeyValueEntry[]>();
   readonly #watchers = new Set<Watcher>();
 
@@ -54,7 +55,15 @@ export class MemoryStore {
     this.#watchers.delete(watcher);
   }
 
+  /** True the first time: whoever opens a store that nobody opened before has made it. */
+  take(): boolean {
+    const isFirst = !this.#taken;
+    this.#taken = true;
+    return isFirst;
+  }
+
   clear(): void {
+    this.#taken = false;
     this.#keys.clear();
     this.#watchers.clear();
   }
@@ -76,10 +85,12 @@ export interface KeyValueOwner {
 
 /** One connection's access to a store. */
 export class MemoryKeyValue implements KeyValue {
+  readonly bucket: BucketInfo;
   readonly #store: MemoryStore;
   readonly #owner: KeyValueOwner;
 
   constructor(store: MemoryStore, owner: KeyValueOwner) {
+    this.bucket = { created: store.take(), storage: 'memory', replicas: 1 };
     this.#store = store;
     this.#owner = owner;
   }

@@ -13,15 +13,7 @@
 // the port (give the buffer away; copy what you keep) are what that needs.
 
 import { randomInt } from 'node:crypto';
-import {
-  type ConnectionOptions,
-  connect,
-  createInbox,
-  credsAuthenticator,
-  headers,
-  type Msg,
-  type NatsConnection,
-} from 'nats';
+import { connect, createInbox, headers, type Msg, type NatsConnection } from 'nats';
 import { type Clock, systemClock } from '../clock.ts';
 import { errorCodes, FlowherdError, isFlowherdError, reasonOf } from '../errors.ts';
 import { limits } from '../limits.ts';
@@ -29,34 +21,11 @@ import type { Bus, BusStats, BusStatus, KeyValue, MessageHandler, Subscription }
 import { FlushWindow } from './flushWindow.ts';
 import { asBusError, causeInWords, finalError, serversOf } from './natsErrors.ts';
 import { type JetStreamWire, NatsKeyValue, type WireMessage } from './natsKeyValue.ts';
+import { clientOptions, type NatsOptions } from './natsOptions.ts';
 import { NatsSockets } from './natsSockets.ts';
 import { assertBucket, assertPattern, isPattern } from './subjectMatch.ts';
 
-export interface NatsOptions {
-  /** `nats://host:port` or `tls://host:port`; several of one cluster separated by commas. No password in it. */
-  url: string;
-  /** Shown in the server's connection list, e.g. `flowherd tier1 lb-1 data`. */
-  name: string;
-  /** How to log in; take it from the environment or a file, never from the command line. Default: not at all. */
-  auth?: { user: string; password: string } | { token: string } | { credentials: string };
-  /** Files in PEM; `{}` asks for TLS with the system's authorities. Default: what the server demands. */
-  tls?: { caFile?: string; certFile?: string; keyFile?: string };
-  /** Prefix of the subjects answers come to. Give each role its own where permissions are in force. Default `_INBOX`. */
-  inboxPrefix?: string;
-  /** May buckets be created where they are missing? Default true. Say false for roles without that permission. */
-  createBuckets?: boolean;
-  /** Of created buckets: `file` survives a restart of the server, `memory` does not. Default `file`. */
-  storage?: 'file' | 'memory';
-  /** Of created buckets: how many servers keep a copy, 1, 3 or 5. Default 1. */
-  replicas?: number;
-  /** Unconfirmed bytes at which the bus stops being writable. Default `limits.busWindowBytes`. */
-  windowBytes?: number;
-  /** Longest wait for an answer of the key-value store. Default 2,000. */
-  requestTimeoutMs?: number;
-  /** How often a silent server is asked whether it lives; two missing answers end the connection. Default 2,500. */
-  pingIntervalMs?: number;
-  clock?: Clock;
-}
+export type { NatsOptions } from './natsOptions.ts';
 
 export interface FirstConnection {
   /** Give up after this long. Default 10,000. */
@@ -69,7 +38,8 @@ export interface FirstConnection {
 
 /**
  * Connects, trying again with growing jittered pauses while no server answers. Rejects with `bus-unreachable` when the
- * time is over, and at once with `bus-refused` (login) or `bad-config` (address). Once connected, reconnects for ever.
+ * time is over, and at once with `bus-refused` (login, certificate) or `bad-config` (address). Once connected, reconnects
+ * for ever.
  */
 export async function connectNats(options: NatsOptions, first: FirstConnection = {}): Promise<Bus> {
   const clock = options.clock ?? systemClock;
@@ -353,35 +323,4 @@ class NatsBus implements Bus {
   #closedError(): FlowherdError {
     return new FlowherdError(errorCodes.busClosed, `the connection to ${this.#options.url} is closed`);
   }
-}
-
-function clientOptions(options: NatsOptions, servers: string[], timeoutMs: number): ConnectionOptions {
-  const { auth } = options;
-  // The client does not look at the scheme: untold, it would talk to a server without TLS in plain text.
-  const tls = options.tls ?? (servers.some((server) => server.startsWith('tls://')) ? {} : undefined);
-  const login =
-    auth === undefined
-      ? {}
-      : 'credentials' in auth
-        ? { authenticator: credsAuthenticator(new TextEncoder().encode(auth.credentials)) }
-        : 'token' in auth
-          ? { token: auth.token }
-          : { user: auth.user, pass: auth.password };
-  return {
-    servers,
-    name: options.name,
-    ...login,
-    ...(tls === undefined ? {} : { tls }),
-    ...(options.inboxPrefix === undefined ? {} : { inboxPrefix: options.inboxPrefix }),
-    timeout: Math.min(2_000, timeoutMs),
-    pingInterval: options.pingIntervalMs ?? 2_500,
-    maxPingOut: 2,
-    maxReconnectAttempts: -1,
-    waitOnFirstConnect: false,
-    ignoreAuthErrorAbort: true,
-    reconnectTimeWait: 250,
-    reconnectJitter: 500,
-    reconnectJitterTLS: 500,
-    noAsyncTraces: true,
-  };
 }

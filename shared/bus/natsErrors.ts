@@ -25,20 +25,38 @@ export function finalError(error: unknown, where: string): FlowherdError | undef
     case 'AUTHENTICATION_EXPIRED':
     case 'AUTHENTICATION_TIMEOUT':
     case 'BAD_AUTHENTICATION': {
-      const text = `the NATS server at ${where} refused the login (${causeInWords(error)}): check user, password, token or credentials`;
+      const text = `the NATS server at ${where} refused the login (${causeInWords(error)}): check user, password, token, key or credentials`;
       return new FlowherdError(errorCodes.busRefused, text, error);
     }
     case 'BAD_CREDS': {
       const text = 'the credentials are not those of a NATS user: a .creds file holds a token and a seed';
       return new FlowherdError(errorCodes.badConfig, text, error);
     }
-    case 'SERVER_OPT_NA': {
-      const text = `the NATS server at ${where} does not offer what this side needs (${causeInWords(error)}): for tls:// it must have a certificate`;
-      return new FlowherdError(errorCodes.busRefused, text, error);
+    default: {
+      const fault = tlsFaultOf(error);
+      const text = `no TLS with the NATS server at ${where}: ${fault}`;
+      return fault === undefined ? undefined : new FlowherdError(errorCodes.busRefused, text, error);
     }
-    default:
-      return undefined;
   }
+}
+
+/**
+ * Why TLS with a server that answered cannot be, and what to do; undefined when the error is about something else. Trying
+ * again does not help: a certificate does not become right by itself.
+ */
+function tlsFaultOf(error: unknown): string | undefined {
+  const code = codeOf(error);
+  if (code === 'SERVER_OPT_NA') {
+    return 'it offers none. Turn TLS on there, or use a nats:// address without NATS_CA_FILE and NATS_CERT_FILE';
+  }
+  const reason = reasonOf(error);
+  if (/^(UNABLE_TO|SELF_SIGNED|DEPTH_ZERO|CERT_)|^ERR_TLS_CERT_ALTNAME/.test(code)) {
+    return `its certificate is not accepted (${reason}). Name the authority that signed it in NATS_CA_FILE`;
+  }
+  if (/^ERR_(OSSL|SSL|TLS)/.test(code)) {
+    return `${reason}. Check NATS_CA_FILE, NATS_CERT_FILE and NATS_KEY_FILE`;
+  }
+  return undefined;
 }
 
 /** A library error as one of ours; `doing` names the subject or operation for people. */

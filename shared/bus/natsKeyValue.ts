@@ -14,7 +14,7 @@
 import type { Clock } from '../clock.ts';
 import { errorCodes, FlowherdError, isFlowherdError } from '../errors.ts';
 import { limits } from '../limits.ts';
-import type { BusStatus, KeyValue, KeyValueEntry } from './bus.ts';
+import type { BucketInfo, BusStatus, KeyValue, KeyValueEntry } from './bus.ts';
 import { assertRevision, assertValueSize } from './memoryKeyValue.ts';
 import { NatsWatch } from './natsWatch.ts';
 import { assertKey, assertPattern } from './subjectMatch.ts';
@@ -32,7 +32,8 @@ export interface WireMessage {
 export interface JetStreamWire {
   readonly clock: Clock;
   readonly maxValueBytes: number;
-  readonly mayCreate: boolean;
+  /** Set to false by the first refusal: asking again would only fill logs. */
+  mayCreate: boolean;
   readonly storage: 'file' | 'memory';
   readonly replicas: number;
   /** Rejects with a FlowherdError in bounded time. */
@@ -54,6 +55,7 @@ export class NatsKeyValue implements KeyValue {
   readonly #bucket: string;
   readonly #watches = new Set<NatsWatch>();
   #created: string | undefined;
+  #info: BucketInfo | undefined;
 
   constructor(wire: JetStreamWire, bucket: string) {
     this.#wire = wire;
@@ -64,16 +66,18 @@ export class NatsKeyValue implements KeyValue {
     return `KV_${this.#bucket}`;
   }
 
+  get bucket(): BucketInfo {
+    if (this.#info === undefined) throw new FlowherdError(errorCodes.badState, `${this.#bucket} was not opened`);
+    return this.#info;
+  }
+
   /** Finds the bucket, or creates it where that is allowed. Reports a store that is not the one seen before. */
   async open(): Promise<StreamState> {
     let answer = await this.#api(`STREAM.INFO.${this.stream}`, {});
+    let isMadeHere = false;
     if (errorOf(answer) === apiErrors.streamNotFound) {
-      if (!this.#wire.mayCreate) {
-        this.#seen('', 'the bucket does not exist');
-        const text = `the key-value bucket ${this.#bucket} does not exist, and this connection may not create it`;
-        throw new FlowherdError(errorCodes.storeMissing, text);
-      }
-      answer = await this.#api(`STREAM.CREATE.${this.stream}`, this.#streamConfig());
+      answer = await this.#make();
+      isMadeHere = errorOf(answer) === 0;
       // Somebody else created it meanwhile, with other settings: theirs count.
       if (errorOf(answer) === apiErrors.streamNameInUse) answer = await this.#api(`STREAM.INFO.${this.stream}`, {});
     }
@@ -85,6 +89,7 @@ export class NatsKeyValue implements KeyValue {
       throw new FlowherdError(errorCodes.badConfig, text);
     }
     this.#seen(created, 'the bucket was made anew');
+    this.#info = { created: isMadeHere, storage: config.storage, replicas: config.num_replicas };
     return { created, lastRevision: state.last_seq };
   }
 
@@ -166,6 +171,23 @@ export class NatsKeyValue implements KeyValue {
     this.#watches.clear();
   }
 
+  /** Makes the bucket. A login that may not is told apart from one that failed: whoever may has to come first. */
+  async #make(): Promise<object> {
+    let refusal: unknown;
+    if (this.#wire.mayCreate) {
+      try {
+        return await this.#api(`STREAM.CREATE.${this.stream}`, this.#streamConfig());
+      } catch (error) {
+        if (!isFlowherdError(error, errorCodes.busRefused)) throw error;
+        this.#wire.mayCreate = false;
+        refusal = error;
+      }
+    }
+    this.#seen('', 'the bucket does not exist');
+    const text = `the key-value bucket ${this.#bucket} does not exist, and this login may not create it`;
+    throw new FlowherdError(errorCodes.storeMissing, text, refusal);
+  }
+
   #seen(created: string, reason: string): void {
     const before = this.#created;
     this.#created = created;
@@ -243,7 +265,8 @@ export class NatsKeyValue implements KeyValue {
       discard: 'new',
       storage: this.#wire.storage,
       num_replicas: this.#wire.replicas,
-      allow_rollup_hdrs: true,
+      // With roll-ups, whoever may write one key could wipe out all others.
+      allow_rollup_hdrs: false,
       deny_delete: true,
       allow_direct: false,
     };
@@ -275,7 +298,7 @@ interface ApiError {
 }
 
 interface StreamInfo {
-  config: { max_msgs_per_subject: number };
+  config: { max_msgs_per_subject: number; storage: 'file' | 'memory'; num_replicas: number };
   created: string;
   state: { last_seq: number };
 }

@@ -4,7 +4,7 @@
 // from the map's would key packets otherwise than the rest and is refused. A view is only ever replaced by its successor.
 
 import type { KeyValue } from '../bus/bus.ts';
-import { errorCodes, FlowherdError } from '../errors.ts';
+import { errorCodes, FlowherdError, isFlowherdError } from '../errors.ts';
 import { mapKey, viewKey } from '../subjects.ts';
 import { type ClusterMap, decodeMap, encodeMap } from './map.ts';
 import { decodeView, encodeView, type View } from './view.ts';
@@ -39,7 +39,13 @@ export async function readMap(store: KeyValue): Promise<ClusterMap | undefined> 
 }
 
 async function createMap(store: KeyValue, proposal: ClusterMap): Promise<ClusterMap> {
-  if ((await store.create(mapKey, encodeMap(proposal))) !== undefined) return proposal;
+  try {
+    if ((await store.create(mapKey, encodeMap(proposal))) !== undefined) return proposal;
+  } catch (error) {
+    if (!isFlowherdError(error, errorCodes.busRefused)) throw error;
+    const text = 'the cluster has no map yet, and this login may not write one';
+    throw new FlowherdError(errorCodes.storeMissing, text, error);
+  }
   const winner = await readMap(store);
   if (winner === undefined) {
     throw new FlowherdError(errorCodes.storeFailed, 'the cluster map was written and vanished again');

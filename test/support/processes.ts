@@ -45,6 +45,24 @@ export class Service {
     return Promise.race([told, ended]);
   }
 
+  /** Resolves when standard output holds something that matches; rejects when the process ends first. */
+  prints(pattern: RegExp): Promise<void> {
+    const printed = new Promise<void>((resolve) => {
+      const look = (): void => {
+        if (!pattern.test(this.stdout)) return;
+        this.#child.stdout?.off('data', look);
+        resolve();
+      };
+      this.#child.stdout?.on('data', look);
+      look();
+    });
+    const ended = this.#ended.then((code) => {
+      throw new Error(`ended with ${code} before it printed ${pattern}:\n${this.stdout}`);
+    });
+    ended.catch(() => undefined);
+    return Promise.race([printed, ended]);
+  }
+
   /** The exit code. */
   ended(): Promise<number> {
     return this.#ended;

@@ -22,6 +22,7 @@ const packageUsers: Readonly<Record<string, RegExp>> = {
   pino: /^services\/cli\//,
   msgpackr: /^shared\/frame\.ts$|^services\/dssl\/sync\.ts$|^test\//,
   'fast-check': /^test\//,
+  testcontainers: /^test\/deploy\//,
   'node:test': /^test\//,
 };
 

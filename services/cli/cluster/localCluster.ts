@@ -16,6 +16,7 @@ import { type ActorLog, DsslActor } from '../../dssl/actor.ts';
 import { loadHandler } from '../../dssl/egress/load.ts';
 import { LocalEgress } from '../../dssl/egress/local.ts';
 import { Tier1Actor } from '../../tier1/actor.ts';
+import { busOptionsOf } from '../environment.ts';
 import { handlerLog } from '../log.ts';
 import { handlerPatienceMs, within } from '../patience.ts';
 import { Auditor } from './auditor.ts';
@@ -25,6 +26,7 @@ export interface LocalClusterOptions {
   readonly busUrl: string;
   /** How to log in at a NATS server. */
   readonly auth?: NatsOptions['auth'];
+  readonly tls?: NatsOptions['tls'];
   readonly map: ClusterMap;
   readonly keyer: FlowKeyer;
   readonly serversPerGroup: number;
@@ -258,11 +260,12 @@ export class LocalCluster {
 }
 
 async function open(options: LocalClusterOptions, hub: MemoryHub | undefined, name: string): Promise<Bus> {
-  const { busUrl, auth } = options;
+  const { busUrl, auth, tls } = options;
+  // All roles at once, and the bucket is made and removed: that takes a login which may everything.
   return openBus(busUrl, {
     name: `flowherd ${name}`,
     storage: 'memory',
-    ...(auth === undefined ? {} : { auth }),
+    ...busOptionsOf({ auth, tls }, 'admin'),
     ...(hub === undefined ? {} : { hub }),
   });
 }

@@ -29,6 +29,8 @@ export interface ClusterOptions {
   readonly tableFirst?: boolean;
   readonly midFlow: 'ignore' | 'adopt';
   readonly seed: number;
+  /** Which of these were asked for, by their names here; the others have their defaults. Undefined counts as all. */
+  readonly given?: readonly string[];
 }
 
 /** Adds the options that say what the cluster is like. */
@@ -37,6 +39,7 @@ export function addClusterOptions(command: Command): Command {
     .addOption(
       new Option('--groups <n>', 'number of groups, named g1, g2, ...')
         .default(3)
+        .env('FLOWHERD_GROUPS')
         .argParser(wholeNumber(1, limits.groups)),
     )
     .addOption(
@@ -82,7 +85,29 @@ export function addClusterOptions(command: Command): Command {
         .choices(['ignore', 'adopt'])
         .default('ignore'),
     )
-    .addOption(new Option('--seed <n>', 'seed of the placement').default(1).argParser(wholeNumber(0, 0xffff_ffff)));
+    .addOption(new Option('--seed <n>', 'seed of the placement').default(1).argParser(wholeNumber(0, 0xffff_ffff)))
+    .hook('preAction', (_, action) => {
+      const isGiven = (name: string) => !['default', undefined].includes(action.getOptionValueSource(name));
+      action.setOptionValue('given', Object.keys(action.opts()).filter(isGiven));
+    });
+}
+
+/** The parts of a cluster map, and the options that each is made from. */
+const partsOfMap = {
+  groupSelection: ['groupBy'],
+  groups: ['groups', 'group'],
+  keys: ['key', 'groupKey', 'directed', 'tunnel', 'subscribers'],
+  placement: ['placement'],
+  rules: ['method', 'tableFirst', 'midFlow'],
+  seed: ['seed'],
+} as const satisfies Partial<Record<keyof ClusterMap, readonly (keyof ClusterOptions)[]>>;
+
+/** Where the map of the cluster is not what this process was asked for. What nobody asked for cannot differ. */
+export function differences(proposal: ClusterMap, map: ClusterMap, given: readonly string[] | undefined): string[] {
+  return (Object.keys(partsOfMap) as (keyof typeof partsOfMap)[]).filter((part) => {
+    const wasAsked = given === undefined || partsOfMap[part].some((option) => given.includes(option));
+    return wasAsked && JSON.stringify(proposal[part]) !== JSON.stringify(map[part]);
+  });
 }
 
 /** The map that these options ask for. Throws a FlowherdError `bad-config` when they contradict each other. */

@@ -136,7 +136,7 @@ describe('mistakes', { timeout: 120_000 }, () => {
     before(async () => {
       const users = `authorization { users = [
         { user: good, password: right }
-        { user: half, password: right, permissions: { publish: "fh.>", subscribe: ["fh.>", "_INBOX.>"] } }
+        { user: half, password: right, permissions: { publish: "fh.>", subscribe: ["fh.>", "_INBOX_dssl.>", "_INBOX_tier1.>"] } }
       ] }`;
       closed = await NatsServer.start({ config: file('users.conf', users) });
       plain = await NatsServer.start({ jetStream: false });
@@ -151,7 +151,7 @@ describe('mistakes', { timeout: 120_000 }, () => {
       await good.says(/server is active/);
       assert.equal(await good.end(), 0);
       const login = (user: string, password: string) => ({ NATS_USER: user, NATS_PASSWORD: password });
-      const refused = /refused the login .*check user, password, token or credentials/;
+      const refused = /refused the login .*check user, password, token, key or credentials/;
       const mistakes: Mistake[] = [
         { why: 'no login', url: closed.url, code: 1, says: refused },
         { why: 'password', url: closed.url, environment: login('good', 'wrong'), code: 1, says: refused },
@@ -180,7 +180,7 @@ describe('mistakes', { timeout: 120_000 }, () => {
         why: 'no TLS',
         url: plain.url.replace('nats:', 'tls:'),
         code: 1,
-        says: /does not offer .*\(tls\).*certificate/,
+        says: /no TLS with the NATS server at .*it offers none/,
       });
     });
   });

@@ -6,7 +6,7 @@ import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { connectNats } from '../../../shared/bus/nats.ts';
 import { subjectsOf } from '../../../shared/subjects.ts';
-import { NatsServer, skipWithoutNatsServer } from '../../support/natsServer.ts';
+import { freePort, NatsServer, skipWithoutNatsServer } from '../../support/natsServer.ts';
 import { Service } from '../../support/processes.ts';
 
 const town = fileURLToPath(new URL('../../captures/town.pcap', import.meta.url));
@@ -92,6 +92,70 @@ describe('services', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () => 
     if (handed < tier1.distributed) assert.ok(lostFrames > 0, 'a loss on the bus shows as a hole in the sequence');
   });
 
+  test('services - readiness says what is missing, until it is there', async () => {
+    const common = ['--cluster', 'ready', '--groups', '1', '--http', '0'];
+    const environment = { FLOWHERD_BUS: nats.url, FLOWHERD_CLUSTER: 'not-this-one' };
+    const readiness = async (service: Service): Promise<[number, Record<string, string>]> => {
+      const url = /http:\S+/.exec(await service.says(/answering/))?.[0];
+      const response = await fetch(`${url}/readyz`);
+      return [response.status, ((await response.json()) as { failing: Record<string, string> }).failing];
+    };
+    const tier1 = new Service(['tier1', ...common, '--input', town, '--speed', '0.001'], environment);
+    await tier1.says(/waiting for a server/);
+    assert.deepEqual(await readiness(tier1), [503, { served: 'no server in g1' }]);
+    const server = new Service(['dssl', ...common, '--server', 'a', '--drain-seconds', '0'], environment);
+    await server.says(/joined/);
+    assert.deepEqual(await readiness(server), [200, {}]);
+    await firstFrame('ready');
+    assert.deepEqual(await readiness(tier1), [200, {}]);
+    assert.deepEqual([await server.end(), await tier1.end()], [0, 0]);
+  });
+
+  test('services - with the log on standard output there is nothing but lines of JSON, and the report is one of them', async () => {
+    const common = ['--bus', nats.url, '--cluster', 'stdout', '--groups', '2'];
+    const environment = { FLOWHERD_LOG_TO: 'stdout' };
+    const init = new Service(['init', ...common], environment);
+    assert.equal(await init.ended(), 0);
+    assert.equal(JSON.parse(init.stdout).report.map.created, true);
+    const server = new Service(['dssl', ...common, '--server', 'a', '--drain-seconds', '0', '--json'], environment);
+    await server.prints(/server is active/);
+    assert.equal(await server.end(), 0);
+    const lines = server.stdout.trimEnd().split('\n');
+    const records = lines.map((line) => JSON.parse(line) as { level: number; report?: { server: string } });
+    assert.equal(records.at(-1)?.report?.server, 'a');
+    for (const { level } of records) assert.equal(level, 30);
+  });
+
+  test('services - what a process was asked for and the cluster has otherwise is warned of, and nothing else', async () => {
+    const common = ['--bus', nats.url, '--cluster', 'other', '--drain-seconds', '0'];
+    const init = new Service(['init', '--bus', nats.url, '--cluster', 'other', '--groups', '2', '--method', 'fig-7']);
+    assert.equal(await init.ended(), 0);
+    const silent = new Service(['dssl', ...common, '--server', 'a', '--groups', '2']);
+    await silent.says(/server is active/);
+    assert.ok(!silent.messages.some((message) => /other settings/.test(message)));
+    const asking = new Service(['dssl', ...common, '--server', 'b'], { FLOWHERD_GROUPS: '5' });
+    await asking.says(/other settings/);
+    await asking.says(/joined/);
+    assert.deepEqual([await silent.end(), await asking.end()], [0, 0]);
+  });
+
+  test('services - a signal ends a process that has no cluster yet', async () => {
+    const service = new Service(['dssl', '--bus', `nats://127.0.0.1:${await freePort()}`]);
+    await service.says(/no NATS server yet/);
+    assert.equal(await service.end(), 143);
+    assert.match(service.messages.at(-1) ?? '', /ended before it was part of the cluster/);
+  });
+
+  test('services - a server that cannot say that it leaves ends all the same', async () => {
+    const lonely = await NatsServer.start();
+    const server = new Service(['dssl', '--bus', lonely.url, '--server', 'a', '--drain-seconds', '0']);
+    await server.says(/server is active/);
+    await lonely.stop();
+    await server.says(/lost the NATS server/);
+    assert.equal(await server.end(), 1);
+    assert.ok(server.messages.some((message) => /could not write that the server leaves/.test(message)));
+  });
+
   test('services - what cannot be is said in one line, with the right exit code', async () => {
     const common = ['--bus', nats.url, '--cluster', 'mistakes', '--groups', '1'];
     const cases = [
@@ -102,6 +166,14 @@ describe('services', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () => 
       { args: ['dssl', ...common], environment: { FLOWHERD_SECRET: '' }, code: 2, says: /FLOWHERD_SECRET/ },
       { args: ['tier1', ...common, '--input', town], environment: { NATS_USER: 'x' }, code: 2, says: /NATS_PASSWORD/ },
       { args: ['dssl', '--bus', 'http://127.0.0.1', '--cluster', 'mistakes'], code: 2, says: /nats:\/\// },
+      { args: ['dssl', ...common, '--http', '192.0.2.1:80'], code: 2, says: /--http 192\.0\.2\.1:80.*no address/ },
+      {
+        args: ['dssl', ...common],
+        environment: { NATS_CA_FILE: 'nowhere.pem' },
+        code: 2,
+        says: /NATS_CA_FILE.*nowhere/,
+      },
+      { args: ['init', '--bus', nats.url, '--cluster', 'three', '--replicas', '3'], code: 1, says: /replicas/ },
     ];
     const server = new Service(['dssl', ...common, '--server', 'a', '--drain-seconds', '0']);
     await server.says(/server is active/);

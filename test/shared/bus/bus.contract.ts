@@ -315,6 +315,15 @@ function keyValueContract(connect: Connect, unique: Unique): void {
     assert.deepEqual([...((await store.get('map'))?.value ?? [])], [1, 2]);
   });
 
+  it('key-value - a bucket says whether it was made now, and how it is kept', async () => {
+    const bucket = unique('fh_info');
+    const one = await (await connect()).openKeyValue(bucket);
+    const two = await (await connect()).openKeyValue(bucket);
+    assert.deepEqual([one.bucket.created, two.bucket.created], [true, false]);
+    assert.equal(one.bucket.storage, two.bucket.storage);
+    assert.equal(one.bucket.replicas, 1);
+  });
+
   it('key-value - two connections share one bucket', async () => {
     const bucket = unique('fh_shared');
     const [one, two] = [await (await connect()).openKeyValue(bucket), await (await connect()).openKeyValue(bucket)];
@@ -405,7 +414,9 @@ function keyValueContract(connect: Connect, unique: Unique): void {
     const writes = [store.create('map', Uint8Array.of(0))];
     for (let at = 1; at < 10; at++) writes.push(store.update('map', Uint8Array.of(at), at));
     await Promise.all(writes);
+    // Two watches have no order between them.
     await all.count(10);
+    await seen.count(1);
     assert.deepEqual(seen.items, [0]);
   });
 

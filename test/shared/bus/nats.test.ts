@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
-import { createServer, type Socket } from 'node:net';
+import { createConnection, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
@@ -235,7 +235,34 @@ describe('NATS connections', { skip, timeout: 60_000 }, () => {
     await store.update('view.a', Uint8Array.of(3), revision ?? 0);
     assert.deepEqual(await seen.count(2), [1, 3]);
   });
+
+  it('nats - who may write one key cannot wipe out the others: roll-ups are refused', async () => {
+    const server = await start();
+    const store = await (await connect(server.url)).openKeyValue('fh_x');
+    await store.create('map', Uint8Array.of(1));
+    const answer = await rawRequest(server.port, '$KV.fh_x.view.a', 'NATS/1.0\r\nNats-Rollup: all\r\n\r\n');
+    assert.match(answer, /rollup not permitted/);
+    assert.ok((await store.get('map')) !== undefined);
+  });
 });
+
+/** Sends one message with headers, which the bus has none of, and resolves to what the server answers to it. */
+function rawRequest(port: number, subject: string, head: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = createConnection(port, '127.0.0.1');
+    let heard = '';
+    socket.on('error', reject);
+    socket.on('data', (chunk: Buffer) => {
+      heard += chunk.toString();
+      const answer = /^MSG answer \d+ \d+\r\n(.*)\r\n/m.exec(heard);
+      if (answer === null) return;
+      socket.destroy();
+      resolve(answer[1]);
+    });
+    socket.write('CONNECT {"headers":true,"verbose":false}\r\nSUB answer 1\r\n');
+    socket.write(`HPUB ${subject} answer ${head.length} ${head.length + 1}\r\n${head}x\r\n`);
+  });
+}
 
 const permissionsConfig = `
   accounts { A {

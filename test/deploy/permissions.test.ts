@@ -1,0 +1,195 @@
+// What each role's key may do and what not, with a real NATS server and the configuration that is shipped. A denial counts only
+// when the server says that it denies; that nothing arrives proves little.
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import type { Bus, BusStatus, KeyValue } from '../../shared/bus/bus.ts';
+import { connectNats } from '../../shared/bus/nats.ts';
+import { errorCodes } from '../../shared/errors.ts';
+import { channels, mapKey, parseSubject, type Role, roles, subjectsOf } from '../../shared/subjects.ts';
+import { hasCode, Inbox, Waiter } from '../support/busInbox.ts';
+import { skipWithoutNatsServer } from '../support/natsServer.ts';
+import { Service } from '../support/processes.ts';
+import { natsFolder, SecureNats } from './support/secureNats.ts';
+
+const town = fileURLToPath(new URL('../captures/town.pcap', import.meta.url));
+const subjects = subjectsOf('default');
+const bytes = Uint8Array.of(1);
+
+describe('permissions', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () => {
+  let nats: SecureNats;
+  const buses: Bus[] = [];
+  before(async () => {
+    nats = await SecureNats.start();
+  });
+  after(async () => {
+    for (const bus of buses) await bus.close();
+    await nats.stop();
+  });
+
+  const connect = async (role: Role): Promise<{ bus: Bus; denials: Denials }> => {
+    const bus = await connectNats({ url: nats.url, name: `test ${role}`, ...nats.login(role) });
+    buses.push(bus);
+    return { bus, denials: new Denials(bus) };
+  };
+
+  /** The server says that it does not permit this to be published. */
+  async function denied(role: Role, subject: string): Promise<void> {
+    const { bus, denials } = await connect(role);
+    bus.publish(subject, bytes);
+    await denials.of(`publish on ${subject}`);
+  }
+
+  async function notHeard(role: Role, subject: string): Promise<void> {
+    const { bus, denials } = await connect(role);
+    bus.subscribe(subject, () => undefined);
+    await denials.of(`subscription on ${subject}`);
+  }
+
+  async function cannotWrite(store: KeyValue, key: string, denials: Denials): Promise<void> {
+    await assert.rejects(store.create(`${key}`, bytes), hasCode(errorCodes.busRefused));
+    await denials.of(`publish on $KV.${subjects.bucket}.${key}`);
+  }
+
+  it('permissions - a service waits for the cluster until the administrator has made it, and nobody else can', async () => {
+    const early = new Service(['dssl', '--server', 'early', '--drain-seconds', '0'], nats.environment('dssl'));
+    await early.says(/waiting for the cluster to be made/);
+    for (const role of ['tier1', 'dssl', 'cli'] as const) {
+      const init = new Service(['init'], nats.environment(role));
+      assert.equal(await init.ended(), 1);
+      assert.match(init.messages.join('\n'), /flowherd: making a cluster takes the administrator's login/);
+    }
+    const init = new Service(['init', '--groups', '1', '--mid-flow', 'adopt', '--json'], nats.environment('admin'));
+    assert.equal(await init.ended(), 0, init.messages.join('\n'));
+    assert.equal(JSON.parse(init.stdout).map.created, true);
+    await early.says(/server is active/);
+    assert.equal(await early.end(), 0);
+  });
+
+  it('permissions - a whole cluster works with the keys of its roles, and nothing that it does is denied', async () => {
+    const servers = ['a', 'b'].map(
+      (name) => new Service(['dssl', '--server', name, '--drain-seconds', '0', '--json'], nats.environment('dssl')),
+    );
+    await Promise.all(servers.map((server) => server.says(/server is active/)));
+    const tier1 = new Service(['tier1', '--input', town, '--json'], nats.environment('tier1'));
+    assert.equal(await tier1.ended(), 0, tier1.messages.join('\n'));
+    assert.deepEqual(await Promise.all(servers.map((server) => server.end())), [0, 0]);
+    const { read, distributed } = JSON.parse(tier1.stdout).packets;
+    const packets = servers.map(({ stdout }) => JSON.parse(stdout).packets as number);
+    assert.ok(read > 1_000 && read === distributed, tier1.stdout);
+    assert.equal(packets[0] + packets[1], distributed);
+    for (const service of [tier1, ...servers]) {
+      assert.deepEqual(
+        service.messages.filter((message) => /denied|permit/.test(message)),
+        [],
+      );
+    }
+  });
+
+  it('permissions - without a key nobody gets in, nor with a key that the server does not know', async () => {
+    await assert.rejects(connectNats({ url: nats.url, name: 'x' }), hasCode(errorCodes.busRefused));
+    const stranger = await SecureNats.start();
+    const login = stranger.login('admin');
+    await stranger.stop();
+    await assert.rejects(connectNats({ url: nats.url, name: 'x', ...login }), hasCode(errorCodes.busRefused));
+  });
+
+  it('permissions - tier 1 reads and watches the bucket, and writes neither views nor the map', async () => {
+    const { bus, denials } = await connect('tier1');
+    const store = await bus.openKeyValue(subjects.bucket);
+    const before = await store.get(mapKey);
+    assert.ok(before !== undefined);
+    const seen = new Waiter<string>();
+    await store.watch('view.*', ({ key }) => seen.add(key));
+    await seen.count(1);
+    await cannotWrite(store, 'view.g9', denials);
+    await cannotWrite(store, mapKey, denials);
+    await assert.rejects(store.destroy(), hasCode(errorCodes.busRefused));
+    assert.equal((await store.get(mapKey))?.revision, before.revision);
+    assert.equal(await store.get('view.g9'), undefined);
+  });
+
+  it('permissions - a server writes views, and neither the map nor frames', async () => {
+    const { bus, denials } = await connect('dssl');
+    const store = await bus.openKeyValue(subjects.bucket);
+    assert.ok((await store.create('view.g8', bytes)) !== undefined);
+    await cannotWrite(store, mapKey, denials);
+    await cannotWrite(store, 'other', denials);
+    await assert.rejects(store.destroy(), hasCode(errorCodes.busRefused));
+    await denied('dssl', subjects.data('g1'));
+    await denied('dssl', subjects.in('t1'));
+    await notHeard('dssl', subjects.every('in'));
+    await notHeard('dssl', '_INBOX_admin.>');
+  });
+
+  it('permissions - a tool gives packets to tier 1, and neither frames to servers nor views to anybody', async () => {
+    const { bus, denials } = await connect('cli');
+    const tier1 = new Inbox((await connect('tier1')).bus, subjects.in('t1'));
+    await buses.at(-1)?.flush();
+    bus.publish(subjects.in('t1'), bytes);
+    await tier1.count(1);
+    const store = await bus.openKeyValue(subjects.bucket);
+    assert.ok((await store.get(mapKey)) !== undefined);
+    await cannotWrite(store, 'view.g9', denials);
+    await cannotWrite(store, mapKey, denials);
+    await assert.rejects(store.destroy(), hasCode(errorCodes.busRefused));
+    for (const channel of ['data', 'server', 'ctl', 'gossip', 'hello', 'return', 'out', 'receipt'] as const) {
+      await denied('cli', `fh.default.${channel}.x`);
+    }
+    for (const channel of ['data', 'server', 'ctl', 'gossip', 'in', 'return', 'out'] as const) {
+      await notHeard('cli', subjects.every(channel));
+    }
+  });
+
+  it('permissions - nobody but the administrator reaches another cluster on the same server, or the server itself', async () => {
+    for (const role of ['tier1', 'dssl', 'cli'] as const) {
+      await denied(role, 'fh.other.data.g1');
+      await denied(role, '$JS.API.STREAM.LIST');
+      await denied(role, '$SYS.REQ.SERVER.PING');
+      await notHeard(role, '>');
+    }
+    const { bus } = await connect('admin');
+    const other = await bus.openKeyValue('fh_other');
+    assert.ok(other.bucket.created);
+    await other.destroy();
+  });
+});
+
+describe('permissions file', () => {
+  const text = readFileSync(join(natsFolder, 'permissions.conf'), 'utf8').replace(/#.*/g, '');
+
+  it('permissions file - names only subjects that there are, of every channel, and every role', () => {
+    const named = [...text.matchAll(/"(fh\.[^"]+)"/g)].map(([, subject]) => subject.replace('*', 'x'));
+    for (const subject of named) assert.equal(parseSubject(subject)?.cluster, 'default', subject);
+    assert.deepEqual([...new Set(named.map((subject) => parseSubject(subject)?.channel))].sort(), [...channels].sort());
+    for (const [, stream] of text.matchAll(/"\$JS\.API\.[A-Z.]+\.(\w+)"/g))
+      assert.equal(stream, `KV_${subjects.bucket}`);
+    for (const role of roles) assert.ok(text.includes(`nkey: $${role.toUpperCase()}_KEY`), role);
+  });
+});
+
+/** What the server has said that it does not permit. */
+class Denials {
+  readonly #reasons = new Set<string>();
+  #changed: () => void = () => undefined;
+
+  constructor(bus: Bus) {
+    bus.onStatus((status: BusStatus) => {
+      if (status.kind !== 'denied') return;
+      this.#reasons.add(status.reason);
+      this.#changed();
+    });
+  }
+
+  /** Resolves when the server has denied that. */
+  async of(what: string): Promise<void> {
+    while (![...this.#reasons].some((reason) => reason.endsWith(what))) {
+      await new Promise<void>((resolve) => {
+        this.#changed = resolve;
+      });
+    }
+  }
+}
