@@ -1,5 +1,5 @@
 // `flowherd dssl`: one DSSL actor with its server as a process of its own. It joins a group, takes the packets of its flows
-// from the bus, and hands them to the server's handler. A signal makes it drain and leave.
+// from the bus, and hands them to its server (egress.ts). A signal makes it drain and leave.
 
 import { randomBytes, randomInt } from 'node:crypto';
 import { hostname } from 'node:os';
@@ -12,21 +12,17 @@ import { decodeView } from '../../shared/cluster/view.ts';
 import { errorCodes, FlowherdError } from '../../shared/errors.ts';
 import { viewKey } from '../../shared/subjects.ts';
 import { DsslActor } from '../dssl/actor.ts';
-import { loadHandler } from '../dssl/egress/load.ts';
-import { LocalEgress } from '../dssl/egress/local.ts';
 import { count } from './cluster/words.ts';
+import { addEgressOptions, checkEgress, type EgressOptions, type OpenedEgress, openEgress } from './egress.ts';
 import { type Environment, environmentHelp } from './environment.ts';
-import { handlerLog, serviceLog } from './log.ts';
-import { collect, nameOption, pairsOf, wholeNumber } from './parse.ts';
+import { serviceLog } from './log.ts';
+import { nameOption, wholeNumber } from './parse.ts';
 import { handlerPatienceMs, within } from './patience.ts';
 import { addServiceOptions, connectCluster, onSignals, type ServiceOptions } from './service.ts';
 
-interface DsslOptions extends Omit<ServiceOptions, 'group'> {
-  readonly server?: string;
+interface DsslOptions extends Omit<ServiceOptions, 'group'>, EgressOptions {
   readonly memberOf?: string;
   readonly weight: number;
-  readonly handler: string;
-  readonly handlerOption: readonly string[];
   readonly maxFlows: number;
   readonly drainSeconds: number;
 }
@@ -35,6 +31,8 @@ const example = `
 Examples:
   $ FLOWHERD_SECRET=s3cret npx flowherd dssl --member-of g1 --handler flow-stats
   $ FLOWHERD_SECRET=s3cret npx flowherd dssl --server lab-7 --handler ./my-server.ts --handler-option port=9000
+  $ FLOWHERD_SECRET=s3cret npx flowherd dssl --server ns1 --backend udp://192.0.2.53:53
+  $ FLOWHERD_SECRET=s3cret npx flowherd dssl --server s1 --egress bus      # and elsewhere: npx flowherd server --of s1
 
 SIGINT or SIGTERM drains: no new flows, the old ones to their end, at most --drain-seconds; a second signal ends it at once.
 ${environmentHelp}`;
@@ -53,17 +51,6 @@ export function dsslCommand(environment: () => Environment): Command {
         .argParser(wholeNumber(0, 65_535)),
     )
     .addOption(
-      new Option(
-        '--handler <module>',
-        'what the server does: counting, flow-stats, pcap, or a module of yours',
-      ).default('counting'),
-    )
-    .addOption(
-      new Option('--handler-option <name=value>', 'given to the handler; may be repeated')
-        .default([], 'none')
-        .argParser(collect),
-    )
-    .addOption(
       new Option('--max-flows <n>', 'entries of the flow table')
         .default(4_000_000)
         .argParser(wholeNumber(1, 200_000_000)),
@@ -71,12 +58,13 @@ export function dsslCommand(environment: () => Environment): Command {
     .addOption(
       new Option('--drain-seconds <n>', 'longest drain on a signal').default(30).argParser(wholeNumber(0, 86_400)),
     );
-  return addServiceOptions(command)
+  return addServiceOptions(addEgressOptions(command))
     .addHelpText('after', example)
     .action((options: DsslOptions) => runDssl(options, environment()));
 }
 
 async function runDssl(options: DsslOptions, environment: Environment): Promise<void> {
+  checkEgress(options);
   const server =
     options.server ??
     `${hostname()
@@ -89,27 +77,17 @@ async function runDssl(options: DsslOptions, environment: Environment): Promise<
     environment,
     log,
   );
-  let egress: LocalEgress | undefined;
+  let opened: OpenedEgress | undefined;
   let actor: DsslActor | undefined;
   try {
     const group = await chooseGroup(await controlBus.openKeyValue(subjects.bucket), map, options.memberOf);
-    const context = {
-      server,
-      group,
-      log: handlerLog(log),
-      options: pairsOf('--handler-option', options.handlerOption),
-    };
-    const handler = await loadHandler(options.handler, process.cwd(), context);
-    egress = new LocalEgress({
-      handler,
-      name: options.handler,
-      log: context.log,
-      nowMs: () => systemClock.monotonicMs(),
-    });
+    const incarnation = randomInt(2 ** 47);
+    opened = await openEgress(options, { server, group, incarnation, bus: dataBus, subjects, log });
+    const { egress } = opened;
     await egress.start();
     actor = new DsslActor({
       birth: { group, cluster: map.cluster, placement: map.placement, seed: map.seed, rules: map.rules },
-      candidate: { server, incarnation: randomInt(2 ** 47), weight: options.weight },
+      candidate: { server, incarnation, weight: options.weight },
       maxFlows: options.maxFlows,
       subjects,
       dataBus,
@@ -126,17 +104,17 @@ async function runDssl(options: DsslOptions, environment: Environment): Promise<
       });
     });
     await actor.start();
-    log.info({ group, handler: options.handler }, 'joined');
+    log.info({ group, to: opened.to }, 'joined');
     await Promise.race([signalled, actor.whenRemoved()]);
     await actor.drain(options.drainSeconds * 1_000);
   } finally {
     actor?.stop();
-    if (egress !== undefined && !(await within(handlerPatienceMs, egress.stop()))) {
+    if (opened !== undefined && !(await within(handlerPatienceMs, opened.egress.stop()))) {
       log.warn('the handler did not stop in time; it is left behind');
     }
     await Promise.all([dataBus.close(), controlBus.close()]);
   }
-  tellCounts(server, actor, egress, options.json === true, log);
+  tellCounts(server, actor, opened, options.json === true, log);
 }
 
 /** The group asked for, or the one with the fewest members. Rejects with `bad-config` when there is no such group. */
@@ -158,9 +136,16 @@ async function chooseGroup(store: KeyValue, map: ClusterMap, wanted: string | un
   return ids[sizes.indexOf(Math.min(...sizes))];
 }
 
-function tellCounts(server: string, actor: DsslActor, egress: LocalEgress, asJson: boolean, log: Logger): void {
+function tellCounts(
+  server: string,
+  actor: DsslActor,
+  { egress, part }: OpenedEgress,
+  asJson: boolean,
+  log: Logger,
+): void {
   const { core } = actor;
-  const { packets, bytes, flowsStarted, handlerErrors, packetsLost } = egress.stats;
+  const { packets, bytes, flowsStarted, packetsLost } = egress.stats;
+  const handlerErrors = egress.stats.handlerErrors ?? 0;
   const { lostFrames, repeatedFrames } = core.streams;
   const report = {
     server,
@@ -172,7 +157,7 @@ function tellCounts(server: string, actor: DsslActor, egress: LocalEgress, asJso
     packetsLost,
     verdicts: core.verdicts,
     frames: { ...core.counters, lost: lostFrames, repeated: repeatedFrames },
-    handler: egress.report(),
+    [part]: egress.report(),
   };
   log.info({ packets, flows: flowsStarted, flowsLeft: core.ownFlows, lostFrames }, 'left');
   process.stdout.write(

@@ -8,6 +8,7 @@ import { dissectCommand } from './dissect.ts';
 import { dsslCommand } from './dssl.ts';
 import { readEnvironment } from './environment.ts';
 import { replayCommand } from './replay.ts';
+import { serverCommand } from './server.ts';
 import { tier1Command } from './tier1.ts';
 
 const program = new Command('flowherd')
@@ -24,6 +25,7 @@ for (const command of [
   replayCommand(environment),
   tier1Command(environment),
   dsslCommand(environment),
+  serverCommand(environment),
 ]) {
   program.addCommand(command.exitOverride().showHelpAfterError('(see --help)'));
 }

@@ -29,11 +29,15 @@ export interface ClusterConnection {
 }
 
 export function addServiceOptions(command: Command): Command {
-  command
+  return addClusterOptions(addBusOptions(command));
+}
+
+/** What a process needs that takes part in a cluster without caring for its map. */
+export function addBusOptions(command: Command): Command {
+  return command
     .addOption(new Option('--bus <url>', 'address of the NATS server').default('nats://127.0.0.1:4222'))
     .addOption(new Option('--cluster <name>', 'name of the cluster on that server').default('default'))
     .option('--json', 'what it came to, as JSON, when it ends');
-  return addClusterOptions(command);
 }
 
 /**
@@ -55,23 +59,13 @@ export async function connectCluster(
     );
   }
   const proposal = mapFromOptions(options, secret);
-  const open = (channel: string): Promise<Bus> =>
-    openBus(options.bus, {
-      name: `flowherd ${role} ${channel}`,
-      ...(environment.auth === undefined ? {} : { auth: environment.auth }),
-      first: {
-        onRetry: ({ attempt, reason, waitMs }) =>
-          log.warn({ attempt, reason, waitMs }, 'no NATS server yet; trying again'),
-      },
-    });
+  const open = (channel: string): Promise<Bus> => connectBus(role, channel, options.bus, environment, log);
   const buses: Bus[] = [];
   try {
     const controlBus = await open('control');
     buses.push(controlBus);
     const dataBus = await open('data');
     buses.push(dataBus);
-    followStatus(controlBus, 'control', log);
-    followStatus(dataBus, 'data', log);
     const map = await settleMap(await controlBus.openKeyValue(subjects.bucket), proposal);
     const differing = differences(proposal, map);
     if (differing.length > 0) {
@@ -83,6 +77,26 @@ export async function connectCluster(
     await Promise.all(buses.map((bus) => bus.close()));
     throw error;
   }
+}
+
+/** One connection, whose troubles the log tells of. */
+export async function connectBus(
+  role: string,
+  channel: string,
+  url: string,
+  environment: Environment,
+  log: Logger,
+): Promise<Bus> {
+  const bus = await openBus(url, {
+    name: `flowherd ${role} ${channel}`,
+    ...(environment.auth === undefined ? {} : { auth: environment.auth }),
+    first: {
+      onRetry: ({ attempt, reason, waitMs }) =>
+        log.warn({ attempt, reason, waitMs }, 'no NATS server yet; trying again'),
+    },
+  });
+  followStatus(bus, channel, log);
+  return bus;
 }
 
 /** Calls `onSignal` at the first SIGINT or SIGTERM; a second one ends the process at once. Returns how to stop that. */
