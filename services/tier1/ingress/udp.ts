@@ -104,11 +104,8 @@ export class UdpIngress {
     this.#vips.push(vip);
     this.#byAddress.set(keyOf(vip.address, 0, vip.address.length, vip.port), vip);
     this.#feed(vip, link);
-    const { address, port } = vip;
-    log.info(
-      { input: url.text, address: formatAddress(address), port, receiveBufferBytes: vip.receiveBufferBytes },
-      'listening for UDP',
-    );
+    const at = `${url.family === 6 ? `[${formatAddress(vip.address)}]` : formatAddress(vip.address)}:${vip.port}`;
+    log.info({ input: url.text, receiveBufferBytes: vip.receiveBufferBytes }, `clients may send to udp://${at}`);
   }
 
   /** The data path: a datagram is copied into a packet, and the packet into a frame. */
@@ -232,7 +229,7 @@ class Vip {
     const socket = createSocket({
       type: url.family === 6 ? 'udp6' : 'udp4',
       // [::] is not 0.0.0.0 as well: a client has one address, of the family it uses.
-      ipv6Only: true,
+      ipv6Only: url.family === 6,
       // Addresses are literal here: nobody has to be asked for them.
       lookup: (host, _options, found) => found(null, host, url.family),
     });
