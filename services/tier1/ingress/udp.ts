@@ -165,7 +165,7 @@ export class UdpIngress {
     this.#answered++;
     // The socket may keep the bytes until the system takes them, and the message is gone by then.
     vip.socket.send(
-      Buffer.from(payload.slice(start, end)),
+      Buffer.from(payload.subarray(start, end)),
       port,
       formatAddress(meta, client, client + bytes),
       (error) => {
