@@ -13,7 +13,7 @@
 // A server behind a handler is told when its flows start and end, in order with their packets; so events are rows too.
 // The flag DATAGRAM, which no accepted packet has, marks a row as an event; its `length` is then the kind of event
 // (DeliveryEvent) and its hash the flow's. The event `time` carries the packet time of the rows that follow, a float64 in
-// the place of the hash; every delivery with rows begins with one, so that each can be read without the one before.
+// the place of the hash, and begins a run of them; every delivery with rows begins with one.
 //
 // `life` is the incarnation of the actor, `sequence` counts its deliveries from 1, so that holes show. An empty delivery
 // says that the actor is there. The server answers on `ack.<server>` with the number of the newest delivery and how many
@@ -65,6 +65,11 @@ export class DeliveryBuilder {
   /** True when a packet of `length` bytes, or an event (0), must go into the next delivery. A row may bring its time. */
   isFull(length: number): boolean {
     return this.count + 2 > limits.frameRows || (this.packets > 0 && this.#bytes + length > limits.frameTargetBytes);
+  }
+
+  /** What follows is a run of its own, also when it is of the same time: a handler gets it as a batch of its own. */
+  beginRun(): void {
+    this.#timestampMs = Number.NaN;
   }
 
   /** Appends data[offset .. offset + length); the caller has checked `isFull`. */

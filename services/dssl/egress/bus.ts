@@ -105,6 +105,7 @@ export class BusEgress implements ServerEgress {
   begin(data: Uint8Array, timestampMs: number, _tier1Id: string): void {
     this.#data = data;
     this.#timestampMs = timestampMs;
+    this.#builder.beginRun();
   }
 
   add(offset: number, length: number, hi: number, lo: number, flags: number): void {
