@@ -233,6 +233,18 @@ test('bus egress - what the bus loses is counted at both ends, and the handler i
   assert.deepEqual([near.stats.packets, near.stats.packetsLost], [5, 2]);
 });
 
+test('bus egress - a loss at the end shows, although nothing is sent after it', async () => {
+  const ends = new Ends();
+  const { near, far } = await ends.both();
+  ends.lose = () => true;
+  packet(near, 1, { starts: true });
+  await ends.clock.advanceAsync(1);
+  ends.lose = () => false;
+  await ends.seconds(near, 2);
+  assert.equal(numberOf(far.remote.report(), 'lostDeliveries'), 1);
+  assert.equal(numberOf(near.report(), 'listening'), true);
+});
+
 test('bus egress - a server that dies is missed, and one that takes over gets the rest', async () => {
   const ends = new Ends();
   const { near, far } = await ends.both();

@@ -156,8 +156,11 @@ test('udp ingress - what the system drops before anybody reads it is shown', asy
   client.close();
   last.close();
   const [{ droppedBySystem }] = reportOf(vips).vips;
-  if (droppedBySystem === null) t.diagnostic('this system does not count what it drops');
-  else assert.ok(droppedBySystem > 0 && datagrams < sent, `${droppedBySystem} dropped, ${datagrams} read`);
+  if (process.platform === 'linux') {
+    assert.ok(droppedBySystem !== null && droppedBySystem > 0 && datagrams < sent, `${droppedBySystem}, ${datagrams}`);
+  } else {
+    t.diagnostic('only Linux says what it drops');
+  }
 });
 
 test('udp ingress - an address that cannot be had is said in one line, and nothing stays open', async () => {
