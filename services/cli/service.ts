@@ -9,6 +9,7 @@ import { openBus } from '../../shared/bus/open.ts';
 import type { ClusterMap } from '../../shared/cluster/map.ts';
 import { settleMap } from '../../shared/cluster/store.ts';
 import { errorCodes, FlowherdError, reasonOf } from '../../shared/errors.ts';
+import { limits } from '../../shared/limits.ts';
 import { type Subjects, subjectsOf } from '../../shared/subjects.ts';
 import { addClusterOptions, type ClusterOptions, mapFromOptions } from './cluster/settings.ts';
 import type { Environment } from './environment.ts';
@@ -79,7 +80,10 @@ export async function connectCluster(
   }
 }
 
-/** One connection, whose troubles the log tells of. */
+/**
+ * One connection, whose troubles the log tells of. Rejects with `message-too-big` when the server takes smaller messages
+ * than the cluster sends: a single large packet would end the process.
+ */
 export async function connectBus(
   role: string,
   channel: string,
@@ -95,6 +99,13 @@ export async function connectBus(
         log.warn({ attempt, reason, waitMs }, 'no NATS server yet; trying again'),
     },
   });
+  if (bus.maxMessageBytes < limits.frameMaxBytes) {
+    await bus.close();
+    throw new FlowherdError(
+      errorCodes.messageTooBig,
+      `the NATS server takes messages of at most ${bus.maxMessageBytes} bytes: set its max_payload to ${limits.frameMaxBytes} or more`,
+    );
+  }
   followStatus(bus, channel, log);
   return bus;
 }

@@ -53,6 +53,7 @@ export class UdpIngress {
   #answered = 0;
   #subscription: Subscription | undefined;
   #timer: Timer | undefined;
+  #isStopped = false;
   #loggedAtMs = Number.NEGATIVE_INFINITY;
 
   private constructor(options: UdpIngressOptions) {
@@ -79,8 +80,11 @@ export class UdpIngress {
 
   /** Takes no more datagrams and answers. */
   async stop(): Promise<void> {
+    this.#isStopped = true;
     this.#timer?.cancel();
     this.#subscription?.unsubscribe();
+    // The system's counts end with the sockets.
+    await this.#tellKernelDrops();
     await Promise.all(this.#vips.map((vip) => vip.close()));
   }
 
@@ -177,22 +181,21 @@ export class UdpIngress {
     );
   }
 
-  /** Says what the system dropped, whenever that has grown: nothing is lost silently. */
   #watchKernel(): void {
-    const { clock, log } = this.#options;
-    const look = async (): Promise<void> => {
-      for (const vip of this.#vips) {
-        const lost = await vip.readKernelDrops();
-        if (lost > 0) {
-          log.warn(
-            { input: vip.url.text, datagrams: lost },
-            'the system dropped datagrams because the receive buffer was full; a higher net.core.rmem_max may help',
-          );
-        }
-      }
-      if (this.#timer !== undefined) this.#timer = clock.setTimer(kernelDropsMs, () => void look());
-    };
-    this.#timer = clock.setTimer(kernelDropsMs, () => void look());
+    this.#timer = this.#options.clock.setTimer(kernelDropsMs, async () => {
+      await this.#tellKernelDrops();
+      if (!this.#isStopped) this.#watchKernel();
+    });
+  }
+
+  /** Says what the system dropped since it was asked last: nothing is lost silently. */
+  async #tellKernelDrops(): Promise<void> {
+    for (const vip of this.#vips) {
+      const datagrams = await vip.readKernelDrops();
+      if (datagrams === 0) continue;
+      const why = 'the receive buffer was full; a higher net.core.rmem_max may help';
+      this.#options.log.warn({ input: vip.url.text, datagrams }, `the system dropped datagrams because ${why}`);
+    }
   }
 
   #complain(what: string): void {
@@ -259,10 +262,8 @@ class Vip {
     return (this.#kernelDrops ?? 0) - before;
   }
 
-  async close(): Promise<void> {
-    // The count is the socket's own, and ends with it.
-    await this.readKernelDrops();
-    await new Promise<void>((resolve) => this.socket.close(resolve));
+  close(): Promise<void> {
+    return new Promise((resolve) => this.socket.close(resolve));
   }
 
   report(): Record<string, unknown> {
@@ -281,7 +282,7 @@ class Vip {
 }
 
 const hints: Readonly<Record<string, string>> = {
-  EADDRINUSE: ': another process listens there',
+  EADDRINUSE: ': it is taken already',
   EACCES: ': ports below 1024 need a privilege',
   EADDRNOTAVAIL: ': it is not an address of this machine',
 };
