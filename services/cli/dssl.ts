@@ -39,9 +39,11 @@ ${environmentHelp}`;
 
 export function dsslCommand(environment: () => Environment): Command {
   const command = new Command('dssl')
-    .summary('one DSSL actor and its server as a process: the packets of its flows go to a handler')
+    .summary(
+      'one DSSL actor and its server as a process: the packets of its flows go to a handler, a UDP server, or elsewhere',
+    )
     .description(
-      'One DSSL actor and its server as a process of its own: takes the packets of its flows and hands them to a handler.',
+      'One DSSL actor and its server as a process of its own: takes the packets of its flows and hands them to its server.',
     )
     .addOption(nameOption('--server <name>', 'name of the server (default: made from the host name)'))
     .addOption(nameOption('--member-of <group>', 'group to join (default: the one with the fewest members)'))
