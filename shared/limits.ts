@@ -42,6 +42,28 @@ export const limits = {
   recentStartMs: 10_000,
   /** A frame time further behind than this is a clock that was set back, not a late packet. */
   clockJumpMs: 3_600_000,
+  /** Longest payload of a UDP datagram: 65,535 less the UDP header (over IPv4 its header comes off as well: 65,507). */
+  udpPayloadBytes: 65_527,
+  /**
+   * Receive buffer asked for at the socket of a VIP: what comes in while the process is busy for some ten milliseconds.
+   * The system gives at most its own limit (net.core.rmem_max), and drops and counts what does not fit.
+   */
+  vipReceiveBytes: 4 * 1024 * 1024,
+  /** Answers in one message to a tier 1. */
+  answerRows: 1_024,
+  /** Lives of servers whose answers a tier 1 tells apart; the one heard first is forgotten first. */
+  answerSenders: 4_096,
+  /**
+   * Sockets towards one backend, one for each client. Each takes a port of the machine, of which Linux gives out 28,232
+   * by default, and a file descriptor; three actors on one machine must find room.
+   */
+  backendSockets: 8_192,
+  /** A flow that has ended keeps its socket for this long after its last answer, for answers that are late. */
+  backendLingerMs: 5_000,
+  /** A socket without traffic is closed after this much wall time: packet time, which ends flows, may stand still. */
+  backendIdleMs: 900_000,
+  /** Datagrams that the system has not taken yet; beyond them new ones are dropped. */
+  backendPending: 16_384,
 } as const;
 
 function assertRelation(holds: boolean, what: string): void {
@@ -59,3 +81,7 @@ assertRelation(
   'a datagram must be known for longer than fragments wait',
 );
 assertRelation(limits.viewHistory <= 64, 'the key-value store keeps at most 64 revisions');
+assertRelation(
+  limits.answerRows * 48 + limits.frameTargetBytes + limits.udpPayloadBytes + 1_024 <= limits.frameMaxBytes,
+  'a message of answers must take the largest datagram',
+);

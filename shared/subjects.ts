@@ -10,6 +10,7 @@
 //            | "hello."  tier1     a tier 1 that takes packets from the bus says that it is there
 //            | "return." tier1     answers of servers to clients that came in through that tier 1
 //            | "out."    server    accepted packets for a server that runs on other hardware than its actor
+//            | "ack."    server    what that server has got, and that it is there
 //            | "receipt." run      which packets of a traffic generator's run servers have got
 //   bucket   = "fh_" cluster       the key-value store of the cluster
 //   key      = "map"               the cluster map
@@ -22,7 +23,7 @@
 
 import { errorCodes, FlowherdError } from './errors.ts';
 
-export const channels = ['data', 'server', 'ctl', 'gossip', 'in', 'hello', 'return', 'out', 'receipt'] as const;
+export const channels = ['data', 'server', 'ctl', 'gossip', 'in', 'hello', 'return', 'out', 'ack', 'receipt'] as const;
 export type Channel = (typeof channels)[number];
 
 /** The subjects and the bucket of one cluster. Functions throw `bad-name` for a name outside the grammar. */
@@ -39,6 +40,7 @@ export interface Subjects {
   hello(tier1: string): string;
   return(tier1: string): string;
   out(server: string): string;
+  ack(server: string): string;
   receipt(run: string): string;
   /** Every group (or server) of a channel at once: `fh.<cluster>.<channel>.*`. */
   every(channel: Channel): string;
@@ -76,13 +78,14 @@ export function subjectsOf(cluster: string): Subjects {
     hello: (tier1) => build('hello', 'tier 1', tier1),
     return: (tier1) => build('return', 'tier 1', tier1),
     out: (server) => build('out', 'server', server),
+    ack: (server) => build('ack', 'server', server),
     receipt: (run) => build('receipt', 'run', run),
     every: (channel) => `fh.${cluster}.${channel}.*`,
   };
 }
 
 /** Who may do what on the bus: deploy/nats/permissions.conf gives each of them a user. */
-export const roles = ['tier1', 'dssl', 'cli', 'admin'] as const;
+export const roles = ['tier1', 'dssl', 'server', 'cli', 'admin'] as const;
 export type Role = (typeof roles)[number];
 
 /** Begins the subjects at which connections of that role get their answers. */

@@ -1,30 +1,26 @@
 // `flowherd dssl`: one DSSL actor with its server as a process of its own. It joins a group, takes the packets of its flows
-// from the bus, and hands them to the server's handler. A signal makes it drain and leave.
+// from the bus, and hands them to its server (egress.ts). A signal makes it drain and leave.
 
 import { randomInt } from 'node:crypto';
 import { Command, Option } from 'commander';
 import type { Logger } from 'pino';
 import { systemClock } from '../../shared/clock.ts';
 import type { DsslActor } from '../dssl/actor.ts';
-import { loadHandler } from '../dssl/egress/load.ts';
-import { LocalEgress } from '../dssl/egress/local.ts';
 import { removalOf, type TakenPlace, takePlace } from '../dssl/place.ts';
 import { count } from './cluster/words.ts';
+import { addEgressOptions, checkEgress, type EgressOptions, type OpenedEgress, openEgress } from './egress.ts';
 import { type Environment, environmentHelp, type LogTarget } from './environment.ts';
 import { Health } from './health.ts';
-import { handlerLog, serviceLog, tellReport } from './log.ts';
-import { collect, nameOption, pairsOf, wholeNumber } from './parse.ts';
+import { serviceLog, tellReport } from './log.ts';
+import { nameOption, wholeNumber } from './parse.ts';
 import { handlerPatienceMs, leavePatienceMs, within } from './patience.ts';
 import { serverOption, uniqueServerName } from './serverName.ts';
 import { addServiceOptions, connectCluster, connectionConditions, type ServiceOptions } from './service.ts';
 import { onSignals } from './signals.ts';
 
-interface DsslOptions extends Omit<ServiceOptions, 'group'> {
-  readonly server?: string;
+interface DsslOptions extends Omit<ServiceOptions, 'group'>, EgressOptions {
   readonly memberOf?: string;
   readonly weight: number;
-  readonly handler: string;
-  readonly handlerOption: readonly string[];
   readonly maxFlows: number;
   readonly drainSeconds: number;
 }
@@ -33,15 +29,19 @@ const example = `
 Examples:
   $ FLOWHERD_SECRET=s3cret npx flowherd dssl --member-of g1 --handler flow-stats
   $ FLOWHERD_SECRET=s3cret npx flowherd dssl --server lab-7 --handler ./my-server.ts --handler-option port=9000
+  $ FLOWHERD_SECRET=s3cret npx flowherd dssl --server ns1 --backend udp://192.0.2.53:53
+  $ FLOWHERD_SECRET=s3cret npx flowherd dssl --server s1 --egress bus      # and elsewhere: npx flowherd server --of s1
 
 SIGINT or SIGTERM drains: no new flows, the old ones to their end, at most --drain-seconds; a second signal ends it at once.
 ${environmentHelp}`;
 
 export function dsslCommand(environment: () => Environment): Command {
   const command = new Command('dssl')
-    .summary('one DSSL actor and its server as a process: the packets of its flows go to a handler')
+    .summary(
+      'one DSSL actor and its server as a process: the packets of its flows go to a handler, a UDP server, or elsewhere',
+    )
     .description(
-      'One DSSL actor and its server as a process of its own: takes the packets of its flows and hands them to a handler.',
+      'One DSSL actor and its server as a process of its own: takes the packets of its flows and hands them to its server.',
     )
     .addOption(serverOption())
     .addOption(
@@ -56,17 +56,6 @@ export function dsslCommand(environment: () => Environment): Command {
         .argParser(wholeNumber(0, 65_535)),
     )
     .addOption(
-      new Option(
-        '--handler <module>',
-        'what the server does: counting, flow-stats, pcap, or a module of yours',
-      ).default('counting'),
-    )
-    .addOption(
-      new Option('--handler-option <name=value>', 'given to the handler; may be repeated')
-        .default([], 'none')
-        .argParser(collect),
-    )
-    .addOption(
       new Option('--max-flows <n>', 'entries of the flow table')
         .default(4_000_000)
         .argParser(wholeNumber(1, 200_000_000)),
@@ -74,12 +63,13 @@ export function dsslCommand(environment: () => Environment): Command {
     .addOption(
       new Option('--drain-seconds <n>', 'longest drain on a signal').default(30).argParser(wholeNumber(0, 86_400)),
     );
-  return addServiceOptions(command)
+  return addServiceOptions(addEgressOptions(command))
     .addHelpText('after', example)
     .action((options: DsslOptions) => runDssl(options, environment()));
 }
 
 async function runDssl(options: DsslOptions, environment: Environment): Promise<void> {
+  checkEgress(options);
   const server = options.server || uniqueServerName();
   const log = serviceLog(server, environment.logLevel, environment.logTo);
   const health = new Health([...connectionConditions, 'subscribed', 'member']);
@@ -90,9 +80,10 @@ async function runDssl(options: DsslOptions, environment: Environment): Promise<
     log,
     health,
   );
+  const incarnation = randomInt(2 ** 47);
   const ended = new AbortController();
   let place: TakenPlace | undefined;
-  let egress: LocalEgress | undefined;
+  let opened: OpenedEgress | undefined;
   let wasRemoved = false;
   try {
     const signalled = new Promise<void>((resolve) => {
@@ -107,7 +98,7 @@ async function runDssl(options: DsslOptions, environment: Environment): Promise<
       map,
       memberOf: options.memberOf,
       stop: ended.signal,
-      candidate: { server, incarnation: randomInt(2 ** 47), weight: options.weight },
+      candidate: { server, incarnation, weight: options.weight },
       maxFlows: options.maxFlows,
       subjects,
       dataBus,
@@ -117,27 +108,22 @@ async function runDssl(options: DsslOptions, environment: Environment): Promise<
     });
     if (place === undefined) return log.info('ended before it was a member');
     const { group, actor } = place;
-    const context = {
-      server,
-      group,
-      log: handlerLog(log),
-      options: pairsOf('--handler-option', options.handlerOption),
-    };
-    const handler = await loadHandler(options.handler, process.cwd(), context);
-    egress = new LocalEgress({
-      handler,
-      name: options.handler,
-      log: context.log,
-      nowMs: () => systemClock.monotonicMs(),
-    });
-    await egress.start();
-    place.serve(egress);
+    opened = await openEgress(options, { server, group, incarnation, bus: dataBus, subjects, log });
+    const started = opened.egress.start();
+    await Promise.race([started, signalled]);
+    if (ended.signal.aborted) {
+      // Whatever it waits for: nothing was placed here yet.
+      started.catch(() => undefined);
+      await place.giveBack();
+      return log.info('ended before it was active');
+    }
+    place.serve(opened.egress);
     health.check('subscribed', () => true);
     health.check('member', () => {
       const { phase } = actor.core;
       return phase === 'active' || phase === 'draining' || `the server is ${phase}`;
     });
-    log.info({ group, handler: options.handler }, 'joined');
+    log.info({ group, to: opened.to }, 'joined');
     await Promise.race([signalled, actor.whenRemoved()]);
     wasRemoved = !ended.signal.aborted;
     const drainMs = options.drainSeconds * 1_000;
@@ -151,25 +137,26 @@ async function runDssl(options: DsslOptions, environment: Environment): Promise<
   } finally {
     health.stop();
     place?.actor.stop();
-    if (egress !== undefined && !(await within(handlerPatienceMs, egress.stop()))) {
+    if (opened !== undefined && !(await within(handlerPatienceMs, opened.egress.stop()))) {
       log.warn('the handler did not stop in time; it is left behind');
     }
     await Promise.all([dataBus.close(), controlBus.close()]);
   }
-  tellCounts(server, place.actor, egress, options.json === true, log, environment.logTo);
+  tellCounts(server, place.actor, opened, options.json === true, log, environment.logTo);
   if (wasRemoved) throw removalOf(place.actor);
 }
 
 function tellCounts(
   server: string,
   actor: DsslActor,
-  egress: LocalEgress,
+  { egress, part }: OpenedEgress,
   asJson: boolean,
   log: Logger,
   logTo: LogTarget | undefined,
 ): void {
   const { core } = actor;
-  const { packets, bytes, flowsStarted, handlerErrors, packetsLost } = egress.stats;
+  const { packets, bytes, flowsStarted, packetsLost } = egress.stats;
+  const handlerErrors = egress.stats.handlerErrors ?? 0;
   const { lostFrames, repeatedFrames } = core.streams;
   const report = {
     server,
@@ -181,7 +168,7 @@ function tellCounts(
     packetsLost,
     verdicts: core.verdicts,
     frames: { ...core.counters, lost: lostFrames, repeated: repeatedFrames },
-    handler: egress.report(),
+    [part]: egress.report(),
   };
   log.info({ packets, flows: flowsStarted, flowsLeft: core.ownFlows, lostFrames }, 'left');
   tellReport(

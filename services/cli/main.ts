@@ -10,6 +10,7 @@ import { readEnvironment } from './environment.ts';
 import { initCommand } from './init.ts';
 import { keysCommand } from './keys.ts';
 import { replayCommand } from './replay.ts';
+import { serverCommand } from './server.ts';
 import { tier1Command } from './tier1.ts';
 
 const program = new Command('flowherd')
@@ -28,6 +29,7 @@ for (const command of [
   dsslCommand(environment),
   initCommand(environment),
   keysCommand(environment),
+  serverCommand(environment),
 ]) {
   program.addCommand(command.exitOverride().showHelpAfterError('(see --help)'));
 }

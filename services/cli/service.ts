@@ -10,6 +10,7 @@ import { systemClock } from '../../shared/clock.ts';
 import type { ClusterMap } from '../../shared/cluster/map.ts';
 import { settleMap } from '../../shared/cluster/store.ts';
 import { errorCodes, FlowherdError, reasonOf } from '../../shared/errors.ts';
+import { limits } from '../../shared/limits.ts';
 import { type Role, type Subjects, subjectsOf } from '../../shared/subjects.ts';
 import { addClusterOptions, type ClusterOptions, differences, mapFromOptions } from './cluster/settings.ts';
 import { busOptionsOf, type Environment } from './environment.ts';
@@ -34,6 +35,12 @@ export interface ClusterConnection {
   readonly dataBus: Bus;
   readonly controlBus: Bus;
   readonly secret: string;
+}
+
+/** A connection, and whether it is up at the moment. */
+interface Line {
+  readonly bus: Bus;
+  readonly isUp: boolean;
 }
 
 export function addServiceOptions(command: Command): Command {
@@ -70,22 +77,15 @@ export async function connectCluster(
   const subjects = subjectsOf(options.cluster);
   const secret = secretOf(environment);
   const proposal = mapFromOptions(options, secret);
-  const open = (channel: string): Promise<Bus> =>
-    openBus(options.bus, {
-      name: `flowherd ${role} ${channel}`,
-      ...busOptionsOf(environment, role),
-      first: {
-        onRetry: ({ attempt, reason, waitMs }) =>
-          log.warn({ attempt, reason, waitMs }, 'no NATS server yet; trying again'),
-      },
-    });
-  const buses: Bus[] = [];
+  const lines: Line[] = [];
+  const open = async (channel: string): Promise<Bus> => {
+    const line = await connectLine(role, channel, options.bus, environment, log);
+    lines.push(line);
+    return line.bus;
+  };
   try {
     const controlBus = await open('control');
-    buses.push(controlBus);
     const dataBus = await open('data');
-    buses.push(dataBus);
-    const lines = [followStatus(controlBus, 'control', log), followStatus(dataBus, 'data', log)];
     health.check('connected', () => lines.every(({ isUp }) => isUp) || 'no connection to the NATS server');
     const map = await whenMade(async () => settleMap(await controlBus.openKeyValue(subjects.bucket), proposal), {
       clock: systemClock,
@@ -100,7 +100,7 @@ export async function connectCluster(
   } catch (error) {
     // An open connection would keep the process alive.
     health.stop();
-    await Promise.all(buses.map((bus) => bus.close()));
+    await Promise.all(lines.map(({ bus }) => bus.close()));
     throw error;
   }
 }
@@ -114,9 +114,38 @@ export function secretOf({ secret }: Environment): string {
   );
 }
 
+/**
+ * One connection, whose troubles the log tells of. Rejects with `message-too-big` when the server takes smaller messages
+ * than the cluster sends: a single large packet would end the process.
+ */
+export async function connectLine(
+  role: Role,
+  channel: string,
+  url: string,
+  environment: Environment,
+  log: Logger,
+): Promise<Line> {
+  const bus = await openBus(url, {
+    name: `flowherd ${role} ${channel}`,
+    ...busOptionsOf(environment, role),
+    first: {
+      onRetry: ({ attempt, reason, waitMs }) =>
+        log.warn({ attempt, reason, waitMs }, 'no NATS server yet; trying again'),
+    },
+  });
+  if (bus.maxMessageBytes < limits.frameMaxBytes) {
+    await bus.close();
+    throw new FlowherdError(
+      errorCodes.messageTooBig,
+      `the NATS server takes messages of at most ${bus.maxMessageBytes} bytes: set its max_payload to ${limits.frameMaxBytes} or more`,
+    );
+  }
+  return followStatus(bus, channel, log);
+}
+
 /** Logs what a connection says of itself. The answer tells whether it is up. */
-function followStatus(bus: Bus, channel: string, log: Logger): { readonly isUp: boolean } {
-  const line = { isUp: true };
+function followStatus(bus: Bus, channel: string, log: Logger): Line {
+  const line = { bus, isUp: true };
   bus.onStatus((status) => {
     if (status.kind === 'disconnected' || status.kind === 'closed') line.isUp = false;
     else if (status.kind === 'reconnected') line.isUp = true;

@@ -1,15 +1,17 @@
-// `flowherd tier1`: the stateless first tier as a process of its own. Traffic comes from captures or, live, from standard
-// input; the frames go to the groups of a cluster on a NATS server.
+// `flowherd tier1`: the stateless first tier as a process of its own. Traffic comes from captures or live (inputs.ts); the
+// frames go to the groups of a cluster on a NATS server.
 
 import { randomBytes } from 'node:crypto';
 import { Command, Option } from 'commander';
 import { systemClock } from '../../shared/clock.ts';
+import { errorCodes, FlowherdError } from '../../shared/errors.ts';
 import { Tier1Actor } from '../tier1/actor.ts';
 import { feedCapture } from '../tier1/ingress/capture.ts';
 import { keyerFor } from './cluster/settings.ts';
 import { count } from './cluster/words.ts';
 import { type Environment, environmentHelp } from './environment.ts';
 import { Health } from './health.ts';
+import { Inputs } from './inputs.ts';
 import { serviceLog, tellReport } from './log.ts';
 import { collect, nameOption, parseSpeed } from './parse.ts';
 import { addServiceOptions, connectCluster, connectionConditions, type ServiceOptions } from './service.ts';
@@ -26,8 +28,10 @@ const example = `
 Examples:
   $ FLOWHERD_SECRET=s3cret npx flowherd tier1 --input capture.pcap --bus nats://127.0.0.1:4222
   $ tcpdump -i eth0 -w - | FLOWHERD_SECRET=s3cret npx flowherd tier1 --input -
+  $ FLOWHERD_SECRET=s3cret npx flowherd tier1 --input udp://192.0.2.10:53 --input 'udp://[2001:db8::10]:53'
 
-It waits until every group has a server, then sends. It ends when the input does, or on SIGINT or SIGTERM.
+It waits until every group has a server, then sends. It ends when its captures do, or on SIGINT or SIGTERM; with a live
+input only on a signal.
 ${environmentHelp}`;
 
 export function tier1Command(environment: () => Environment): Command {
@@ -36,7 +40,11 @@ export function tier1Command(environment: () => Environment): Command {
     .description(
       'The stateless first tier as a process of its own: reads packets and sends each to the group it belongs to.',
     )
-    .requiredOption('--input <file>', 'capture to read, "-" for standard input; may be repeated', collect)
+    .requiredOption(
+      '--input <source>',
+      'capture to read, "-" for standard input, udp://host:port to take datagrams there; may be repeated',
+      collect,
+    )
     .addOption(
       new Option('--speed <factor>', '"max", or a factor on the pace of the capture')
         .default('max')
@@ -45,7 +53,7 @@ export function tier1Command(environment: () => Environment): Command {
     .addOption(
       new Option(
         '--packet-time <clock>',
-        'time that packets carry: when they came in, or when they were captured (default: "live" for "-", else "capture")',
+        'time that packets carry: when they came in, or when they were captured (default: "capture" for files, else "live")',
       ).choices(['live', 'capture']),
     )
     .addOption(nameOption('--name <name>', 'name of this tier 1').default('tier1'));
@@ -55,6 +63,11 @@ export function tier1Command(environment: () => Environment): Command {
 }
 
 async function runTier1(options: Tier1Options, environment: Environment): Promise<void> {
+  const inputs = new Inputs(options.input);
+  const isLive = inputs.isLive || options.input.includes('-');
+  if (inputs.isLive && options.packetTime === 'capture') {
+    throw new FlowherdError(errorCodes.badConfig, '--packet-time capture: packets of a live input have no other time');
+  }
   const log = serviceLog(options.name, environment.logLevel, environment.logTo);
   const health = new Health([...connectionConditions, 'views', 'served']);
   const { subjects, map, dataBus, controlBus, secret } = await connectCluster(
@@ -72,7 +85,7 @@ async function runTier1(options: Tier1Options, environment: Environment): Promis
     dataBus,
     controlBus,
     clock: systemClock,
-    packetTime: options.packetTime ?? (options.input.includes('-') ? 'live' : 'capture'),
+    packetTime: options.packetTime ?? (isLive ? 'live' : 'capture'),
   });
   const ended = new AbortController();
   const release = onSignals((signal) => {
@@ -83,12 +96,13 @@ async function runTier1(options: Tier1Options, environment: Environment): Promis
     await tier1.start();
     health.check('views', () => true);
     health.check('served', () => tier1.unserved.length === 0 || `no server in ${tier1.unserved.join(', ')}`);
+    await inputs.open({ tier1, subjects, bus: dataBus, clock: systemClock, log });
     log.info(
       { groups: map.groups.map(({ id }) => id), cluster: options.cluster },
       'waiting for a server in every group',
     );
     await Promise.race([tier1.whenServed(), aborted(ended.signal)]);
-    for (const file of options.input) {
+    for (const file of inputs.captures) {
       if (ended.signal.aborted) break;
       const { packets, problem } = await feedCapture(tier1, file, {
         speed: options.speed,
@@ -98,14 +112,16 @@ async function runTier1(options: Tier1Options, environment: Environment): Promis
       });
       log.info({ file, packets, ...(problem === undefined ? {} : { problem }) }, 'input read');
     }
+    if (inputs.isLive) await aborted(ended.signal);
   } finally {
     release();
     health.stop();
+    await inputs.stop();
     await tier1.stop();
     await Promise.all([dataBus.close(), controlBus.close()]);
   }
   const { received, distributed, dropped } = tier1.distributor;
-  const report = { packets: { read: received, distributed, dropped } };
+  const report = { packets: { read: received, distributed, dropped }, inputs: inputs.report() };
   tellReport(log, environment.logTo, options.json === true, report, () => {
     const drops = Object.entries(dropped).map(([cause, number]) => `  ${count(number)} dropped: ${cause}\n`);
     return `${count(received)} packets read, ${count(distributed)} distributed.\n${drops.join('')}`;

@@ -27,7 +27,7 @@ export interface DistributorOptions {
 }
 
 /** Why tier 1 itself drops a packet that it could parse. */
-export const tier1Drops = ['oversize', 'no-group', 'no-server', 'bus-down'] as const;
+export const tier1Drops = ['oversize', 'no-group', 'no-server', 'bus-down', 'overload'] as const;
 export type Tier1Drop = (typeof tier1Drops)[number];
 
 /** What one group gets from this tier 1. */
@@ -51,7 +51,13 @@ export class Distributor {
   distributed = 0;
   /** Packets that could not be keyed, by reason code of shared/packet/reasons.ts. */
   readonly unkeyed = new Float64Array(reasons.length);
-  readonly drops: Record<Tier1Drop, number> = { oversize: 0, 'no-group': 0, 'no-server': 0, 'bus-down': 0 };
+  readonly drops: Record<Tier1Drop, number> = {
+    oversize: 0,
+    'no-group': 0,
+    'no-server': 0,
+    'bus-down': 0,
+    overload: 0,
+  };
   readonly #options: DistributorOptions;
   readonly #keyer: FlowKeyer;
   readonly #outputs: GroupOutput[];

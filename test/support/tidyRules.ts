@@ -20,7 +20,7 @@ const packageUsers: Readonly<Record<string, RegExp>> = {
   nats: /^shared\/bus\/nats\w*\.ts$|^test\/bench\/busRole\.ts$/,
   commander: /^services\/cli\/|^test\/sim\/main\.ts$/,
   pino: /^services\/cli\//,
-  msgpackr: /^shared\/frame\.ts$|^services\/dssl\/sync\.ts$|^test\//,
+  msgpackr: /^shared\/(?:frame|answers|delivery)\.ts$|^services\/dssl\/sync\.ts$|^test\//,
   'fast-check': /^test\//,
   testcontainers: /^test\/deploy\//,
   'node:test': /^test\//,
@@ -31,12 +31,13 @@ const shell: readonly RegExp[] = [
   /^services\/cli\//,
   /^services\/(tier1|dssl)\/actor\.ts$/,
   /^services\/dssl\/place\.ts$/,
-  /^services\/tier1\/ingress\/capture\.ts$/,
+  /^services\/tier1\/ingress\/(?:capture|udp|kernelDrops)\.ts$/,
   /^services\/dssl\/egress\//,
   /^shared\/bus\//,
   /^shared\/capture\//,
   /^shared\/cluster\/store\.ts$/,
   /^shared\/clock\.ts$/,
+  /^shared\/udpAddress\.ts$/,
 ];
 /** Where the platform's clock and timers may be asked; the rest of the shell has a Clock. */
 const knowsTime = /^shared\/clock\.ts$|^services\/cli\//;

@@ -1,11 +1,16 @@
 // The port between an actor's decisions and its server: what was accepted goes out here. `local.ts` hands it to a
-// handler in the same process; other adapters send it to a server on other hardware (Fig. 3).
+// handler in the same process; `udp.ts` forwards datagrams to a server that speaks UDP, and `bus.ts` sends everything to
+// a server process on other hardware (Fig. 3).
 
 import type { FlowEndReason } from './handler.ts';
 
 export interface Egress {
-  /** Opens a run of accepted packets whose bytes lie in `data`, all of the same packet time. */
-  begin(data: Uint8Array, timestampMs: number): void;
+  /**
+   * Opens a run of accepted packets whose bytes lie in `data`, all of the same packet time. They came by the tier 1
+   * `tier1Id`, named as in its frames: the way back for answers. A frame without packets opens one too, so that the
+   * egress knows which tier 1s live.
+   */
+  begin(data: Uint8Array, timestampMs: number, tier1Id: string): void;
   /** One accepted packet: data[offset .. offset + length). */
   add(offset: number, length: number, hi: number, lo: number, flags: number): void;
   /** Closes the run: the packets added since `begin` go to the server. A run without packets is no event. */
@@ -16,4 +21,27 @@ export interface Egress {
   tick?(nowMs: number): void;
   /** A flow is this server's no longer. */
   flowEnded(hi: number, lo: number, reason: FlowEndReason, timestampMs: number): void;
+}
+
+/** What every egress counts. */
+export interface EgressStats {
+  packets: number;
+  bytes: number;
+  flowsStarted: number;
+  flowsEnded: number;
+  /** Accepted packets that the server did not get. */
+  readonly packetsLost: number;
+  /** Faults of a handler, where there is one. */
+  readonly handlerErrors?: number;
+}
+
+/** An egress with a life: what a command runs. */
+export interface ServerEgress extends Egress {
+  readonly stats: Readonly<EgressStats>;
+  /** Resolves when packets may come. Rejects with a FlowherdError when the server cannot be had. */
+  start(): Promise<void>;
+  /** No more packets will come. Resolves when what is under way is out; never rejects. */
+  stop(): Promise<void>;
+  /** Plain data for reports. */
+  report(): Record<string, unknown>;
 }

@@ -89,7 +89,7 @@ export interface HandlerLog {
 
 /** What a handler is told when it is made. */
 export interface ServerContext {
-  /** Name of the server and of the group it serves. */
+  /** Name of the server and of the group it serves; the group is '' where the server runs apart from its actor. */
   readonly server: string;
   readonly group: string;
   readonly log: HandlerLog;

@@ -11,7 +11,7 @@
 
 import { errorCodes, FlowherdError, reasonOf } from '../../../shared/errors.ts';
 import { BatchBuffer } from './batch.ts';
-import type { Egress } from './egress.ts';
+import type { EgressStats, ServerEgress } from './egress.ts';
 import { formatFlowId } from './flowMap.ts';
 import type { FlowEndReason, FlowEvent, FlowOrigin, HandlerLog, ServerHandler } from './handler.ts';
 
@@ -29,12 +29,8 @@ export interface LocalEgressOptions {
 }
 
 /** Counts since the start. packets = handled without a fault + packetsLost, once pendingBatches is 0. */
-export interface LocalEgressStats {
+export interface LocalEgressStats extends EgressStats {
   batches: number;
-  packets: number;
-  bytes: number;
-  flowsStarted: number;
-  flowsEnded: number;
   /** Calls of the handler that threw or rejected. */
   handlerErrors: number;
   /** Packets of batches that the handler failed on, or that were not given to it because too many were unfinished. */
@@ -52,7 +48,7 @@ interface WaitingEnd {
   readonly reason: FlowEndReason;
 }
 
-export class LocalEgress implements Egress {
+export class LocalEgress implements ServerEgress {
   readonly stats: Readonly<LocalEgressStats>;
   readonly #stats: LocalEgressStats = {
     batches: 0,
@@ -97,7 +93,8 @@ export class LocalEgress implements Egress {
     }
   }
 
-  begin(data: Uint8Array, timestampMs: number): void {
+  /** The way that the packets came is nothing to a handler. */
+  begin(data: Uint8Array, timestampMs: number, _tier1Id?: string): void {
     this.#batch.data = data;
     this.#batch.timestampMs = timestampMs;
     this.#isOpen = true;
