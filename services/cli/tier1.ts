@@ -1,11 +1,13 @@
 // `flowherd tier1`: the stateless first tier as a process of its own. Traffic comes from captures or, live, from standard
-// input; the frames go to the groups of a cluster on a NATS server.
+// input or from the bus; the frames go to the groups of a cluster on a NATS server.
 
 import { randomBytes } from 'node:crypto';
 import { Command, Option } from 'commander';
 import { systemClock } from '../../shared/clock.ts';
 import { Tier1Actor } from '../tier1/actor.ts';
 import { feedCapture } from '../tier1/ingress/capture.ts';
+import type { FrameFeed } from '../tier1/ingress/frameFeed.ts';
+import { SubjectIngress } from '../tier1/ingress/subject.ts';
 import { keyerFor } from './cluster/settings.ts';
 import { count } from './cluster/words.ts';
 import { type Environment, environmentHelp } from './environment.ts';
@@ -20,12 +22,17 @@ interface Tier1Options extends ServiceOptions {
   readonly name: string;
 }
 
+/** The input that is no file. */
+const bus = 'bus';
+
 const example = `
 Examples:
   $ FLOWHERD_SECRET=s3cret npx flowherd tier1 --input capture.pcap --bus nats://127.0.0.1:4222
   $ tcpdump -i eth0 -w - | FLOWHERD_SECRET=s3cret npx flowherd tier1 --input -
+  $ FLOWHERD_SECRET=s3cret npx flowherd tier1 --input bus
 
-It waits until every group has a server, then sends. It ends when the input does, or on SIGINT or SIGTERM.
+It waits until every group has a server, then sends. It ends when the input does, or on SIGINT or SIGTERM. The input "bus"
+takes packets that others on the same NATS server send, such as "flowherd traffic"; it goes on until a signal.
 ${environmentHelp}`;
 
 export function tier1Command(environment: () => Environment): Command {
@@ -34,7 +41,11 @@ export function tier1Command(environment: () => Environment): Command {
     .description(
       'The stateless first tier as a process of its own: reads packets and sends each to the group it belongs to.',
     )
-    .requiredOption('--input <file>', 'capture to read, "-" for standard input; may be repeated', collect)
+    .requiredOption(
+      '--input <source>',
+      'capture to read, "-" for standard input, "bus" for packets from the bus; may be repeated',
+      collect,
+    )
     .addOption(
       new Option('--speed <factor>', '"max", or a factor on the pace of the capture')
         .default('max')
@@ -43,7 +54,7 @@ export function tier1Command(environment: () => Environment): Command {
     .addOption(
       new Option(
         '--packet-time <clock>',
-        'time that packets carry: when they came in, or when they were captured (default: "live" for "-", else "capture")',
+        'time that packets carry: when they came in, or when they were captured (default: "live" for "-" and "bus", else "capture")',
       ).choices(['live', 'capture']),
     )
     .addOption(nameOption('--name <name>', 'name of this tier 1').default('tier1'));
@@ -54,6 +65,8 @@ export function tier1Command(environment: () => Environment): Command {
 
 async function runTier1(options: Tier1Options, environment: Environment): Promise<void> {
   const log = serviceLog(options.name, environment.logLevel);
+  const captures = options.input.filter((input) => input !== bus);
+  const isLive = captures.length < options.input.length || captures.includes('-');
   const { subjects, map, dataBus, controlBus, secret } = await connectCluster('tier1', options, environment, log);
   const tier1 = new Tier1Actor({
     tier1Id: lifeOf(options.name),
@@ -63,8 +76,11 @@ async function runTier1(options: Tier1Options, environment: Environment): Promis
     dataBus,
     controlBus,
     clock: systemClock,
-    packetTime: options.packetTime ?? (options.input.includes('-') ? 'live' : 'capture'),
+    packetTime: options.packetTime ?? (isLive ? 'live' : 'capture'),
   });
+  const ingress = options.input.includes(bus)
+    ? new SubjectIngress({ tier1, subjects, dataBus, controlBus, clock: systemClock })
+    : undefined;
   const ended = new AbortController();
   const release = onSignals((signal) => {
     log.info({ signal }, 'ending');
@@ -72,12 +88,14 @@ async function runTier1(options: Tier1Options, environment: Environment): Promis
   });
   try {
     await tier1.start();
+    await ingress?.start();
     log.info(
       { groups: map.groups.map(({ id }) => id), cluster: options.cluster },
       'waiting for a server in every group',
     );
     await Promise.race([tier1.whenServed(), aborted(ended.signal)]);
-    for (const file of options.input) {
+    if (ingress !== undefined && !ended.signal.aborted) log.info({ tier1: tier1.id }, 'taking packets from the bus');
+    for (const file of captures) {
       if (ended.signal.aborted) break;
       const { packets, problem } = await feedCapture(tier1, file, {
         speed: options.speed,
@@ -87,21 +105,39 @@ async function runTier1(options: Tier1Options, environment: Environment): Promis
       });
       log.info({ file, packets, ...(problem === undefined ? {} : { problem }) }, 'input read');
     }
+    if (ingress !== undefined) await aborted(ended.signal);
   } finally {
+    await ingress?.stop();
     release();
     await tier1.stop();
     await Promise.all([dataBus.close(), controlBus.close()]);
   }
-  tellCounts(tier1, options.json === true);
+  tellCounts(tier1, ingress?.feed, options.json === true);
 }
 
-function tellCounts(tier1: Tier1Actor, asJson: boolean): void {
+function tellCounts(tier1: Tier1Actor, feed: FrameFeed | undefined, asJson: boolean): void {
   const { received, distributed, dropped } = tier1.distributor;
+  const input = feed && {
+    packets: feed.packets,
+    frames: feed.frames,
+    lost: feed.lostFrames,
+    repeated: feed.repeatedFrames,
+    faults: feed.faults,
+  };
   if (asJson) {
-    process.stdout.write(`${JSON.stringify({ packets: { read: received, distributed, dropped } }, null, 2)}\n`);
+    const report = {
+      packets: { read: received, distributed, dropped },
+      ...(input === undefined ? {} : { bus: input }),
+    };
+    process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
     return;
   }
   process.stdout.write(`${count(received)} packets read, ${count(distributed)} distributed.\n`);
+  if (input !== undefined && input.lost + (feed?.faulty ?? 0) > 0) {
+    process.stdout.write(
+      `  ${count(input.lost)} frames from the bus never came, ${count(feed?.faulty ?? 0)} messages were none.\n`,
+    );
+  }
   for (const [cause, number] of Object.entries(dropped)) process.stdout.write(`  ${count(number)} dropped: ${cause}\n`);
 }
 

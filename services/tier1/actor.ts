@@ -84,6 +84,11 @@ export class Tier1Actor {
     this.#idle = clock.setTimer(limits.idleFrameMs, sayIdle);
   }
 
+  /** True when every group has a server at the moment. */
+  get isServed(): boolean {
+    return this.distributor.isServed;
+  }
+
   /** Resolves when every group has had a server. */
   whenServed(): Promise<void> {
     if (this.#waitingForServers.size === 0) return Promise.resolve();

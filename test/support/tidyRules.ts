@@ -20,7 +20,7 @@ const packageUsers: Readonly<Record<string, RegExp>> = {
   nats: /^shared\/bus\/nats\w*\.ts$|^test\/bench\/busRole\.ts$/,
   commander: /^services\/cli\/|^test\/sim\/main\.ts$/,
   pino: /^services\/cli\//,
-  msgpackr: /^shared\/frame\.ts$|^services\/dssl\/sync\.ts$|^test\//,
+  msgpackr: /^shared\/(frame|hello|receipt)\.ts$|^services\/dssl\/sync\.ts$|^test\//,
   'fast-check': /^test\//,
   'node:test': /^test\//,
 };
@@ -29,7 +29,7 @@ const packageUsers: Readonly<Record<string, RegExp>> = {
 const shell: readonly RegExp[] = [
   /^services\/cli\//,
   /^services\/(tier1|dssl)\/actor\.ts$/,
-  /^services\/tier1\/ingress\/capture\.ts$/,
+  /^services\/tier1\/ingress\/(capture|subject)\.ts$/,
   /^services\/dssl\/egress\//,
   /^shared\/bus\//,
   /^shared\/capture\//,
