@@ -14,6 +14,7 @@ import { viewKey } from '../../shared/subjects.ts';
 import { DsslActor } from '../dssl/actor.ts';
 import { loadHandler } from '../dssl/egress/load.ts';
 import { LocalEgress } from '../dssl/egress/local.ts';
+import { ReceiptEgress } from '../dssl/egress/receipts.ts';
 import { count } from './cluster/words.ts';
 import { type Environment, environmentHelp } from './environment.ts';
 import { handlerLog, serviceLog } from './log.ts';
@@ -29,6 +30,7 @@ interface DsslOptions extends Omit<ServiceOptions, 'group'> {
   readonly handlerOption: readonly string[];
   readonly maxFlows: number;
   readonly drainSeconds: number;
+  readonly receipts?: boolean;
 }
 
 const example = `
@@ -70,7 +72,8 @@ export function dsslCommand(environment: () => Environment): Command {
     )
     .addOption(
       new Option('--drain-seconds <n>', 'longest drain on a signal').default(30).argParser(wholeNumber(0, 86_400)),
-    );
+    )
+    .option('--receipts', 'answer a traffic generator for each of its packets ("flowherd traffic")');
   return addServiceOptions(command)
     .addHelpText('after', example)
     .action((options: DsslOptions) => runDssl(options, environment()));
@@ -91,6 +94,7 @@ async function runDssl(options: DsslOptions, environment: Environment): Promise<
   );
   let egress: LocalEgress | undefined;
   let actor: DsslActor | undefined;
+  let receipts: ReceiptEgress | undefined;
   try {
     const group = await chooseGroup(await controlBus.openKeyValue(subjects.bucket), map, options.memberOf);
     const context = {
@@ -107,16 +111,30 @@ async function runDssl(options: DsslOptions, environment: Environment): Promise<
       nowMs: () => systemClock.monotonicMs(),
     });
     await egress.start();
+    const incarnation = randomInt(2 ** 47);
+    const clock = systemClock;
+    if (options.receipts) {
+      receipts = new ReceiptEgress({
+        inner: egress,
+        server,
+        group,
+        incarnation,
+        clock,
+        publish: (run, message) => void (dataBus.writable && dataBus.publish(subjects.receipt(run), message)),
+        state: () => ({ lostFrames: actor?.core.streams.lostFrames ?? 0, flows: actor?.core.ownFlows ?? 0 }),
+      });
+    }
     actor = new DsslActor({
       birth: { group, cluster: map.cluster, placement: map.placement, seed: map.seed, rules: map.rules },
-      candidate: { server, incarnation: randomInt(2 ** 47), weight: options.weight },
+      candidate: { server, incarnation, weight: options.weight },
       maxFlows: options.maxFlows,
       subjects,
       dataBus,
       controlBus,
-      egress,
-      clock: systemClock,
+      egress: receipts ?? egress,
+      clock,
       log,
+      ...(receipts === undefined ? {} : { audit: receipts.audit }),
     });
     const running = actor;
     const signalled = new Promise<void>((resolve) => {
@@ -129,6 +147,7 @@ async function runDssl(options: DsslOptions, environment: Environment): Promise<
     log.info({ group, handler: options.handler }, 'joined');
     await Promise.race([signalled, actor.whenRemoved()]);
     await actor.drain(options.drainSeconds * 1_000);
+    receipts?.stop();
   } finally {
     actor?.stop();
     if (egress !== undefined && !(await within(handlerPatienceMs, egress.stop()))) {
