@@ -14,12 +14,13 @@ import { viewKey } from '../../shared/subjects.ts';
 import { DsslActor } from '../dssl/actor.ts';
 import { loadHandler } from '../dssl/egress/load.ts';
 import { LocalEgress } from '../dssl/egress/local.ts';
-import { ReceiptEgress } from '../dssl/egress/receipts.ts';
+import type { ReceiptEgress } from '../dssl/egress/receipts.ts';
 import { count } from './cluster/words.ts';
 import { type Environment, environmentHelp } from './environment.ts';
 import { handlerLog, serviceLog } from './log.ts';
 import { collect, nameOption, pairsOf, wholeNumber } from './parse.ts';
 import { handlerPatienceMs, within } from './patience.ts';
+import { receiptsOver } from './receipts.ts';
 import { addServiceOptions, connectCluster, onSignals, type ServiceOptions } from './service.ts';
 
 interface DsslOptions extends Omit<ServiceOptions, 'group'> {
@@ -114,15 +115,8 @@ async function runDssl(options: DsslOptions, environment: Environment): Promise<
     const incarnation = randomInt(2 ** 47);
     const clock = systemClock;
     if (options.receipts) {
-      receipts = new ReceiptEgress({
-        inner: egress,
-        server,
-        group,
-        incarnation,
-        clock,
-        publish: (run, message) => void (dataBus.writable && dataBus.publish(subjects.receipt(run), message)),
-        state: () => ({ lostFrames: actor?.core.streams.lostFrames ?? 0, flows: actor?.core.ownFlows ?? 0 }),
-      });
+      const core = () => actor?.core;
+      receipts = receiptsOver({ inner: egress, server, group, incarnation, clock, bus: dataBus, subjects, core });
     }
     actor = new DsslActor({
       birth: { group, cluster: map.cluster, placement: map.placement, seed: map.seed, rules: map.rules },
@@ -147,9 +141,10 @@ async function runDssl(options: DsslOptions, environment: Environment): Promise<
     log.info({ group, handler: options.handler }, 'joined');
     await Promise.race([signalled, actor.whenRemoved()]);
     await actor.drain(options.drainSeconds * 1_000);
-    receipts?.stop();
+    receipts?.leave();
   } finally {
     actor?.stop();
+    receipts?.stop();
     if (egress !== undefined && !(await within(handlerPatienceMs, egress.stop()))) {
       log.warn('the handler did not stop in time; it is left behind');
     }

@@ -9,6 +9,7 @@ import { dsslCommand } from './dssl.ts';
 import { readEnvironment } from './environment.ts';
 import { replayCommand } from './replay.ts';
 import { tier1Command } from './tier1.ts';
+import { trafficCommand } from './traffic.ts';
 
 const program = new Command('flowherd')
   .description('Distributes packets to stateful servers so that every flow sticks to one server.')
@@ -24,6 +25,7 @@ for (const command of [
   replayCommand(environment),
   tier1Command(environment),
   dsslCommand(environment),
+  trafficCommand(environment, process.env.TERM),
 ]) {
   program.addCommand(command.exitOverride().showHelpAfterError('(see --help)'));
 }

@@ -47,8 +47,9 @@ export class Run {
   /** Messages that were no receipts or hellos. */
   badMessages = 0;
   receiptMessages = 0;
-  /** This process's own connection broke, and when it was mended. */
-  disconnected = false;
+  /** This process's own connection is broken, was at any time, and when it was mended last. */
+  isDown = false;
+  wasDown = false;
   mendedAtMs = Number.NEGATIVE_INFINITY;
   readonly #receipt = new Receipt();
 
@@ -79,6 +80,20 @@ export class Run {
     const id = this.ledger.add(row, tier1.number, packet.isFirst, packet.isLast);
     this.upstream.add(tier1, id, packet.buffer, packet.length, nowMs);
     return id;
+  }
+
+  /** The connection broke. */
+  down(): void {
+    this.isDown = true;
+    this.wasDown = true;
+  }
+
+  /** It was mended: nobody could be heard meanwhile, which says nothing about them. */
+  up(nowMs: number): void {
+    this.isDown = false;
+    this.mendedAtMs = nowMs;
+    this.tier1s.excuse(nowMs);
+    this.servers.excuse(nowMs);
   }
 
   onHello(message: Uint8Array, nowMs: number): void {
@@ -115,8 +130,9 @@ export class Run {
 
   /** Time passes: tier 1s fall silent, frames and packets grow old. */
   tick(nowMs: number): void {
-    this.tier1s.expire(nowMs);
     this.upstream.flush(nowMs);
+    if (this.isDown) return;
+    this.tier1s.expire(nowMs);
     this.ledger.settle(nowMs, this.mendedAtMs);
   }
 

@@ -80,6 +80,11 @@ export class Servers {
     return record;
   }
 
+  /** Nobody could be heard until now. */
+  excuse(nowMs: number): void {
+    for (const record of this.all) if (record !== undefined) record.heardAtMs = nowMs;
+  }
+
   /** It has not left, and says nothing any more. */
   isGone(number: number, nowMs: number): boolean {
     const record = this.all[number];

@@ -65,6 +65,11 @@ export class Tier1s {
     this.#choose();
   }
 
+  /** Nobody could be heard until now. */
+  excuse(nowMs: number): void {
+    for (const record of this.all) record.heardAtMs = nowMs;
+  }
+
   /** Time passes: who is silent for too long gets no more packets. True when that has just happened to one. */
   expire(nowMs: number): boolean {
     let changed = false;

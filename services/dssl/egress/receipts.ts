@@ -119,13 +119,19 @@ export class ReceiptEgress implements Egress {
     this.#options.inner.tick?.(nowMs);
   }
 
-  /** Says what is left, and to every run that this server will not speak again. */
-  stop(): void {
-    this.#stopped = true;
-    this.#timer?.cancel();
+  /** The server has left its group: says what is left, and to every run that it will not speak again. */
+  leave(): void {
+    if (this.#stopped) return;
+    this.stop();
     const nowMs = this.#options.clock.monotonicMs();
     for (const run of this.#runs.values()) this.#send(run, nowMs);
     this.#runs.clear();
+  }
+
+  /** Says nothing any more. */
+  stop(): void {
+    this.#stopped = true;
+    this.#timer?.cancel();
   }
 
   #onFrame(frame: Frame, verdicts: Uint8Array): void {
@@ -186,7 +192,8 @@ export class ReceiptEgress implements Egress {
       this.#timer.cancel();
     }
     this.#timerAtMs = atMs;
-    this.#timer = this.#options.clock.setTimer(atMs - this.#options.clock.monotonicMs(), () => this.#wake());
+    const waitMs = Math.max(0, atMs - this.#options.clock.monotonicMs());
+    this.#timer = this.#options.clock.setTimer(waitMs, () => this.#wake());
   }
 
   #wake(): void {
@@ -216,4 +223,18 @@ export class ReceiptEgress implements Egress {
     run.saidAtMs = nowMs;
     this.#options.publish(run.name, run.rows.finish(header, nowMs));
   }
+}
+
+/** Tells two of every verdict. */
+export function bothAudits(one: DecisionAudit, other: DecisionAudit): DecisionAudit {
+  return {
+    onFrame: (frame, verdicts) => {
+      one.onFrame(frame, verdicts);
+      other.onFrame(frame, verdicts);
+    },
+    onLate: (...verdict) => {
+      one.onLate(...verdict);
+      other.onLate(...verdict);
+    },
+  };
 }

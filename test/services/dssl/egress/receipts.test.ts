@@ -219,7 +219,7 @@ describe('receipts', () => {
     const { clock, said, egress, accept } = start();
     accept(1, 5);
     accept(2, 6);
-    egress.stop();
+    egress.leave();
     assert.deepEqual(
       said.map(({ run, isLast, rows }) => [run, isLast, rows.length]),
       [
