@@ -5,18 +5,19 @@ import { randomBytes } from 'node:crypto';
 import { Command, Option } from 'commander';
 import { embeddedUrl } from '../../shared/bus/open.ts';
 import { systemClock } from '../../shared/clock.ts';
-import { errorCodes, FlowherdError } from '../../shared/errors.ts';
+import { errorCodes, FlowherdError, reasonOf } from '../../shared/errors.ts';
 import { FlowKeyer } from '../../shared/flow.ts';
 import { FrameFlags } from '../../shared/frameFlags.ts';
 import { limits } from '../../shared/limits.ts';
 import { TrafficGenerator } from '../tier1/ingress/generator.ts';
 import { addClusterOptions, type ClusterOptions } from './cluster/settings.ts';
+import { count } from './cluster/words.ts';
 import { type Environment, environmentHelp } from './environment.ts';
 import { nameOption, wholeNumber } from './parse.ts';
 import { onSignals } from './service.ts';
 import { Bar } from './traffic/bar.ts';
-import { Drive } from './traffic/drive.ts';
-import { type Field, localField, remoteField, whyNobody } from './traffic/field.ts';
+import { Drive, type PacketSource } from './traffic/drive.ts';
+import { type Field, localField, remoteField, silentMembers, whyNobody } from './traffic/field.ts';
 import { addPacketOptions, generatorOptionsFrom, type PacketOptions } from './traffic/options.ts';
 import { type TrafficReport, trafficReport } from './traffic/report.ts';
 import { Run } from './traffic/run.ts';
@@ -121,7 +122,8 @@ export async function traffic(
   environment: Environment,
   terminal: string | undefined,
 ): Promise<TrafficReport> {
-  const generatorOptions = generatorOptionsFrom(options);
+  const id = randomBytes(4).readUInt32BE();
+  const source = sourceFor(options, id);
   const stop = new AbortController();
   const release = onSignals(() => stop.abort());
   const bar = new Bar(process.stderr, systemClock, terminal);
@@ -130,8 +132,8 @@ export async function traffic(
     field =
       options.to === undefined
         ? await localField(options.bus ?? embeddedUrl, options, environment)
-        : await remoteField(options.to, options.cluster, environment);
-    return await runOn(field, options, generatorOptions, stop.signal, bar);
+        : await remoteField(options.to, options.cluster, options.wait * 1_000, environment);
+    return await runOn(field, options, id, source, stop.signal, bar);
   } finally {
     bar.end();
     await field?.close();
@@ -139,10 +141,19 @@ export async function traffic(
   }
 }
 
+function sourceFor(options: TrafficOptions, run: number): PacketSource {
+  try {
+    return new StampedSource(new TrafficGenerator(generatorOptionsFrom(options)), run);
+  } catch (error) {
+    throw new FlowherdError(errorCodes.badConfig, reasonOf(error), error);
+  }
+}
+
 async function runOn(
   field: Field,
   options: TrafficOptions,
-  generatorOptions: ReturnType<typeof generatorOptionsFrom>,
+  id: number,
+  source: PacketSource,
   stop: AbortSignal,
   bar: Bar,
 ): Promise<TrafficReport> {
@@ -151,12 +162,11 @@ async function runOn(
   const { concurrency, rate, seconds, warmUp } = options;
   const pps = concurrency === undefined ? rate : fastPps;
   const run: Run = new Run({
-    id: randomBytes(4).readUInt32BE(),
+    id,
     capacity: Math.max(65_536, concurrency ?? 0, (pps * (graceMs + 1_000)) / 1_000),
     graceMs,
     publish: (tier1, frame) => field.out.publish(subjects.in(tier1), frame),
   });
-  const source = new StampedSource(new TrafficGenerator(generatorOptions), run.id);
   const keyer = new FlowKeyer({ secret: 'traffic' });
   const drive: Drive = new Drive({
     run,
@@ -192,7 +202,8 @@ async function runOn(
     seed: options.seed,
     nowMs: clock.monotonicMs(),
   });
-  return { ...report, problems: [...report.problems, ...denied, ...(await auditorProblems(field, report))] };
+  const others = [...denied, ...(await silenceProblems(field, report)), ...(await auditorProblems(field, report))];
+  return { ...report, problems: [...report.problems, ...others] };
 }
 
 const ethernet = 1;
@@ -243,7 +254,7 @@ function follow(field: Field, run: Run, onDenied: (reason: string) => void): voi
 function progressOf(run: Run, drive: Drive | undefined, wholeMs: number) {
   const elapsedMs = drive?.elapsedMs ?? 0;
   const { sent, underWay, double } = run.ledger;
-  const waiting = drive?.isOver ? `${run.ledger.underWay} packets still under way` : run.isDown ? 'reconnecting' : '';
+  const waiting = drive?.isOver ? `${count(underWay)} packets still under way` : run.isDown ? 'reconnecting' : '';
   return {
     elapsedMs,
     wholeMs,
@@ -254,6 +265,16 @@ function progressOf(run: Run, drive: Drive | undefined, wholeMs: number) {
     moved: run.servers.movedFlows + run.servers.openMoves,
     waiting,
   };
+}
+
+/** When packets are missing: who might have them and says nothing. */
+async function silenceProblems(field: Field, report: TrafficReport): Promise<string[]> {
+  if ((report.nobody.unexplained ?? 0) === 0) return [];
+  const silent = await silentMembers(field, new Set(report.servers.map(({ group, id }) => `${group}/${id}`)));
+  if (silent.length === 0) return [];
+  const shown =
+    silent.length > 5 ? `${silent.slice(0, 5).join(', ')} and ${silent.length - 5} more` : silent.join(', ');
+  return [`no answer from ${shown}: started without --receipts, or died before the run`];
 }
 
 /** Inside this process there is an auditor, too, who hears every verdict: two witnesses must say the same. */

@@ -26,15 +26,25 @@ export interface Field {
   close(): Promise<void>;
 }
 
-/** A cluster on a NATS server. Rejects with a FlowherdError when the server cannot be reached. */
-export async function remoteField(url: string, cluster: string, environment: Environment): Promise<Field> {
+/** A cluster on a NATS server. Rejects with a FlowherdError when the server cannot be reached in `waitMs`. */
+export async function remoteField(
+  url: string,
+  cluster: string,
+  waitMs: number,
+  environment: Environment,
+): Promise<Field> {
   const subjects = subjectsOf(cluster);
   const buses: Bus[] = [];
   const close = async () => void (await Promise.all(buses.map((bus) => bus.close())));
   const open = async (direction: string): Promise<Bus> => {
     const { auth } = environment;
     const name = `flowherd traffic ${direction}`;
-    const bus = await openBus(url, { name, createBuckets: false, ...(auth === undefined ? {} : { auth }) });
+    const bus = await openBus(url, {
+      name,
+      createBuckets: false,
+      first: { timeoutMs: Math.max(waitMs, 1_000) },
+      ...(auth === undefined ? {} : { auth }),
+    });
     buses.push(bus);
     return bus;
   };
@@ -110,6 +120,24 @@ export async function whyNobody(field: Field, waiting: readonly string[]): Promi
   return waiting.length > 0
     ? `${waiting.join(', ')} cannot send yet: some group has no server; start one with "flowherd dssl --receipts"`
     : `no tier 1 of cluster ${cluster} takes packets from the bus at ${bus}: ${start}`;
+}
+
+/** Members of groups of whom nothing was heard, as `group/server`; none where the store may not be read. */
+export async function silentMembers({ in: bus, subjects }: Field, heard: ReadonlySet<string>): Promise<string[]> {
+  try {
+    const store = await bus.openKeyValue(subjects.bucket);
+    const entry = await store.get(mapKey);
+    const silent: string[] = [];
+    for (const { id } of (entry && decodeMap(entry.value)?.groups) ?? []) {
+      const view = await store.get(viewKey(id));
+      for (const { server } of (view && decodeView(view.value)?.members) ?? []) {
+        if (!heard.has(`${id}/${server}`)) silent.push(`${id}/${server}`);
+      }
+    }
+    return silent;
+  } catch {
+    return [];
+  }
 }
 
 function noCluster(cluster: string, bus: string): string {

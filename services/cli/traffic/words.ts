@@ -114,20 +114,21 @@ export function progressLine(progress: Progress, columns: number): string {
   const { elapsedMs, wholeMs, sent, underWay, packetsPerSecond, double, moved, waiting } = progress;
   if (waiting !== '') return waiting.slice(0, columns);
   const part = Math.min(1, elapsedMs / Math.max(1, wholeMs));
-  const numbers = [
+  const width = columns >= 100 ? 30 : columns >= 60 ? 12 : 6;
+  const full = Math.round(width * part);
+  const parts = [
+    `[${'#'.repeat(full)}${'-'.repeat(width - full)}] ${(Math.min(elapsedMs, wholeMs) / 1_000).toFixed(1)} of ${wholeMs / 1_000} s`,
     `${count(sent)} sent`,
-    `${count(packetsPerSecond)}/s`,
-    `${count(underWay)} under way`,
     `double ${count(double)}`,
     `moved ${count(moved)}`,
+    `${count(packetsPerSecond)}/s`,
+    `${count(underWay)} under way`,
   ];
-  const time = `${(Math.min(elapsedMs, wholeMs) / 1_000).toFixed(1)} of ${wholeMs / 1_000} s`;
-  for (let shown = numbers.length; shown > 0; shown--) {
-    const text = `${numbers.slice(0, shown).join('  ')}  ${time} `;
-    const width = Math.min(30, columns - text.length - 2);
-    if (width < 5 && shown > 1) continue;
-    const full = Math.max(0, Math.round(width * part));
-    return `${text}[${'#'.repeat(full)}${'-'.repeat(Math.max(0, width - full))}]`.slice(0, columns);
+  // What does not fit is left out, from the end.
+  let line = parts[0];
+  for (const one of parts.slice(1)) {
+    if (line.length + 2 + one.length > columns) break;
+    line += `  ${one}`;
   }
-  return '';
+  return line.slice(0, columns);
 }
