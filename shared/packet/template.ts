@@ -2,14 +2,13 @@
 //
 // A template holds the headers of a packet (Ethernet, VLAN tags, IPv4 or IPv6, and TCP, UDP or one SCTP chunk) and the
 // checksum over everything in them that stays the same. Writing a packet copies the headers, puts in addresses, ports,
-// lengths and sequence numbers, adds their words to the sums and folds them. The payload is zeros behind an optional
-// tag (tag.ts), so it adds only the tag's words: the cost does not grow with the packet, but for clearing its bytes.
-// SCTP has a CRC over everything instead and costs accordingly.
+// lengths and sequence numbers, adds their words to the sums and folds them. The payload is zeros and adds nothing: the
+// cost does not grow with the packet, but for clearing its bytes. SCTP has a CRC over everything instead and costs
+// accordingly.
 
 import { buildPacket, type PacketSpec } from './build.ts';
 import { put16, put32 } from './buildBytes.ts';
 import { addWords, crc32c, foldChecksum } from './checksum.ts';
-import { tagBytes, writeTag } from './tag.ts';
 
 /**
  * What differs from packet to packet. One object is filled again and again; 32-bit values may be signed or unsigned.
@@ -27,11 +26,6 @@ export interface PacketFields {
   acknowledgement: number;
   /** TCP flags as bits: FIN 1, SYN 2, RST 4, PSH 8, ACK 16. */
   tcpFlags: number;
-  /** The tag: see tag.ts. */
-  tagRun: number;
-  tagFlow: number;
-  tagSequence: number;
-  tagTotal: number;
 }
 
 /** Fields that are all zero, to be filled. */
@@ -45,10 +39,6 @@ export function packetFields(): PacketFields {
     sequence: 0,
     acknowledgement: 0,
     tcpFlags: 0,
-    tagRun: 0,
-    tagFlow: 0,
-    tagSequence: 0,
-    tagTotal: 0,
   };
 }
 
@@ -114,19 +104,12 @@ export class PacketTemplate {
     return this.#protocol === 132 ? length - ((length - this.headerBytes) & 3) : length;
   }
 
-  /**
-   * Writes a packet of `length` bytes (a result of fit()) at `offset`, where the buffer has room for it. Returns true
-   * when there was room for the tag in it.
-   */
-  write(buffer: Uint8Array, offset: number, length: number, fields: PacketFields): boolean {
+  /** Writes a packet of `length` bytes (a result of fit()) at `offset`, where the buffer has room for it. */
+  write(buffer: Uint8Array, offset: number, length: number, fields: PacketFields): void {
     const headers = this.#headers;
     const headerBytes = this.headerBytes;
     for (let i = 0; i < headerBytes; i++) buffer[offset + i] = headers[i]!;
-    const payload = length - headerBytes;
-    const tagged = payload >= tagBytes && this.#hasPayload;
-    if (payload > 0) buffer.fill(0, offset + headerBytes, offset + length);
-    const tagAt = offset + headerBytes;
-    if (tagged) writeTag(buffer, tagAt, fields.tagRun, fields.tagFlow, fields.tagSequence, fields.tagTotal);
+    if (length > headerBytes) buffer.fill(0, offset + headerBytes, offset + length);
     const addressSum = words(fields.source) + words(fields.target);
     this.#writeIp(buffer, offset + this.#ip, length - this.#ip, fields, addressSum);
     const at = offset + this.#transport;
@@ -135,11 +118,9 @@ export class PacketTemplate {
     put16(buffer, at + 2, fields.targetPort);
     if (this.#protocol === 132) {
       this.#finishSctp(buffer, at, transportBytes, fields);
-      return tagged;
+      return;
     }
     let sum = this.#transportSum + addressSum + fields.sourcePort + fields.targetPort + transportBytes;
-    // The payload begins at an even distance from the transport header, so the tag's words are words of the sum.
-    if (tagged) sum = addWords(sum, buffer, tagAt, tagAt + tagBytes);
     if (this.#protocol === 6) {
       put32(buffer, at + 4, fields.sequence);
       put32(buffer, at + 8, fields.acknowledgement);
@@ -150,7 +131,6 @@ export class PacketTemplate {
       put16(buffer, at + 4, transportBytes);
       put16(buffer, at + 6, foldChecksum(sum + transportBytes) || 0xffff);
     }
-    return tagged;
   }
 
   #writeIp(buffer: Uint8Array, ip: number, bytes: number, fields: PacketFields, addressSum: number): void {

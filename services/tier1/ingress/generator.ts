@@ -14,6 +14,7 @@
 // client address and port: the clients in an order of their own for every port. So all clients of a population are
 // about equally busy, and an address and port come back as late as possible. For a skew, give several populations.
 
+import { stampBytes, writeStamp } from '../../../shared/packet/stamp.ts';
 import { packetFields, tcpFlagBits } from '../../../shared/packet/template.ts';
 import { Prng, type Seed } from '../../../shared/prng.ts';
 import {
@@ -59,6 +60,8 @@ export interface GeneratorOptions {
   readonly stagger?: boolean;
   /** VLAN ids, outermost first. */
   readonly vlans?: readonly number[];
+  /** Puts a stamp of that run (stamp.ts) behind every packet: `stampBytes` more than the mix says. */
+  readonly stamp?: { readonly run: number };
 }
 
 /** Counts since the start; `flowsStarted - flowsEnded` are open. */
@@ -111,19 +114,19 @@ export class TrafficGenerator {
   readonly maxPacketBytes: number;
   /** Of the packet next() wrote last: when it is due, in milliseconds of virtual time, with a fraction. */
   timeMs: number;
+  /** The same: its number among all packets, from 0; the stamp has it. */
+  id = 0;
   /** The same: number of its flow, its place in the flow (0 is the first), packets of the whole flow (0: endless). */
   flow = 0;
   sequence = 0;
   total = 0;
-  /**
-   * The same: whether it is the last of its flow, whether it came from the other side, and whether it carries a tag.
-   */
+  /** The same: whether it is the last of its flow, and whether it came from the other side. */
   last = false;
   reply = false;
-  tagged = false;
 
   readonly #stats: GeneratorStats = { packets: 0, bytes: 0, flowsStarted: 0, flowsEnded: 0 };
   readonly #prng: Prng;
+  readonly #isStamped: boolean;
   readonly #run: number;
   readonly #replies: boolean;
   readonly #stagger: boolean;
@@ -158,7 +161,8 @@ export class TrafficGenerator {
     const prng = new Prng(options.seed);
     this.stats = this.#stats;
     this.#prng = prng.fork('packets');
-    this.#run = prng.fork('run').below(0x1_0000);
+    this.#isStamped = options.stamp !== undefined;
+    this.#run = options.stamp?.run ?? 0;
     this.#replies = options.replies ?? false;
     this.#stagger = options.stagger ?? true;
     this.#flowLimit = options.totalFlows ?? Number.POSITIVE_INFINITY;
@@ -172,10 +176,11 @@ export class TrafficGenerator {
     this.#shareOutSlots(classes, options);
     this.#burstClass = this.#classes[0]!;
     this.#populations = this.#settlePopulations(options, prng.fork('populations'));
-    this.maxPacketBytes = Math.max(
+    const largestBytes = Math.max(
       ...this.#classes.map((state) => largestSize(state.packetBytes)),
       ...this.#populations.flatMap((population) => population.templates.map((template) => template.headerBytes)),
     );
+    this.maxPacketBytes = largestBytes + (this.#isStamped ? stampBytes : 0);
     check(this.maxPacketBytes <= 65_535, `packetBytes: ${this.maxPacketBytes} is above 65535`);
   }
 
@@ -187,9 +192,13 @@ export class TrafficGenerator {
     if (buffer.length - offset < this.maxPacketBytes) return noRoom;
     const slot = this.#chooseSlot();
     if (slot < 0) return 0;
-    const length = this.#writePacket(slot * slotWords, this.#burstClass, buffer, offset);
+    let length = this.#writePacket(slot * slotWords, this.#burstClass, buffer, offset);
     this.#tellTime();
-    this.#stats.packets++;
+    this.id = this.#stats.packets++;
+    if (this.#isStamped) {
+      writeStamp(buffer, offset + length, this.#run, this.id, this.flow);
+      length += stampBytes;
+    }
     this.#stats.bytes += length;
     if (this.last) {
       this.#stats.flowsEnded++;
@@ -298,11 +307,7 @@ export class TrafficGenerator {
     this.#setSequence(at, protocol === 'tcp', length - template.headerBytes);
     const fields = this.#fields;
     fields.identification = this.#stats.packets & 0xffff;
-    fields.tagRun = this.#run;
-    fields.tagFlow = slots[at + word.flow]!;
-    fields.tagSequence = sequence | 0;
-    fields.tagTotal = total;
-    this.tagged = template.write(buffer, offset, length, fields);
+    template.write(buffer, offset, length, fields);
     return length;
   }
 

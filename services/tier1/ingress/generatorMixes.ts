@@ -3,8 +3,7 @@
 // A mix is a list of flow classes. Each class has a share of the concurrent flows and a share of the packets: elephants
 // are few flows with most of the packets, mice the other way round. Populations say where the clients are; one with few
 // clients and a large share is a carrier's address translation, which is what unbalances groups. The named mixes have
-// the shape of real traffic, not its contents: a DNS-like flow is one small packet to port 53, with a tag (tag.ts) in
-// it.
+// the shape of real traffic, not its contents: a DNS-like flow is one small packet to port 53, full of zeros.
 
 import type { Prng } from '../../../shared/prng.ts';
 

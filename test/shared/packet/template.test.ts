@@ -5,17 +5,10 @@ import test from 'node:test';
 import fc from 'fast-check';
 import { parseAddress } from '../../../shared/packet/addressText.ts';
 import { buildPacket, type PacketSpec } from '../../../shared/packet/build.ts';
-import { readTag, tagBytes, tagOffset, writeTag } from '../../../shared/packet/tag.ts';
-import { PacketTemplate, type packetFields } from '../../../shared/packet/template.ts';
+import { PacketTemplate } from '../../../shared/packet/template.ts';
 
 const u32 = fc.nat(0xffff_ffff);
 const u16 = fc.nat(0xffff);
-
-function payloadOf(bytes: number, fields: ReturnType<typeof packetFields>): Uint8Array {
-  const payload = new Uint8Array(bytes);
-  if (bytes >= tagBytes) writeTag(payload, 0, fields.tagRun, fields.tagFlow, fields.tagSequence, fields.tagTotal);
-  return payload;
-}
 
 function withLastWord(address: string, word: number): string {
   const bytes = parseAddress(address);
@@ -35,10 +28,6 @@ test('template - writes what the builder builds, for any addresses, ports, numbe
     sequence: u32,
     acknowledgement: u32,
     tcpFlags: fc.constantFrom(2, 16, 24, 17, 4),
-    tagRun: u16,
-    tagFlow: u32,
-    tagSequence: u32,
-    tagTotal: u32,
   });
   const letters: Record<number, string> = { 2: 'S', 16: 'A', 24: 'PA', 17: 'FA', 4: 'R' };
   fc.assert(
@@ -56,9 +45,9 @@ test('template - writes what the builder builds, for any addresses, ports, numbe
         const template = new PacketTemplate({ source, target, vlans, [layer]: none } as PacketSpec);
         const length = template.fit(template.headerBytes + extra);
         const buffer = new Uint8Array(7 + length + 9).fill(0xaa);
-        const hasTag = template.write(buffer, 7, length, fields);
+        template.write(buffer, 7, length, fields);
 
-        const payload = payloadOf(length - template.headerBytes, fields);
+        const payload = new Uint8Array(length - template.headerBytes);
         const ports = { sourcePort: fields.sourcePort, targetPort: fields.targetPort };
         const common = {
           source: withLastWord(source, fields.source),
@@ -84,9 +73,7 @@ test('template - writes what the builder builds, for any addresses, ports, numbe
               ? { udp: { ...ports, payload } }
               : { sctp: { ...ports, chunks: [{ type: 'data' as const, value: tsn }] } };
         assert.deepEqual(buffer.slice(7, 7 + length), buildPacket({ ...common, ...expected }));
-        assert.equal(hasTag, payload.length >= tagBytes);
         assert.ok([...buffer.subarray(0, 7), ...buffer.subarray(7 + length)].every((byte) => byte === 0xaa));
-        assert.equal(tagOffset(buffer, 7, 7 + length) >= 0, hasTag);
       },
     ),
     { numRuns: 300 },
@@ -101,28 +88,4 @@ test('template - a packet is never shorter than its headers, and chunks without 
   assert.equal(init.fit(500), 14 + 20 + 12 + 20);
   assert.throws(() => new PacketTemplate(addresses));
   assert.throws(() => new PacketTemplate({ ...addresses, udp: ports, tcp: ports }));
-});
-
-test('tag - what is written is read, at any offset, and not past the end', () => {
-  const tag = { run: 0, flow: 0, sequence: 0, total: 0 };
-  fc.assert(
-    fc.property(u16, u32, u32, u32, fc.nat(10), (run, flow, sequence, total, at) => {
-      const bytes = new Uint8Array(at + tagBytes);
-      writeTag(bytes, at, run, flow, sequence, total);
-      assert.ok(readTag(bytes, at, bytes.length, tag));
-      assert.deepEqual(tag, { run, flow, sequence, total });
-      assert.ok(!readTag(bytes, at, bytes.length - 1, tag));
-      assert.ok(!readTag(bytes, at + 1, bytes.length, tag));
-    }),
-  );
-});
-
-test('tag - looking for one in any bytes stays inside them', () => {
-  fc.assert(
-    fc.property(fc.uint8Array({ maxLength: 120 }), fc.constantFrom(0x0800, 0x86dd, 0x8100, 0), (bytes, etherType) => {
-      if (bytes.length > 14) bytes.set([etherType >> 8, etherType & 255], 12);
-      const at = tagOffset(bytes, 0, bytes.length);
-      assert.ok(at === -1 || at + tagBytes <= bytes.length);
-    }),
-  );
 });

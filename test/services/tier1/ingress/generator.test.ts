@@ -8,7 +8,7 @@ import { mixNames, parseSizes } from '../../../../services/tier1/ingress/generat
 import { FlowKeyer } from '../../../../shared/flow.ts';
 import { FrameFlags } from '../../../../shared/frameFlags.ts';
 import { addWords, foldChecksum } from '../../../../shared/packet/checksum.ts';
-import { readTag, tagOffset } from '../../../../shared/packet/tag.ts';
+import { readStamp, stampBytes } from '../../../../shared/packet/stamp.ts';
 
 const buffer = new Uint8Array(70_000);
 
@@ -92,28 +92,34 @@ test('generator - a flow that can say so starts with its first packet and ends w
   }
 });
 
-test('generator - sequences have no hole and the tag says what the generator says', () => {
-  const tag = { run: 0, flow: 0, sequence: 0, total: 0 };
+test('generator - sequences have no hole, and packets are counted from 0', () => {
   const next = new Map<number, number>();
-  let tags = 0;
-  let runNumber: number | undefined;
-  run({ seed: 4, flows: 100, mix: 'iot', packetsPerFlow: parseSizes('3-9') }, 10_000, (length, generator) => {
+  let packets = 0;
+  run({ seed: 4, flows: 100, mix: 'iot', packetsPerFlow: parseSizes('3-9') }, 10_000, (_, generator) => {
+    assert.equal(generator.id, packets++);
     assert.equal(generator.sequence, next.get(generator.flow) ?? 0);
     next.set(generator.flow, generator.sequence + 1);
     assert.equal(generator.last, generator.sequence + 1 === generator.total);
-    const at = tagOffset(buffer, 0, length);
-    assert.equal(at >= 0 && readTag(buffer, at, length, tag), generator.tagged);
-    if (!generator.tagged) return;
-    runNumber ??= tag.run;
-    tags++;
-    assert.deepEqual(tag, {
-      run: runNumber,
-      flow: generator.flow,
-      sequence: generator.sequence,
-      total: generator.total,
-    });
   });
-  assert.ok(tags > 5_000);
+  assert.equal(packets, 10_000);
+});
+
+test('generator - a stamp stands behind every packet, which is otherwise the same', () => {
+  const plain = new Uint8Array(70_000);
+  const stamp = { run: 0, id: 0, flow: 0 };
+  for (const mix of mixNames) {
+    const options = { seed: 15, flows: 100, mix, replies: true, packetsPerFlow: parseSizes('1-20') };
+    const twin = new TrafficGenerator(options);
+    const generator = run({ ...options, stamp: { run: 0xfedc_ba98 } }, 2_000, (length, { id, flow, timeMs }) => {
+      assert.ok(readStamp(buffer, 0, length, stamp), mix);
+      assert.deepEqual(stamp, { run: 0xfedc_ba98, id, flow });
+      assert.equal(twin.next(plain, 0), length - stampBytes);
+      assert.equal(Buffer.compare(buffer.subarray(0, length - stampBytes), plain.subarray(0, length - stampBytes)), 0);
+      assert.equal(timeMs, twin.timeMs);
+    });
+    assert.equal(generator.maxPacketBytes, twin.maxPacketBytes + stampBytes);
+    assert.equal(generator.stats.bytes, twin.stats.bytes + 2_000 * stampBytes);
+  }
 });
 
 test('generator - IPv4 headers and TCP and UDP checksums are right', () => {
@@ -182,7 +188,7 @@ test('generator - fixed sizes are kept: bench-udp is 128-byte UDP over exactly N
   const flows = new Set<number>();
   const generator = run({ seed: 9, flows: 64, mix: 'bench-udp' }, 5_000, (length, at) => {
     assert.equal(length, 128);
-    assert.ok(at.tagged && !at.last);
+    assert.ok(!at.last);
     flows.add(at.flow);
   });
   assert.equal(flows.size, 64);
