@@ -21,7 +21,6 @@ import { type Field, localField, remoteField, silentMembers, whyNobody } from '.
 import { addPacketOptions, generatorOptionsFrom, type PacketOptions } from './traffic/options.ts';
 import { type TrafficReport, trafficReport } from './traffic/report.ts';
 import { Run } from './traffic/run.ts';
-import { StampedSource } from './traffic/stamped.ts';
 import { trafficInWords } from './traffic/words.ts';
 
 export interface TrafficOptions extends ClusterOptions, PacketOptions {
@@ -143,7 +142,7 @@ export async function traffic(
 
 function sourceFor(options: TrafficOptions, run: number): PacketSource {
   try {
-    return new StampedSource(new TrafficGenerator(generatorOptionsFrom(options)), run);
+    return new TrafficGenerator({ ...generatorOptionsFrom(options), stamp: { run } });
   } catch (error) {
     throw new FlowherdError(errorCodes.badConfig, reasonOf(error), error);
   }

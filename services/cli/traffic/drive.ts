@@ -9,7 +9,8 @@ import type { OutgoingPacket, Run } from './run.ts';
 /** What a generator of packets must be able to do; TrafficGenerator is one. */
 export interface PacketSource {
   readonly maxPacketBytes: number;
-  /** Of the packet that next() wrote last: when it is due in milliseconds, its flow and its place in it. */
+  /** Of the packet that next() wrote last: its number from 0, when it is due in milliseconds, its place in its flow. */
+  readonly id: number;
   readonly timeMs: number;
   readonly flow: number;
   readonly sequence: number;
@@ -112,7 +113,7 @@ export class Drive {
 
   /** Sends what may be sent now; true when more could be. */
   #turn(): boolean {
-    const { run, bus, clock, concurrency, warmUpMs, runMs, stop } = this.#options;
+    const { run, source, bus, clock, concurrency, warmUpMs, runMs, stop } = this.#options;
     const nowMs = clock.monotonicMs();
     run.tick(nowMs);
     const elapsedMs = nowMs - this.startedAtMs;
@@ -125,7 +126,8 @@ export class Drive {
       const dueMs = this.#dueMs ?? 0;
       if (concurrency === undefined ? dueMs >= endMs : elapsedMs >= endMs) return this.#end();
       if (!run.maySend || (concurrency === undefined ? dueMs > elapsedMs : run.ledger.underWay >= concurrency)) break;
-      run.send(this.#packet, nowMs);
+      const id = run.send(this.#packet, nowMs);
+      if (id !== source.id) throw new Error(`packet ${source.id} of the generator was sent as packet ${id}`);
       this.#dueMs = undefined;
       this.sentAtMs = nowMs;
     }
@@ -154,7 +156,7 @@ export class Drive {
     if (elapsedMs < endMs + overrunMs) return;
     // What is due and unsent, by the pace so far.
     this.packetsBehind = Math.round(((endMs - dueMs) * this.#options.run.ledger.sent) / Math.max(dueMs, 1));
-    this.#end();
+    this.#end(this.#options.run.tier1s.ready.length === 0 ? 'noTier1' : undefined);
   }
 
   #isForsaken(nowMs: number): boolean {
@@ -176,7 +178,9 @@ export class Drive {
 
   async #pause(mayGoOn: boolean): Promise<void> {
     const { run, bus, clock, concurrency } = this.#options;
-    if (!bus.writable || run.upstream.isStuck) {
+    if (run.upstream.isStuck && bus.writable) {
+      await this.#wait(turnMs);
+    } else if (!bus.writable) {
       this.#writable ??= bus.whenWritable().finally(() => (this.#writable = undefined));
       await this.#wait(stuckMs, this.#writable);
     } else if (mayGoOn) await new Promise<void>((resolve) => clock.defer(resolve));
