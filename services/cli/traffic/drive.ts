@@ -66,8 +66,9 @@ export class Drive {
   isOver = false;
   readonly #options: DriveOptions;
   readonly #packet: { -readonly [K in keyof OutgoingPacket]: OutgoingPacket[K] };
-  /** The packet in #packet is due at this time of the source; undefined when there is none yet. */
-  #dueMs: number | undefined;
+  /** When the newest packet of the source is due, and whether it has still to be sent. */
+  #dueMs = 0;
+  #isPrepared = false;
   #hasEnded = false;
   #withoutTier1SinceMs = Number.POSITIVE_INFINITY;
   #writable: Promise<void> | undefined;
@@ -122,13 +123,13 @@ export class Drive {
     if (this.#isForsaken(nowMs)) return false;
     let sent = 0;
     for (; sent < packetsPerTurn && bus.writable; sent++) {
-      if (this.#dueMs === undefined && !this.#prepare()) return this.#end();
-      const dueMs = this.#dueMs ?? 0;
+      if (!this.#isPrepared && !this.#prepare()) return this.#end();
+      const dueMs = this.#dueMs;
       if (concurrency === undefined ? dueMs >= endMs : elapsedMs >= endMs) return this.#end();
       if (!run.maySend || (concurrency === undefined ? dueMs > elapsedMs : run.ledger.underWay >= concurrency)) break;
       const id = run.send(this.#packet, nowMs);
       if (id !== source.id) throw new Error(`packet ${source.id} of the generator was sent as packet ${id}`);
-      this.#dueMs = undefined;
+      this.#isPrepared = false;
       this.sentAtMs = nowMs;
     }
     if (concurrency === undefined) this.#noteLag(elapsedMs, endMs);
@@ -146,13 +147,13 @@ export class Drive {
     packet.isFirst = source.sequence === 0;
     packet.isLast = source.last;
     this.#dueMs = source.timeMs;
+    this.#isPrepared = true;
     return true;
   }
 
   #noteLag(elapsedMs: number, endMs: number): void {
-    const dueMs = this.#dueMs ?? elapsedMs;
-    const lagMs = elapsedMs - dueMs;
-    this.mostBehindMs = Math.max(this.mostBehindMs, lagMs);
+    const dueMs = this.#dueMs;
+    this.mostBehindMs = Math.max(this.mostBehindMs, elapsedMs - dueMs);
     if (elapsedMs < endMs + overrunMs) return;
     // What is due and unsent, by the pace so far.
     this.packetsBehind = Math.round(((endMs - dueMs) * this.#options.run.ledger.sent) / Math.max(dueMs, 1));

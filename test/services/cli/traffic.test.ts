@@ -168,7 +168,8 @@ describe('traffic', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () => {
       assert.equal(lines.length, 1, service.messages.join('\n'));
       assert.match(lines[0], says);
     };
-    await Promise.all(cases.map(run));
+    // A few at a time: each is a process.
+    for (let at = 0; at < cases.length; at += 3) await Promise.all(cases.slice(at, at + 3).map(run));
   });
 });
 

@@ -110,14 +110,15 @@ class FakeCluster {
 interface Settings {
   readonly concurrency?: number;
   readonly warmUpMs?: number;
-  readonly windowBytes?: number;
+  /** Time that passes while the generator makes a packet. */
+  readonly packetCostMs?: number;
 }
 
-function start({ concurrency, warmUpMs = 0, windowBytes = 1_000_000 }: Settings = {}) {
+function start({ concurrency, warmUpMs = 0, packetCostMs = 0 }: Settings = {}) {
   const id = 0xabc;
   const cluster = new FakeCluster(id);
   const { clock, hub } = cluster;
-  const bus = hub.connect('out', { windowBytes });
+  const bus = hub.connect('out');
   const inBus = hub.connect('in');
   const run = new Run({
     id,
@@ -131,6 +132,11 @@ function start({ concurrency, warmUpMs = 0, windowBytes = 1_000_000 }: Settings 
     drive.wake();
   });
   const source = new TrafficGenerator({ seed: 1, flows: 20, mix: 'web', ratePps, stamp: { run: id } });
+  const next = source.next.bind(source);
+  source.next = (buffer, offset) => {
+    clock.advance(packetCostMs);
+    return next(buffer, offset);
+  };
   const stop = new AbortController();
   const turns: number[] = [];
   const drive: Drive = new Drive({
@@ -253,6 +259,18 @@ describe('drive', () => {
     assert.equal(result.acceptedOnce, result.sent);
     assert.ok(result.sent < 0.6 * ratePps);
     assert.ok(Math.abs(result.behind.packets - (ratePps - result.sent)) < 5, `${result.behind.packets}`);
+  });
+
+  it('drive - a generator too slow for its rate falls behind, and says so', async () => {
+    const { cluster, clock, drive, report } = start({ packetCostMs: 3 });
+    cluster.startTier1('t1');
+    await clock.advanceAsync(10);
+    const result = await report(drive.send());
+    assert.equal(result.acceptedOnce, result.sent);
+    // In two seconds, with one for what is late, at 3 ms a packet.
+    assert.ok(result.sent > 500 && result.sent < 0.8 * ratePps, `${result.sent}`);
+    assert.ok(Math.abs(result.sent + result.behind.packets - ratePps) < 5, `${result.behind.packets}`);
+    assert.ok(result.behind.mostMs > 900, `${result.behind.mostMs}`);
   });
 
   it('drive - a tier 1 that dies: its packets are lost, its flows go on through the other one', async () => {
