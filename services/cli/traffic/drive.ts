@@ -39,7 +39,11 @@ export interface DriveOptions {
 /** Why a run ended before its time; undefined when it did not. */
 export type EarlyEnd = 'interrupted' | 'noTier1' | 'noReceipts' | 'closed';
 
+/** A turn ends after so many packets, or when a look at the clock between two runs of them says that it has been long. */
 const packetsPerTurn = 512;
+const packetsPerLook = 32;
+const longTurnMs = 2;
+/** Pause when nothing is due. */
 const turnMs = 1;
 /** Longest wait for the bus between two looks at everything else. */
 const stuckMs = 20;
@@ -122,6 +126,7 @@ export class Drive {
     if (stop.aborted) return this.#end('interrupted');
     if (this.#isForsaken(nowMs)) return false;
     let sent = 0;
+    let isCut = false;
     for (; sent < packetsPerTurn && bus.writable; sent++) {
       if (!this.#isPrepared && !this.#prepare()) return this.#end();
       const dueMs = this.#dueMs;
@@ -131,11 +136,15 @@ export class Drive {
       if (id !== source.id) throw new Error(`packet ${source.id} of the generator was sent as packet ${id}`);
       this.#isPrepared = false;
       this.sentAtMs = nowMs;
+      if (sent % packetsPerLook === packetsPerLook - 1 && clock.monotonicMs() - nowMs > longTurnMs) {
+        isCut = true;
+        break;
+      }
     }
     if (concurrency === undefined) this.#noteLag(elapsedMs, endMs);
     // In a closed loop nothing more comes to fill a frame until those in it are answered.
-    else if (sent < packetsPerTurn) run.upstream.flush(nowMs, 0);
-    return sent === packetsPerTurn;
+    else if (sent < packetsPerTurn && !isCut) run.upstream.flush(nowMs, 0);
+    return sent === packetsPerTurn || isCut;
   }
 
   #prepare(): boolean {
