@@ -6,7 +6,6 @@ import { Command, Option } from 'commander';
 import { systemClock } from '../../shared/clock.ts';
 import { Tier1Actor } from '../tier1/actor.ts';
 import { feedCapture } from '../tier1/ingress/capture.ts';
-import type { FrameFeed } from '../tier1/ingress/frameFeed.ts';
 import { SubjectIngress } from '../tier1/ingress/subject.ts';
 import { keyerFor } from './cluster/settings.ts';
 import { count } from './cluster/words.ts';
@@ -78,9 +77,7 @@ async function runTier1(options: Tier1Options, environment: Environment): Promis
     clock: systemClock,
     packetTime: options.packetTime ?? (isLive ? 'live' : 'capture'),
   });
-  const ingress = options.input.includes(bus)
-    ? new SubjectIngress({ tier1, subjects, dataBus, controlBus, clock: systemClock })
-    : undefined;
+  let ingress: SubjectIngress | undefined;
   const ended = new AbortController();
   const release = onSignals((signal) => {
     log.info({ signal }, 'ending');
@@ -88,7 +85,9 @@ async function runTier1(options: Tier1Options, environment: Environment): Promis
   });
   try {
     await tier1.start();
-    await ingress?.start();
+    if (options.input.includes(bus)) {
+      ingress = await SubjectIngress.open({ tier1, subjects, bus: dataBus, controlBus, clock: systemClock });
+    }
     log.info(
       { groups: map.groups.map(({ id }) => id), cluster: options.cluster },
       'waiting for a server in every group',
@@ -112,33 +111,24 @@ async function runTier1(options: Tier1Options, environment: Environment): Promis
     await tier1.stop();
     await Promise.all([dataBus.close(), controlBus.close()]);
   }
-  tellCounts(tier1, ingress?.feed, options.json === true);
+  tellCounts(tier1, ingress, options.json === true);
 }
 
-function tellCounts(tier1: Tier1Actor, feed: FrameFeed | undefined, asJson: boolean): void {
+function tellCounts(tier1: Tier1Actor, ingress: SubjectIngress | undefined, asJson: boolean): void {
   const { received, distributed, dropped } = tier1.distributor;
-  const input = feed && {
-    packets: feed.packets,
-    frames: feed.frames,
-    lost: feed.lostFrames,
-    repeated: feed.repeatedFrames,
-    faults: feed.faults,
-  };
   if (asJson) {
-    const report = {
-      packets: { read: received, distributed, dropped },
-      ...(input === undefined ? {} : { bus: input }),
-    };
-    process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
+    const inputs = ingress === undefined ? {} : { [bus]: ingress.report() };
+    process.stdout.write(`${JSON.stringify({ packets: { read: received, distributed, dropped }, inputs }, null, 2)}\n`);
     return;
   }
   process.stdout.write(`${count(received)} packets read, ${count(distributed)} distributed.\n`);
-  if (input !== undefined && input.lost + (feed?.faulty ?? 0) > 0) {
+  for (const [cause, number] of Object.entries(dropped)) process.stdout.write(`  ${count(number)} dropped: ${cause}\n`);
+  const { lostFrames = 0, faulty = 0 } = ingress?.feed ?? {};
+  if (lostFrames + faulty > 0) {
     process.stdout.write(
-      `  ${count(input.lost)} frames from the bus never came, ${count(feed?.faulty ?? 0)} messages were none.\n`,
+      `  ${count(lostFrames)} frames from the bus never came, ${count(faulty)} messages were no frames\n`,
     );
   }
-  for (const [cause, number] of Object.entries(dropped)) process.stdout.write(`  ${count(number)} dropped: ${cause}\n`);
 }
 
 /** Sequences begin anew with every life of a tier 1, so every life has a name of its own. */

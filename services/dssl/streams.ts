@@ -4,7 +4,7 @@
 
 import { Frame } from '../../shared/frame.ts';
 import { limits } from '../../shared/limits.ts';
-import { NumberedStream, NumberedStreams } from '../../shared/sequence.ts';
+import { NumberedStream, NumberedStreams } from '../../shared/numberedStreams.ts';
 
 /** A tier 1 silent for longer is taken to be gone; an idle one speaks every `limits.idleFrameMs`. */
 export const heardLatelyMs = 20 * limits.idleFrameMs;

@@ -64,7 +64,7 @@ export class LocalCluster {
   readonly servers: LocalServer[] = [];
   readonly busKind: Bus['kind'];
   readonly subjects: Subjects;
-  readonly #ingress: SubjectIngress | undefined;
+  #ingress: SubjectIngress | undefined;
   readonly #options: LocalClusterOptions;
   readonly #clock: Clock;
   readonly #hub: MemoryHub | undefined;
@@ -101,10 +101,6 @@ export class LocalCluster {
       packetTime: options.packetTime,
       onSend: (group, sequence, packets) => this.auditor.onSend(group, sequence, packets),
     });
-    const { tier1 } = this;
-    if (options.overBus) {
-      this.#ingress = new SubjectIngress({ tier1, subjects, dataBus: tier1Bus, controlBus, clock: this.#clock });
-    }
   }
 
   /** Starts the cluster: resolves when every group has its servers and tier 1 may be fed. Rejects with a FlowherdError. */
@@ -125,7 +121,7 @@ export class LocalCluster {
       }
       await cluster.tier1.start();
       await cluster.tier1.whenServed();
-      await cluster.#ingress?.start();
+      if (options.overBus) await cluster.#takePackets();
     } catch (error) {
       // Open connections would keep the process alive. What failed first is what people must hear of.
       await cluster.stop().catch(() => undefined);
@@ -216,6 +212,12 @@ export class LocalCluster {
       await this.#store?.destroy();
       await Promise.all([this.#tier1Bus.close(), this.#controlBus.close()]);
     }
+  }
+
+  async #takePackets(): Promise<void> {
+    const { tier1, subjects } = this;
+    const controlBus = this.#controlBus;
+    this.#ingress = await SubjectIngress.open({ tier1, subjects, bus: this.#tier1Bus, controlBus, clock: this.#clock });
   }
 
   async #startServer(name: string, group: number, bus: Bus): Promise<LocalServer> {

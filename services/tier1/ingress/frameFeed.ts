@@ -12,8 +12,8 @@ import { Frame, type FrameFault, frameFaults } from '../../../shared/frame.ts';
 import { FrameFlags, linkTypeOf } from '../../../shared/frameFlags.ts';
 import type { HelloSender } from '../../../shared/hello.ts';
 import { limits } from '../../../shared/limits.ts';
+import { NumberedStream, NumberedStreams } from '../../../shared/numberedStreams.ts';
 import { seedOf } from '../../../shared/placement/seed.ts';
-import { NumberedStream, NumberedStreams } from '../../../shared/sequence.ts';
 import type { Distributor } from '../distribute.ts';
 
 class Sender extends NumberedStream {

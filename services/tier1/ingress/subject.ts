@@ -15,9 +15,10 @@ import { FrameFeed } from './frameFeed.ts';
 export interface SubjectIngressOptions {
   readonly tier1: Tier1Actor;
   readonly subjects: Subjects;
-  /** Connection for packets, and the one on which this tier 1 says that it is there; may be the same. */
-  readonly dataBus: Bus;
-  readonly controlBus: Bus;
+  /** Connection for packets. */
+  readonly bus: Bus;
+  /** The one on which this tier 1 says that it is there, so that bulk cannot delay that; default: the same. */
+  readonly controlBus?: Bus;
   readonly clock: Clock;
 }
 
@@ -34,20 +35,32 @@ export class SubjectIngress {
   #wasServed = false;
   #heardAtMs = 0;
 
-  constructor(options: SubjectIngressOptions) {
+  /** Takes packets from now on. Rejects with a FlowherdError. */
+  static async open(options: SubjectIngressOptions): Promise<SubjectIngress> {
+    const ingress = new SubjectIngress(options);
+    await ingress.#start();
+    return ingress;
+  }
+
+  private constructor(options: SubjectIngressOptions) {
     this.#options = options;
     this.feed = new FrameFeed(options.tier1.distributor);
   }
 
-  /** Takes packets from now on, and says so until `stop()`. Rejects with a FlowherdError. */
-  async start(): Promise<void> {
-    const { tier1, subjects, dataBus, clock } = this.#options;
-    this.#subscription = dataBus.subscribe(subjects.in(tier1.id), (message) => {
+  /** What it counted. */
+  report(): Record<string, unknown> {
+    const { packets, frames, lostFrames, repeatedFrames, faults } = this.feed;
+    return { packets, frames, lostFrames, repeatedFrames, faults };
+  }
+
+  async #start(): Promise<void> {
+    const { tier1, subjects, bus, clock } = this.#options;
+    this.#subscription = bus.subscribe(subjects.in(tier1.id), (message) => {
       this.#heardAtMs = clock.monotonicMs();
       this.feed.onMessage(message, clock.nowMs(), tier1.isReady);
       tier1.fed();
     });
-    await dataBus.flush();
+    await bus.flush();
     const say = () => {
       this.#say(this.#isLeaving ? 'leaving' : this.#isServed() ? 'ready' : 'waiting');
       this.#timer = clock.setTimer(limits.helloMs, say);
@@ -58,7 +71,7 @@ export class SubjectIngress {
   /** Ends as said above. */
   async stop(): Promise<void> {
     if (this.#subscription === undefined || this.#isLeaving) return;
-    const { clock, tier1, controlBus, dataBus } = this.#options;
+    const { clock, tier1, bus } = this.#options;
     this.#isLeaving = true;
     this.#say('leaving');
     const startedAtMs = clock.monotonicMs();
@@ -70,9 +83,13 @@ export class SubjectIngress {
     this.#subscription.unsubscribe();
     this.#timer?.cancel();
     tier1.distributor.flush();
-    await dataBus.flush().catch(() => undefined);
+    await bus.flush().catch(() => undefined);
     this.#say('ended');
-    await controlBus.flush().catch(() => undefined);
+    await this.#controlBus.flush().catch(() => undefined);
+  }
+
+  get #controlBus(): Bus {
+    return this.#options.controlBus ?? this.#options.bus;
   }
 
   /** A tier 1 that was ready once stays so: packets for a group that lost its servers are counted, others are served. */
@@ -82,10 +99,10 @@ export class SubjectIngress {
   }
 
   #say(state: HelloState): void {
-    const { tier1, subjects, controlBus } = this.#options;
+    const { tier1, subjects } = this.#options;
     const { packets, faulty, senders } = this.feed;
     const { dropped } = tier1.distributor;
-    controlBus.publish(
+    this.#controlBus.publish(
       subjects.hello(tier1.id),
       encodeHello({ tier1: tier1.id, state, received: packets, faults: faulty, dropped, senders }),
     );

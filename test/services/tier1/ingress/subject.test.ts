@@ -29,13 +29,12 @@ async function start() {
   const map = benchMap('c');
   const options = { tier1Id: 't1', map, keyer: benchKeyer(), subjects, dataBus, controlBus: dataBus, clock };
   const tier1 = new Tier1Actor({ ...options, packetTime: 'live' });
-  const ingress = new SubjectIngress({ tier1, subjects, dataBus, controlBus: dataBus, clock });
   const settled = async <T>(work: Promise<T>, ms = 10): Promise<T> => {
     await clock.advanceAsync(ms);
     return work;
   };
   await settled(tier1.start());
-  await settled(ingress.start());
+  const ingress = await settled(SubjectIngress.open({ tier1, subjects, bus: dataBus, clock }));
   const serve = async () => {
     const store = await settled(router.openKeyValue(subjects.bucket));
     const { placement, rules, seed } = map;

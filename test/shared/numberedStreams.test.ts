@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { NumberedStream, NumberedStreams } from '../../shared/sequence.ts';
+import { NumberedStream, NumberedStreams } from '../../shared/numberedStreams.ts';
 
 function streams(most: number, mayForget?: (stream: NumberedStream) => boolean) {
   return new NumberedStreams<NumberedStream>({
@@ -13,8 +13,8 @@ function streams(most: number, mayForget?: (stream: NumberedStream) => boolean) 
   });
 }
 
-describe('sequence', () => {
-  it('sequence - whatever comes in whatever order: taken, lost and repeated agree with what was heard', () => {
+describe('numbered streams', () => {
+  it('numbered streams - whatever comes in whatever order: taken, lost and repeated agree with what was heard', () => {
     const arrivals = fc.array(fc.tuple(fc.constantFrom('a', 'b'), fc.integer({ min: 1, max: 30 })), { maxLength: 60 });
     const property = fc.property(arrivals, (messages) => {
       const all = streams(10);
@@ -41,7 +41,7 @@ describe('sequence', () => {
     fc.assert(property);
   });
 
-  it('sequence - the longest silent sender is forgotten first, and never one that may not be', () => {
+  it('numbered streams - the longest silent sender is forgotten first, and never one that may not be', () => {
     const all = streams(2, ({ id }) => id !== 'kept');
     all.arrive('kept', 1, 0);
     all.arrive('b', 1, 1);
