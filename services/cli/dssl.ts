@@ -150,7 +150,7 @@ async function runDssl(options: DsslOptions, environment: Environment): Promise<
     }
     await Promise.all([dataBus.close(), controlBus.close()]);
   }
-  tellCounts(server, actor, egress, options.json === true, log);
+  tellCounts(server, actor, egress, receipts, options.json === true, log);
 }
 
 /** The group asked for, or the one with the fewest members. Rejects with `bad-config` when there is no such group. */
@@ -172,7 +172,14 @@ async function chooseGroup(store: KeyValue, map: ClusterMap, wanted: string | un
   return ids[sizes.indexOf(Math.min(...sizes))];
 }
 
-function tellCounts(server: string, actor: DsslActor, egress: LocalEgress, asJson: boolean, log: Logger): void {
+function tellCounts(
+  server: string,
+  actor: DsslActor,
+  egress: LocalEgress,
+  receipts: ReceiptEgress | undefined,
+  asJson: boolean,
+  log: Logger,
+): void {
   const { core } = actor;
   const { packets, bytes, flowsStarted, handlerErrors, packetsLost } = egress.stats;
   const { lostFrames, repeatedFrames } = core.streams;
@@ -186,6 +193,7 @@ function tellCounts(server: string, actor: DsslActor, egress: LocalEgress, asJso
     packetsLost,
     verdicts: core.verdicts,
     frames: { ...core.counters, lost: lostFrames, repeated: repeatedFrames },
+    ...(receipts === undefined ? {} : { receipts: { rows: receipts.rows, unanswered: receipts.unanswered } }),
     handler: egress.report(),
   };
   log.info({ packets, flows: flowsStarted, flowsLeft: core.ownFlows, lostFrames }, 'left');

@@ -67,6 +67,8 @@ const idleMs = 250;
 export class ReceiptEgress implements Egress {
   /** What the actor's core is to report its verdicts to. */
   readonly audit: DecisionAudit;
+  /** Packets that were answered. */
+  rows = 0;
   /** Stamped packets of runs that were not followed, because there were too many. */
   unanswered = 0;
   readonly #options: ReceiptEgressOptions;
@@ -160,6 +162,7 @@ export class ReceiptEgress implements Egress {
       this.unanswered++;
       return;
     }
+    this.rows++;
     run.rows.add(stamp.id, stamp.flow, verdict, this.#nowMs);
     if (run.rows.isFull) this.#send(run, this.#nowMs);
     else if (run.rows.count === 1) this.#wakeAt(this.#nowMs + limits.receiptLingerMs);
