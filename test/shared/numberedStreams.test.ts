@@ -52,5 +52,9 @@ describe('numbered streams', () => {
     );
     assert.equal(all.size, 2);
     assert.equal(all.get('b'), undefined);
+    const full = streams(1, ({ id }) => id !== 'kept');
+    full.arrive('kept', 1, 0);
+    full.arrive('new', 1, 0);
+    assert.equal(full.get('new')?.received, 1, 'nor the one that has just come');
   });
 });

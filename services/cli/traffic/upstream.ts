@@ -70,7 +70,7 @@ export class Upstream {
     }
     for (const frame of this.#open) {
       if (frame === undefined || frame.builder.count === 0) continue;
-      if (nowMs - frame.openedAtMs >= lingerMs || frame.tier1.state !== 'ready') this.#close(frame, nowMs);
+      if (nowMs - frame.openedAtMs >= lingerMs) this.#close(frame, nowMs);
     }
   }
 
