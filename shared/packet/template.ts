@@ -67,6 +67,7 @@ const gtpUserBytes = 8;
 export class PacketTemplate {
   /** Bytes before the payload: the shortest packet of this template. */
   readonly headerBytes: number;
+  /** Those up to a packet inside, which is written by its own template. */
   readonly #headers: Uint8Array;
   readonly #form: Form;
   readonly #ip: number;
@@ -112,7 +113,7 @@ export class PacketTemplate {
     const addresses = this.#isIpv4 ? 0 : this.#ipSum;
     const protocol = form === 'icmp' && this.#isIpv4 ? 0 : headers[this.#isIpv4 ? ip + 9 : ip + 6]!;
     this.#transportSum = addWords(addresses + protocol, fixed, transport, fixed.length);
-    this.#headers = headers;
+    this.#headers = headers.slice(0, headers.length - (this.#inner?.headerBytes ?? 0));
   }
 
   /**
@@ -126,9 +127,9 @@ export class PacketTemplate {
   /** Writes a packet of `length` bytes (a result of fit()) at `offset`, where the buffer has room for it. */
   write(buffer: Uint8Array, offset: number, length: number, fields: PacketFields): void {
     const headers = this.#headers;
-    const headerBytes = this.headerBytes;
-    for (let i = 0; i < headerBytes; i++) buffer[offset + i] = headers[i]!;
-    if (length > headerBytes) buffer.fill(0, offset + headerBytes, offset + length);
+    const ownBytes = headers.length;
+    for (let i = 0; i < ownBytes; i++) buffer[offset + i] = headers[i]!;
+    if (length > ownBytes && this.#inner === undefined) buffer.fill(0, offset + ownBytes, offset + length);
     const addressSum = words(fields.source) + words(fields.target);
     this.#writeIp(buffer, offset + this.#ip, length - this.#ip, fields, addressSum);
     const at = offset + this.#transport;

@@ -86,7 +86,10 @@ export class Clients {
 
   /** The last 32 bits of the server's address, signed: one drawn, or the one that tells flows apart. */
   targetOf(number: number, prng: Prng): number {
-    return (this.#target + (this.#byPorts ? prng.below(this.#targets) : this.#roundOf(number) % this.#targets)) | 0;
+    const index = this.#byPorts
+      ? prng.below(this.#targets)
+      : (this.#clientOf(number) + this.#roundOf(number)) % this.#targets;
+    return (this.#target + index) | 0;
   }
 
   /** How often all clients have had their turn before number `number`. */
