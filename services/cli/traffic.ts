@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { Command, Option } from 'commander';
 import { embeddedUrl } from '../../shared/bus/open.ts';
 import { systemClock } from '../../shared/clock.ts';
-import { errorCodes, FlowherdError, reasonOf } from '../../shared/errors.ts';
+import { errorCodes, FlowherdError } from '../../shared/errors.ts';
 import { FlowKeyer } from '../../shared/flow.ts';
 import { FrameFlags } from '../../shared/frameFlags.ts';
 import { limits } from '../../shared/limits.ts';
@@ -16,9 +16,9 @@ import { type Environment, environmentHelp } from './environment.ts';
 import { nameOption, wholeNumber } from './parse.ts';
 import { onSignals } from './service.ts';
 import { Bar } from './traffic/bar.ts';
-import { Drive, type PacketSource } from './traffic/drive.ts';
+import { Drive } from './traffic/drive.ts';
 import { type Field, localField, remoteField, silentMembers, whyNobody } from './traffic/field.ts';
-import { addPacketOptions, generatorOptionsFrom, type PacketOptions } from './traffic/options.ts';
+import { addPacketOptions, generatorOptionsFrom, mostPps, type PacketOptions } from './traffic/options.ts';
 import { type TrafficReport, trafficReport } from './traffic/report.ts';
 import { Run } from './traffic/run.ts';
 import { trafficInWords } from './traffic/words.ts';
@@ -67,7 +67,8 @@ export function trafficCommand(environment: () => Environment, terminal: string 
     .addOption(
       new Option('--concurrency <n>', 'in place of --rate: at most so many packets without a verdict')
         .argParser(wholeNumber(1, maxConcurrency))
-        .conflicts('rate'),
+
+        .conflicts(['rate', 'flowsPerSecond']),
     )
     .addOption(new Option('--seconds <n>', 'length of the run').default(10).argParser(wholeNumber(1, 86_400)))
     .addOption(
@@ -109,8 +110,10 @@ export function trafficCommand(environment: () => Environment, terminal: string 
 const maxConcurrency = 1_000_000;
 /** A packet is given up so long after it was sent. */
 const graceMs = 3_000;
-/** In a closed loop nobody says how many packets there will be; the ring follows so many a second. */
+/** In a closed loop nobody says how many packets there will be; the ledger follows so many a second. */
 const fastPps = 600_000;
+/** Beyond this the ledger, and not the options, would hold a run back. */
+const fastestPps = 2_000_000;
 /** Others than the first tier 1 have so long to be heard before the run begins. */
 const othersMs = limits.helloMs + 50;
 const lookEveryMs = 20;
@@ -122,7 +125,7 @@ export async function traffic(
   terminal: string | undefined,
 ): Promise<TrafficReport> {
   const id = randomBytes(4).readUInt32BE();
-  const source = sourceFor(options, id);
+  const source = new TrafficGenerator({ ...generatorOptionsFrom(options), stamp: { run: id } });
   const stop = new AbortController();
   const release = onSignals(() => stop.abort());
   const bar = new Bar(process.stderr, systemClock, terminal);
@@ -140,26 +143,18 @@ export async function traffic(
   }
 }
 
-function sourceFor(options: TrafficOptions, run: number): PacketSource {
-  try {
-    return new TrafficGenerator({ ...generatorOptionsFrom(options), stamp: { run } });
-  } catch (error) {
-    throw new FlowherdError(errorCodes.badConfig, reasonOf(error), error);
-  }
-}
-
 async function runOn(
   field: Field,
   options: TrafficOptions,
   id: number,
-  source: PacketSource,
+  source: TrafficGenerator,
   stop: AbortSignal,
   bar: Bar,
 ): Promise<TrafficReport> {
   const { subjects, local } = field;
   const clock = systemClock;
-  const { concurrency, rate, seconds, warmUp } = options;
-  const pps = concurrency === undefined ? rate : fastPps;
+  const { concurrency, seconds, warmUp } = options;
+  const pps = concurrency === undefined ? Math.min(mostPps(options), fastestPps) : fastPps;
   const run: Run = new Run({
     id,
     capacity: Math.max(65_536, concurrency ?? 0, (pps * (graceMs + 1_000)) / 1_000),
@@ -199,6 +194,7 @@ async function runOn(
     bus: field.bus,
     cluster: field.cluster,
     seed: options.seed,
+    floodPackets: source.stats.floodPackets,
     nowMs: clock.monotonicMs(),
   });
   const others = [...denied, ...(await silenceProblems(field, report)), ...(await auditorProblems(field, report))];

@@ -25,6 +25,8 @@ export interface TrafficReport {
   readonly bus: string;
   readonly cluster: string;
   readonly seed: number;
+  /** SYNs of a flood among the packets sent. */
+  readonly floodPackets: number;
   /** sent = acceptedOnce + repeats + double + the sum of nobody + lost. */
   readonly sent: number;
   readonly acceptedOnce: number;
@@ -70,6 +72,7 @@ export interface ReportContext {
   readonly bus: string;
   readonly cluster: string;
   readonly seed: number;
+  readonly floodPackets: number;
   readonly nowMs: number;
 }
 

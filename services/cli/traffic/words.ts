@@ -45,7 +45,7 @@ export function trafficInWords(report: TrafficReport): string {
   );
   if (behind.packets > 0 || behind.mostMs >= slowMs) {
     const unsent = behind.packets > 0 ? `; ${count(behind.packets)} packets that were due were not sent` : '';
-    lines.push(`The bus held the run back: ${count(behind.mostMs)} ms behind at the worst${unsent}.`);
+    lines.push(`The run fell behind its schedule, by ${count(behind.mostMs)} ms at the worst${unsent}.`);
   }
   if (report.groups.length > 1) {
     const rows = report.groups.map(({ id, servers, packets, flows: held, share }) => [
