@@ -10,14 +10,14 @@ import { FlowKeyer } from '../../shared/flow.ts';
 import { FrameFlags } from '../../shared/frameFlags.ts';
 import { limits } from '../../shared/limits.ts';
 import { TrafficGenerator } from '../tier1/ingress/generator.ts';
-import { addClusterOptions, type ClusterOptions } from './cluster/settings.ts';
+import { addClusterOptions, type ClusterOptions, keyerFor } from './cluster/settings.ts';
 import { count } from './cluster/words.ts';
 import { type Environment, environmentHelp } from './environment.ts';
 import { nameOption, wholeNumber } from './parse.ts';
 import { onSignals } from './service.ts';
 import { Bar } from './traffic/bar.ts';
 import { Drive } from './traffic/drive.ts';
-import { type Field, localField, remoteField, silentMembers, whyNobody } from './traffic/field.ts';
+import { type Field, localField, mapOf, remoteField, silentMembers, whyNobody } from './traffic/field.ts';
 import { addPacketOptions, generatorOptionsFrom, mostPps, type PacketOptions } from './traffic/options.ts';
 import { type TrafficReport, trafficReport } from './traffic/report.ts';
 import { Run } from './traffic/run.ts';
@@ -161,13 +161,16 @@ async function runOn(
     graceMs,
     publish: (tier1, frame) => field.out.publish(subjects.in(tier1), frame),
   });
-  const keyer = new FlowKeyer({ secret: 'traffic' });
+  let keyer = new FlowKeyer({ secret: 'traffic' });
   const drive: Drive = new Drive({
     run,
     source,
-    isTypeOne: (buffer, length) =>
-      keyer.read(buffer, 0, length, ethernet, 0) === 0 &&
-      (keyer.flags & (FrameFlags.TYPE1 | FrameFlags.AGGREGATE)) === FrameFlags.TYPE1,
+    keyOf: (buffer, length) => {
+      const isKeyed = keyer.read(buffer, 0, length, ethernet, 0) === 0;
+      const typeOne = isKeyed && (keyer.flags & (FrameFlags.TYPE1 | FrameFlags.AGGREGATE)) === FrameFlags.TYPE1;
+      const { flowHi: hi, flowLo: lo } = keyer;
+      return { hi, lo, typeOne, starts: (keyer.flags & FrameFlags.START) !== 0 };
+    },
     bus: field.out,
     clock,
     ...(concurrency === undefined ? {} : { concurrency }),
@@ -188,6 +191,9 @@ async function runOn(
   });
   await field.in.flush();
   await tier1Ready(field, run, options.wait * 1_000, stop, bar, denied);
+  // What is one flow depends on the cluster's settings; the secret does not matter to that.
+  const map = await mapOf(field);
+  if (map !== undefined) keyer = keyerFor(map, 'traffic');
   await drive.send();
   bar.end();
   const report = trafficReport(run, drive, {

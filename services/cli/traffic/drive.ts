@@ -4,16 +4,17 @@
 
 import type { Bus } from '../../../shared/bus/bus.ts';
 import type { Clock } from '../../../shared/clock.ts';
+import type { PacketKey } from './flowBook.ts';
 import type { OutgoingPacket, Run } from './run.ts';
 
 /** What a generator of packets must be able to do; TrafficGenerator is one. */
 export interface PacketSource {
   readonly maxPacketBytes: number;
-  /** Of the packet that next() wrote last: its number from 0, when it is due in milliseconds, its place in its flow. */
+  /** Of the packet that next() wrote last: its number from 0, when it is due in milliseconds, its flow. */
   readonly id: number;
   readonly timeMs: number;
   readonly flow: number;
-  readonly sequence: number;
+  readonly reply: boolean;
   readonly last: boolean;
   /** Writes the next packet and returns its length; 0 when there are no more. */
   next(buffer: Uint8Array, offset: number): number;
@@ -22,8 +23,8 @@ export interface PacketSource {
 export interface DriveOptions {
   readonly run: Run;
   readonly source: PacketSource;
-  /** Whether a packet is of a flow whose start shows. */
-  isTypeOne(buffer: Uint8Array, length: number): boolean;
+  /** What the cluster sees in a packet. */
+  keyOf(buffer: Uint8Array, length: number): PacketKey;
   readonly bus: Bus;
   readonly clock: Clock;
   /** Most packets without a verdict; undefined: packets leave when the source says that they are due. */
@@ -85,9 +86,9 @@ export class Drive {
       buffer,
       length: 0,
       flow: 0,
-      isFirst: false,
+      isReply: false,
       isLast: false,
-      isTypeOne: () => options.isTypeOne(buffer, this.#packet.length),
+      key: () => options.keyOf(buffer, this.#packet.length),
     };
   }
 
@@ -153,7 +154,7 @@ export class Drive {
     packet.length = source.next(packet.buffer, 0);
     if (packet.length <= 0) return false;
     packet.flow = source.flow;
-    packet.isFirst = source.sequence === 0;
+    packet.isReply = source.reply;
     packet.isLast = source.last;
     this.#dueMs = source.timeMs;
     this.#isPrepared = true;

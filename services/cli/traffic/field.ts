@@ -3,8 +3,8 @@
 
 import type { Bus } from '../../../shared/bus/bus.ts';
 import { openBus } from '../../../shared/bus/open.ts';
-import { decodeMap } from '../../../shared/cluster/map.ts';
-import { decodeView } from '../../../shared/cluster/view.ts';
+import { type ClusterMap, decodeMap } from '../../../shared/cluster/map.ts';
+import { decodeView, type Member } from '../../../shared/cluster/view.ts';
 import { isFlowherdError } from '../../../shared/errors.ts';
 import { mapKey, type Subjects, subjectsOf, viewKey } from '../../../shared/subjects.ts';
 import { LocalCluster } from '../cluster/localCluster.ts';
@@ -95,51 +95,53 @@ export async function localField(busUrl: string, options: LocalFieldOptions, env
   }
 }
 
+/** The cluster's map; undefined where there is none, or where the store may not be read. */
+export async function mapOf(field: Field): Promise<ClusterMap | undefined> {
+  return (await lookAt(field)).map;
+}
+
 /** Why no tier 1 has said that it is ready, in one line that says what to do. */
 export async function whyNobody(field: Field, waiting: readonly string[]): Promise<string> {
-  const { bus, cluster, subjects } = field;
-  const start = 'start one with "flowherd tier1 --input bus"';
-  try {
-    const store = await field.in.openKeyValue(subjects.bucket);
-    const entry = await store.get(mapKey);
-    const map = entry && decodeMap(entry.value);
-    if (map === undefined) return noCluster(cluster, bus);
-    const empty: string[] = [];
-    for (const { id } of map.groups) {
-      const view = await store.get(viewKey(id));
-      const members = (view && decodeView(view.value)?.members) ?? [];
-      if (!members.some(({ state }) => state !== 'joining')) empty.push(id);
-    }
-    if (waiting.length > 0 && empty.length > 0) {
-      return `${waiting.join(', ')} cannot send yet: no server in ${empty.join(', ')}; start one with "flowherd dssl --receipts --member-of ${empty[0]}"`;
-    }
-  } catch (error) {
-    if (isFlowherdError(error, 'store-missing')) return noCluster(cluster, bus);
-    // Without a look into the store there is less to say.
+  const { bus, cluster } = field;
+  const { map, members, isReadable } = await lookAt(field);
+  if (isReadable && map === undefined) {
+    return `there is no cluster ${cluster} at ${bus}: start it with "flowherd tier1 --input bus" and "flowherd dssl --receipts", or name another one with --cluster`;
   }
-  return waiting.length > 0
-    ? `${waiting.join(', ')} cannot send yet: some group has no server; start one with "flowherd dssl --receipts"`
-    : `no tier 1 of cluster ${cluster} takes packets from the bus at ${bus}: ${start}`;
+  if (waiting.length === 0) {
+    return `no tier 1 of cluster ${cluster} takes packets from the bus at ${bus}: start one with "flowherd tier1 --input bus"`;
+  }
+  const groups = map?.groups.map(({ id }) => id) ?? [];
+  const empty = groups.filter((id) => !members.some(({ group, state }) => group === id && state !== 'joining'));
+  const where = empty.length === 0 ? 'some group has no server' : `no server in ${empty.join(', ')}`;
+  const member = empty.length === 0 ? '' : ` --member-of ${empty[0]}`;
+  return `${waiting.join(', ')} cannot send yet: ${where}; start one with "flowherd dssl --receipts${member}"`;
 }
 
 /** Members of groups of whom nothing was heard, as `group/server`; none where the store may not be read. */
-export async function silentMembers({ in: bus, subjects }: Field, heard: ReadonlySet<string>): Promise<string[]> {
+export async function silentMembers(field: Field, heard: ReadonlySet<string>): Promise<string[]> {
+  const { members } = await lookAt(field);
+  return members.map(({ group, server }) => `${group}/${server}`).filter((name) => !heard.has(name));
+}
+
+interface Look {
+  readonly isReadable: boolean;
+  readonly map: ClusterMap | undefined;
+  readonly members: readonly (Member & { readonly group: string })[];
+}
+
+/** What the cluster's store says. A generator needs none of it to do its work, so nothing here fails. */
+async function lookAt({ in: bus, subjects }: Field): Promise<Look> {
   try {
     const store = await bus.openKeyValue(subjects.bucket);
     const entry = await store.get(mapKey);
-    const silent: string[] = [];
-    for (const { id } of (entry && decodeMap(entry.value)?.groups) ?? []) {
+    const map = entry && decodeMap(entry.value);
+    const members: (Member & { group: string })[] = [];
+    for (const { id } of map?.groups ?? []) {
       const view = await store.get(viewKey(id));
-      for (const { server } of (view && decodeView(view.value)?.members) ?? []) {
-        if (!heard.has(`${id}/${server}`)) silent.push(`${id}/${server}`);
-      }
+      for (const member of (view && decodeView(view.value)?.members) ?? []) members.push({ ...member, group: id });
     }
-    return silent;
-  } catch {
-    return [];
+    return { isReadable: true, map, members };
+  } catch (error) {
+    return { isReadable: isFlowherdError(error, 'store-missing'), map: undefined, members: [] };
   }
-}
-
-function noCluster(cluster: string, bus: string): string {
-  return `there is no cluster ${cluster} at ${bus}: start it with "flowherd tier1 --input bus" and "flowherd dssl --receipts", or name another one with --cluster`;
 }

@@ -13,6 +13,18 @@ export const Start = {
   forgotten: 3,
 } as const;
 
+/** What the cluster sees in a packet: its flow's key, and whether the flow's start shows in a packet, and in this one. */
+export interface PacketKey {
+  readonly hi: number;
+  readonly lo: number;
+  readonly typeOne: boolean;
+  readonly starts: boolean;
+}
+
+/** Whether replies have the key of the client's packets. */
+const Replies = { unknown: 0, alike: 1, apart: 2 } as const;
+const nobody = -1;
+
 /** A flow that may be in its handshake is remembered for at least so long, any other for longer (idleLimits.ts). */
 const shortMemoryMs = 29_000;
 const longMemoryMs = 59_000;
@@ -37,6 +49,13 @@ export class FlowBook {
   missing = new Uint8Array(firstRows);
   /** Flows begun so far. */
   begun = 0;
+  /** Of the packet that was sent last: whether it is the one that starts what is in its row. */
+  isFirst = false;
+  #hi = new Int32Array(firstRows);
+  #lo = new Int32Array(firstRows);
+  #replies = new Uint8Array(firstRows);
+  /** The row of the other direction, where that has one. */
+  #partner = new Int32Array(firstRows);
   #lastMs = new Float64Array(firstRows);
   #packets = new Uint32Array(firstRows);
   readonly #rows = new Map<number, number>();
@@ -49,29 +68,44 @@ export class FlowBook {
   }
 
   /**
-   * The row of a flow that sends a packet at `nowMs`; a new one when it has none. `typeOne`, asked of the first packet
-   * only: whether the flow's start shows in a packet.
+   * The row of a flow that sends a packet at `nowMs`; a new one when it has none. `read` is asked for the packet's key when
+   * that is not known from an earlier one.
    */
-  sends(flow: number, nowMs: number, typeOne: () => boolean): number {
+  sends(flow: number, nowMs: number, isReply: boolean, read: () => PacketKey): number {
     let row = this.#rows.get(flow);
+    this.isFirst = false;
     if (row === undefined) {
-      row = this.#newRow();
+      row = this.#newRow(flow, read());
       this.#rows.set(flow, row);
-      this.number[row] = flow;
-      this.typeOne[row] = typeOne() ? 1 : 0;
       this.begun++;
-    } else if (nowMs - this.#lastMs[row] > (this.#packets[row] < handshakePackets ? shortMemoryMs : longMemoryMs)) {
-      this.#forget(row);
-    }
+    } else if (isReply) row = this.#replyRow(row, read);
+    const memoryMs = this.#packets[row] < handshakePackets ? shortMemoryMs : longMemoryMs;
+    if (this.#packets[row] > 0 && nowMs - this.#lastMs[row] > memoryMs) this.#forget(row);
     this.#lastMs[row] = nowMs;
     this.#packets[row]++;
     return row;
   }
 
-  /** The flow is over, and nothing more will be heard of it. */
+  /** The flow in `row` is over, in both directions, and nothing more will be heard of it. */
   remove(row: number): void {
     this.#rows.delete(this.number[row]);
+    const partner = this.#partner[row];
+    if (partner !== nobody) this.#free.push(partner);
     this.#free.push(row);
+  }
+
+  #replyRow(row: number, read: () => PacketKey): number {
+    if (this.#replies[row] === Replies.unknown) {
+      const key = read();
+      if (key.hi === this.#hi[row] && key.lo === this.#lo[row]) this.#replies[row] = Replies.alike;
+      else {
+        const own = this.#newRow(this.number[row], key);
+        this.#replies[row] = Replies.apart;
+        this.#partner[row] = own;
+        this.#partner[own] = row;
+      }
+    }
+    return this.#replies[row] === Replies.apart ? this.#partner[row] : row;
   }
 
   /** From here on any server may take it, or none. */
@@ -81,13 +115,21 @@ export class FlowBook {
     if (this.start[row] === Start.accepted) this.start[row] = Start.forgotten;
   }
 
-  #newRow(): number {
+  #newRow(flow: number, key: PacketKey): number {
     const row = this.#free.pop() ?? this.#used++;
     if (row === this.number.length) this.#grow();
     this.server[row] = 0;
     this.former[row] = 0;
     this.since[row] = 0;
-    this.start[row] = Start.pending;
+    this.number[row] = flow;
+    this.#hi[row] = key.hi;
+    this.#lo[row] = key.lo;
+    this.typeOne[row] = key.typeOne ? 1 : 0;
+    // No server takes what begins in its middle, as the answers to a start do where they are a flow of their own.
+    this.isFirst = key.starts || !key.typeOne;
+    this.start[row] = this.isFirst ? Start.pending : Start.missed;
+    this.#replies[row] = Replies.unknown;
+    this.#partner[row] = nobody;
     this.via[row] = 0;
     this.moved[row] = 0;
     this.missing[row] = 0;
@@ -110,6 +152,10 @@ export class FlowBook {
     this.typeOne = grown(this.typeOne, new Uint8Array(rows));
     this.moved = grown(this.moved, new Uint8Array(rows));
     this.missing = grown(this.missing, new Uint8Array(rows));
+    this.#hi = grown(this.#hi, new Int32Array(rows));
+    this.#lo = grown(this.#lo, new Int32Array(rows));
+    this.#replies = grown(this.#replies, new Uint8Array(rows));
+    this.#partner = grown(this.#partner, new Int32Array(rows));
     this.#lastMs = grown(this.#lastMs, new Float64Array(rows));
     this.#packets = grown(this.#packets, new Uint32Array(rows));
   }

@@ -4,6 +4,7 @@
 import { decodeHello } from '../../../shared/hello.ts';
 import { Receipt, receiptVerdicts, runName } from '../../../shared/receipt.ts';
 import { Histogram } from '../cluster/histogram.ts';
+import type { PacketKey } from './flowBook.ts';
 import { Answer, Ledger } from './ledger.ts';
 import { Servers } from './servers.ts';
 import { Tier1s } from './tier1s.ts';
@@ -23,10 +24,11 @@ export interface OutgoingPacket {
   readonly buffer: Uint8Array;
   readonly length: number;
   readonly flow: number;
-  readonly isFirst: boolean;
+  /** From the other side. */
+  readonly isReply: boolean;
   readonly isLast: boolean;
-  /** Whether the flow's start shows in a packet; asked of its first packet. */
-  isTypeOne(): boolean;
+  /** What the cluster sees in it. */
+  key(): PacketKey;
 }
 
 export class Run {
@@ -74,10 +76,10 @@ export class Run {
   /** Sends a packet and returns its id; the caller has asked `maySend`. */
   send(packet: OutgoingPacket, nowMs: number): number {
     const { flows } = this.ledger;
-    const row = flows.sends(packet.flow, nowMs, packet.isTypeOne);
+    const row = flows.sends(packet.flow, nowMs, packet.isReply, packet.key);
     const tier1 = this.tier1s.route(flows, row);
     if (tier1 === undefined) throw new Error('sent a packet while no tier 1 takes any');
-    const id = this.ledger.add(row, tier1.number, packet.isFirst, packet.isLast);
+    const id = this.ledger.add(row, tier1.number, flows.isFirst, packet.isLast);
     this.upstream.add(tier1, id, packet.buffer, packet.length, nowMs);
     return id;
   }

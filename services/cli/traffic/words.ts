@@ -87,6 +87,7 @@ function tier1Words({ tier1s }: TrafficReport): string {
 
 function verdictOf({ problems, acceptedOnce, sent, interrupted }: TrafficReport): string {
   if (problems.length > 0) return ['It does not add up:', ...problems.map((problem) => `  ${problem}`)].join('\n');
+  if (sent === 0) return 'Nothing was sent.';
   const early = interrupted ? ' The run was interrupted; this is what was sent until then.' : '';
   return acceptedOnce === sent
     ? `It adds up: every packet was accepted by exactly one server, and no flow moved.${early}`

@@ -39,7 +39,7 @@ function start(packets: number, server = 0) {
   const tier1s = new Tier1s('me');
   for (let sent = 0; sent < packets; sent++) {
     const flow = server === 0 ? sent : 0;
-    const row = ledger.flows.sends(flow, 0, () => true);
+    const row = ledger.flows.sends(flow, 0, false, () => ({ hi: 0, lo: flow, typeOne: true, starts: true }));
     if (server > 0) ledger.flows.server[row] = server;
     ledger.add(row, 0, server === 0, false);
   }
@@ -114,7 +114,7 @@ describe('tier 1s', () => {
     const route = (flow: number) =>
       tier1s.route(
         flows,
-        flows.sends(flow, 0, () => true),
+        flows.sends(flow, 0, false, () => ({ hi: 0, lo: flow, typeOne: true, starts: true })),
       )?.name;
     assert.equal(route(0), undefined);
     tier1s.heard(hello({ tier1: 'a' }), 0);

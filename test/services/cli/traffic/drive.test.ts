@@ -142,7 +142,7 @@ function start({ concurrency, warmUpMs = 0, packetCostMs = 0 }: Settings = {}) {
   const drive: Drive = new Drive({
     run,
     source,
-    isTypeOne: () => true,
+    keyOf: () => ({ hi: 0, lo: source.flow, typeOne: true, starts: source.sequence === 0 }),
     bus,
     clock,
     warmUpMs,

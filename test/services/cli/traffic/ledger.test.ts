@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import type { PacketKey } from '../../../../services/cli/traffic/flowBook.ts';
 import { Answer, Ledger } from '../../../../services/cli/traffic/ledger.ts';
 import { receiptVerdicts } from '../../../../shared/receipt.ts';
 
@@ -14,7 +15,7 @@ function start({ capacity = 64, firstId = 0 } = {}) {
   const moves: string[] = [];
   const ledger = new Ledger({ capacity, graceMs, onMove: (from, to) => moves.push(`${from}>${to}`) });
   const send = (flow: number, nowMs: number, { first = false, last = false, typeOne = true, tier1 = 0 } = {}) => {
-    const row = ledger.flows.sends(flow, nowMs, () => typeOne);
+    const row = ledger.flows.sends(flow, nowMs, false, keyOf(flow, typeOne));
     const id = ledger.add(row, tier1, first, last);
     ledger.handedOver(id, nowMs);
     return id;
@@ -26,6 +27,10 @@ function start({ capacity = 64, firstId = 0 } = {}) {
   }
   return { ledger, moves, send };
 }
+
+const keyOf =
+  (flow: number, typeOne = true) =>
+  (): PacketKey => ({ hi: 0, lo: flow, typeOne, starts: true });
 
 function sumOf(ledger: Ledger): number {
   let sum = ledger.acceptedOnce + ledger.repeats + ledger.double + ledger.midFlow + ledger.expired;
@@ -235,12 +240,7 @@ describe('ledger', () => {
     assert.equal(ledger.accept(0xffff_ffff, 1, 5, 0), Answer.strange);
     assert.equal(ledger.accept(id, 2, 5, 0), Answer.strange, 'another flow');
     assert.equal(ledger.refuse(id, 2, viewVerdict), Answer.strange);
-    const unsent = ledger.add(
-      ledger.flows.sends(1, 0, () => true),
-      0,
-      false,
-      false,
-    );
+    const unsent = ledger.add(ledger.flows.sends(1, 0, false, keyOf(1)), 0, false, false);
     assert.equal(ledger.accept(unsent, 1, 5, 0), Answer.strange, 'not handed over yet');
     assert.deepEqual([ledger.strange, ledger.underWay], [5, 2]);
   });
@@ -278,6 +278,40 @@ describe('ledger', () => {
     assert.equal(ledger.settled, 1);
   });
 
+  it('ledger - directions that are two flows to the cluster may have two servers; the answers to a start begin in mid-flow', () => {
+    const { ledger, moves } = start();
+    const send = (isReply: boolean, lo: number, starts: boolean) => {
+      const row = ledger.flows.sends(1, 0, isReply, () => ({ hi: 0, lo, typeOne: true, starts }));
+      const id = ledger.add(row, 0, ledger.flows.isFirst, false);
+      ledger.handedOver(id, 0);
+      return id;
+    };
+    ledger.accept(send(false, 7, true), 1, 5, 0);
+    const answers = [send(true, 8, false), send(true, 8, false)];
+    ledger.accept(send(false, 7, false), 1, 5, 0);
+    ledger.accept(answers[1], 1, 6, 0);
+    assert.deepEqual(moves, []);
+    assert.equal(ledger.flows.begun, 1);
+    send(true, 8, false);
+    ledger.settle(graceMs);
+    assert.deepEqual([ledger.acceptedOnce, ledger.midFlow], [3, 0], 'somebody has adopted the answers');
+
+    const other = start();
+    const sendTo = (isReply: boolean, starts: boolean, isLast = false) => {
+      const key = () => ({ hi: 0, lo: isReply ? 8 : 7, typeOne: true, starts });
+      const row = other.ledger.flows.sends(1, 0, isReply, key);
+      const id = other.ledger.add(row, 0, other.ledger.flows.isFirst, isLast);
+      other.ledger.handedOver(id, 0);
+      return id;
+    };
+    other.ledger.accept(sendTo(false, true), 1, 5, 0);
+    sendTo(true, false);
+    sendTo(true, false, true);
+    other.ledger.settle(graceMs);
+    assert.deepEqual([other.ledger.acceptedOnce, other.ledger.midFlow, other.ledger.flows.size], [1, 2, 0]);
+    assert.deepEqual([...other.ledger.unknown], []);
+  });
+
   it('ledger - memory is bounded by the flows that are open, however many there were', () => {
     const { ledger, send } = start({ capacity: 256 });
     for (let flow = 0; flow < 20_000; flow++) {
@@ -295,7 +329,7 @@ describe('ledger', () => {
     const { flows } = ledger;
     const nowMs = 1_000_000;
     for (let sent = 0; sent < 5; sent++) ledger.accept(send(0, nowMs, { first: sent === 0 }), 0, 4, nowMs);
-    const row = flows.sends(0, nowMs, () => true);
+    const row = flows.sends(0, nowMs, false, keyOf(0));
     const columns = Object.entries(flows).filter(([, column]) => ArrayBuffer.isView(column)) as [string, Uint8Array][];
     assert.equal(columns.length, 9);
     flows.former[row] = 3;

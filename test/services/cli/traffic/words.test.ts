@@ -72,6 +72,7 @@ describe('traffic in words', () => {
     const failed = trafficInWords({ ...report, problems: ['2 packets were accepted by more than one server'] });
     assert.match(failed, /does not add up:\n {2}2 packets were/);
     assert.match(trafficInWords({ ...report, interrupted: true }), /interrupted/);
+    assert.match(trafficInWords({ ...report, sent: 0, acceptedOnce: 0 }), /Nothing was sent/);
     assert.match(trafficInWords({ ...report, nobody: { linkType: 7 } }), /7 by nobody: dropped at tier 1, linkType/);
   });
 
