@@ -40,6 +40,17 @@ export const limits = {
   /** Flow starts remembered so that a retransmitted start keeps its first owner, and for how long. */
   recentStarts: 65_536,
   recentStartMs: 10_000,
+  /** A tier 1 that takes packets from the bus says so this often, and is taken to be gone when silent for so long. */
+  helloMs: 250,
+  helloSilentMs: 1_000,
+  /** Senders of packets on the bus that a tier 1 tells apart; the longest silent one is forgotten first. */
+  inputSenders: 64,
+  /** Packets in one message of receipts, and how long the first of them waits for others, in milliseconds. */
+  receiptRows: 1_000,
+  receiptLingerMs: 2,
+  /** Runs of traffic generators that an actor answers at once, and how long after their last packet. */
+  receiptRuns: 16,
+  receiptRunMs: 10_000,
   /** A frame time further behind than this is a clock that was set back, not a late packet. */
   clockJumpMs: 3_600_000,
   /** Longest payload of a UDP datagram: 65,535 less the UDP header (over IPv4 its header comes off as well: 65,507). */
@@ -80,6 +91,7 @@ assertRelation(
   limits.waitingFragmentMs < limits.knownDatagramMs,
   'a datagram must be known for longer than fragments wait',
 );
+assertRelation(limits.helloSilentMs >= 3 * limits.helloMs, 'one lost hello must not make a tier 1 look gone');
 assertRelation(limits.viewHistory <= 64, 'the key-value store keeps at most 64 revisions');
 assertRelation(
   limits.answerRows * 48 + limits.frameTargetBytes + limits.udpPayloadBytes + 1_024 <= limits.frameMaxBytes,

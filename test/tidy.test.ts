@@ -131,7 +131,9 @@ describe('tidy rules object', () => {
     objects(purityProblems('shared/flow.ts', 'console.log(1);'), /console/);
     assert.deepEqual(purityProblems('shared/frame.ts', '// Date.now() is not asked\nconst text = "await";'), []);
     assert.deepEqual(purityProblems('services/cli/main.ts', `read(${env});`), []);
+    objects(purityProblems('services/cli/traffic/ledger.ts', 'async settle() {}'), /async/);
     assert.ok(isCore('services/dssl/decide.ts') && !isCore('services/dssl/actor.ts') && !isCore('test/tidy.test.ts'));
+    assert.ok(isCore('services/cli/traffic/ledger.ts') && !isCore('services/cli/traffic/drive.ts'));
   });
 
   it('tidy rules - to promises in words, tests that do not run, and enums', () => {

@@ -6,6 +6,8 @@ import { Command, Option } from 'commander';
 import type { Logger } from 'pino';
 import { systemClock } from '../../shared/clock.ts';
 import type { DsslActor } from '../dssl/actor.ts';
+import type { DecisionAudit } from '../dssl/core.ts';
+import type { ReceiptEgress } from '../dssl/egress/receipts.ts';
 import { removalOf, type TakenPlace, takePlace } from '../dssl/place.ts';
 import { count } from './cluster/words.ts';
 import { addEgressOptions, checkEgress, type EgressOptions, type OpenedEgress, openEgress } from './egress.ts';
@@ -14,6 +16,7 @@ import { Health } from './health.ts';
 import { serviceLog, tellReport } from './log.ts';
 import { nameOption, wholeNumber } from './parse.ts';
 import { handlerPatienceMs, leavePatienceMs, within } from './patience.ts';
+import { receiptsOver } from './receipts.ts';
 import { serverOption, uniqueServerName } from './serverName.ts';
 import { addServiceOptions, connectCluster, connectionConditions, type ServiceOptions } from './service.ts';
 import { onSignals } from './signals.ts';
@@ -23,6 +26,7 @@ interface DsslOptions extends Omit<ServiceOptions, 'group'>, EgressOptions {
   readonly weight: number;
   readonly maxFlows: number;
   readonly drainSeconds: number;
+  readonly receipts?: boolean;
 }
 
 const example = `
@@ -62,7 +66,8 @@ export function dsslCommand(environment: () => Environment): Command {
     )
     .addOption(
       new Option('--drain-seconds <n>', 'longest drain on a signal').default(30).argParser(wholeNumber(0, 86_400)),
-    );
+    )
+    .option('--receipts', 'answer a traffic generator for each of its packets ("flowherd traffic")');
   return addServiceOptions(addEgressOptions(command))
     .addHelpText('after', example)
     .action((options: DsslOptions) => runDssl(options, environment()));
@@ -84,6 +89,7 @@ async function runDssl(options: DsslOptions, environment: Environment): Promise<
   const ended = new AbortController();
   let place: TakenPlace | undefined;
   let opened: OpenedEgress | undefined;
+  let receipts: ReceiptEgress | undefined;
   let wasRemoved = false;
   try {
     const signalled = new Promise<void>((resolve) => {
@@ -105,6 +111,7 @@ async function runDssl(options: DsslOptions, environment: Environment): Promise<
       controlBus,
       clock: systemClock,
       log,
+      ...(options.receipts ? { audit: lateAudit(() => receipts?.audit) } : {}),
     });
     if (place === undefined) return log.info('ended before it was a member');
     const { group, actor } = place;
@@ -117,7 +124,19 @@ async function runDssl(options: DsslOptions, environment: Environment): Promise<
       await place.giveBack();
       return log.info('ended before it was active');
     }
-    place.serve(opened.egress);
+    if (options.receipts) {
+      receipts = receiptsOver({
+        inner: opened.egress,
+        server,
+        group,
+        incarnation,
+        clock: systemClock,
+        bus: dataBus,
+        subjects,
+        core: () => actor.core,
+      });
+    }
+    place.serve(receipts ?? opened.egress);
     health.check('subscribed', () => true);
     health.check('member', () => {
       const { phase } = actor.core;
@@ -131,25 +150,36 @@ async function runDssl(options: DsslOptions, environment: Environment): Promise<
       log.warn('could not write that the server leaves: it stays a member, until it comes back under its name');
       process.exitCode = 1;
     }
+    receipts?.leave();
   } catch (error) {
     await place?.giveBack();
     throw error;
   } finally {
     health.stop();
     place?.actor.stop();
+    receipts?.stop();
     if (opened !== undefined && !(await within(handlerPatienceMs, opened.egress.stop()))) {
       log.warn('the handler did not stop in time; it is left behind');
     }
     await Promise.all([dataBus.close(), controlBus.close()]);
   }
-  tellCounts(server, place.actor, opened, options.json === true, log, environment.logTo);
+  tellCounts(server, place.actor, opened, receipts, options.json === true, log, environment.logTo);
   if (wasRemoved) throw removalOf(place.actor);
+}
+
+/** The actor is made before it is known where its packets go, and hears frames before its server is ready. */
+function lateAudit(audit: () => DecisionAudit | undefined): DecisionAudit {
+  return {
+    onFrame: (...frame) => audit()?.onFrame(...frame),
+    onLate: (...verdict) => audit()?.onLate(...verdict),
+  };
 }
 
 function tellCounts(
   server: string,
   actor: DsslActor,
   { egress, part }: OpenedEgress,
+  receipts: ReceiptEgress | undefined,
   asJson: boolean,
   log: Logger,
   logTo: LogTarget | undefined,
@@ -168,6 +198,7 @@ function tellCounts(
     packetsLost,
     verdicts: core.verdicts,
     frames: { ...core.counters, lost: lostFrames, repeated: repeatedFrames },
+    ...(receipts === undefined ? {} : { receipts: { rows: receipts.rows, unanswered: receipts.unanswered } }),
     [part]: egress.report(),
   };
   log.info({ packets, flows: flowsStarted, flowsLeft: core.ownFlows, lostFrames }, 'left');

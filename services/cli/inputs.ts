@@ -9,13 +9,16 @@ import type { Clock } from '../../shared/clock.ts';
 import type { Subjects } from '../../shared/subjects.ts';
 import { parseUdpUrl, udpScheme } from '../../shared/udpAddress.ts';
 import type { Tier1Actor } from '../tier1/actor.ts';
+import { SubjectIngress } from '../tier1/ingress/subject.ts';
 import { UdpIngress } from '../tier1/ingress/udp.ts';
 
 /** What a live input works with. */
 export interface InputContext {
   readonly tier1: Tier1Actor;
   readonly subjects: Subjects;
+  /** Connection for packets, and the one for everything else. */
   readonly bus: Bus;
+  readonly controlBus: Bus;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -40,6 +43,11 @@ interface LiveKind {
 }
 
 const liveKinds: readonly LiveKind[] = [
+  {
+    name: 'bus',
+    takes: (source) => source === 'bus',
+    read: () => (context) => SubjectIngress.open(context),
+  },
   {
     name: 'udp',
     takes: (source) => source.startsWith(udpScheme),

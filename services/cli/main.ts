@@ -12,6 +12,7 @@ import { keysCommand } from './keys.ts';
 import { replayCommand } from './replay.ts';
 import { serverCommand } from './server.ts';
 import { tier1Command } from './tier1.ts';
+import { trafficCommand } from './traffic.ts';
 
 const program = new Command('flowherd')
   .description('Distributes packets to stateful servers so that every flow sticks to one server.')
@@ -30,6 +31,7 @@ for (const command of [
   initCommand(environment),
   keysCommand(environment),
   serverCommand(environment),
+  trafficCommand(environment, process.env.TERM),
 ]) {
   program.addCommand(command.exitOverride().showHelpAfterError('(see --help)'));
 }

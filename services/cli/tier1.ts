@@ -29,9 +29,10 @@ Examples:
   $ FLOWHERD_SECRET=s3cret npx flowherd tier1 --input capture.pcap --bus nats://127.0.0.1:4222
   $ tcpdump -i eth0 -w - | FLOWHERD_SECRET=s3cret npx flowherd tier1 --input -
   $ FLOWHERD_SECRET=s3cret npx flowherd tier1 --input udp://192.0.2.10:53 --input 'udp://[2001:db8::10]:53'
+  $ FLOWHERD_SECRET=s3cret npx flowherd tier1 --input bus
 
 It waits until every group has a server, then sends. It ends when its captures do, or on SIGINT or SIGTERM; with a live
-input only on a signal.
+input only on a signal. The input "bus" takes packets that others on the same NATS server send, such as "flowherd traffic".
 ${environmentHelp}`;
 
 export function tier1Command(environment: () => Environment): Command {
@@ -42,7 +43,7 @@ export function tier1Command(environment: () => Environment): Command {
     )
     .requiredOption(
       '--input <source>',
-      'capture to read, "-" for standard input, udp://host:port to take datagrams there; may be repeated',
+      'capture to read, "-" for standard input, udp://host:port to take datagrams there, "bus" for packets from the bus; may be repeated',
       collect,
     )
     .addOption(
@@ -96,7 +97,7 @@ async function runTier1(options: Tier1Options, environment: Environment): Promis
     await tier1.start();
     health.check('views', () => true);
     health.check('served', () => tier1.unserved.length === 0 || `no server in ${tier1.unserved.join(', ')}`);
-    await inputs.open({ tier1, subjects, bus: dataBus, clock: systemClock, log });
+    await inputs.open({ tier1, subjects, bus: dataBus, controlBus, clock: systemClock, log });
     log.info(
       { groups: map.groups.map(({ id }) => id), cluster: options.cluster },
       'waiting for a server in every group',
@@ -114,9 +115,9 @@ async function runTier1(options: Tier1Options, environment: Environment): Promis
     }
     if (inputs.isLive) await aborted(ended.signal);
   } finally {
-    release();
     health.stop();
     await inputs.stop();
+    release();
     await tier1.stop();
     await Promise.all([dataBus.close(), controlBus.close()]);
   }

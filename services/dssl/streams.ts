@@ -4,58 +4,49 @@
 
 import { Frame } from '../../shared/frame.ts';
 import { limits } from '../../shared/limits.ts';
+import { NumberedStream, NumberedStreams } from '../../shared/numberedStreams.ts';
 
 /** A tier 1 silent for longer is taken to be gone; an idle one speaks every `limits.idleFrameMs`. */
 export const heardLatelyMs = 20 * limits.idleFrameMs;
 
-export class Tier1Stream {
-  readonly id: string;
+export class Tier1Stream extends NumberedStream {
   /** Every frame from this sequence on was decided here or waits to be: none was lost, none given up. */
   completeFrom: number;
-  /** Sequence of the newest frame heard, and of the newest frame decided. */
-  received: number;
+  /** Sequence of the newest frame decided. */
   decided: number;
   /** View of the newest frame decided. */
   viewNumber = 0;
-  heardAtMs: number;
   readonly waiting: { readonly frame: Frame; readonly sinceMs: number }[] = [];
 
   constructor(id: string, sequence: number, nowMs: number) {
-    this.id = id;
+    super(id, sequence, nowMs);
     this.completeFrom = sequence;
-    this.received = sequence - 1;
     this.decided = sequence - 1;
-    this.heardAtMs = nowMs;
   }
 }
 
 export class Streams {
+  readonly #streams = new NumberedStreams<Tier1Stream>({
+    most: limits.tier1Streams,
+    create: (id, sequence, nowMs) => new Tier1Stream(id, sequence, nowMs),
+    mayForget: ({ waiting }) => waiting.length === 0,
+  });
+
   /** Frames that the bus lost on the way here, by the holes in the sequences. */
-  lostFrames = 0;
+  get lostFrames(): number {
+    return this.#streams.lost;
+  }
+
   /** Frames that came again or out of order; they are not decided a second time. */
-  repeatedFrames = 0;
-  readonly #streams = new Map<string, Tier1Stream>();
+  get repeatedFrames(): number {
+    return this.#streams.repeated;
+  }
 
   /** The stream that a frame continues, with the loss before it counted; undefined when the frame is a repeat. */
   arrive(frame: Frame, nowMs: number): Tier1Stream | undefined {
-    let stream = this.#streams.get(frame.tier1Id);
-    if (stream === undefined) {
-      stream = new Tier1Stream(frame.tier1Id, frame.sequence, nowMs);
-      this.#streams.set(frame.tier1Id, stream);
-      if (this.#streams.size > limits.tier1Streams) this.#forgetSilentest();
-    }
-    if (frame.sequence <= stream.received) {
-      this.repeatedFrames++;
-      return undefined;
-    }
-    const lost = frame.sequence - stream.received - 1;
-    if (lost > 0) {
-      this.lostFrames += lost;
+    return this.#streams.arrive(frame.tier1Id, frame.sequence, nowMs, (stream) => {
       stream.completeFrom = frame.sequence;
-    }
-    stream.received = frame.sequence;
-    stream.heardAtMs = nowMs;
-    return stream;
+    });
   }
 
   get(id: string): Tier1Stream | undefined {
@@ -63,16 +54,7 @@ export class Streams {
   }
 
   all(): IterableIterator<Tier1Stream> {
-    return this.#streams.values();
-  }
-
-  #forgetSilentest(): void {
-    let silentest: Tier1Stream | undefined;
-    for (const stream of this.#streams.values()) {
-      if (stream.waiting.length > 0) continue;
-      if (silentest === undefined || stream.heardAtMs < silentest.heardAtMs) silentest = stream;
-    }
-    if (silentest !== undefined) this.#streams.delete(silentest.id);
+    return this.#streams.all();
   }
 }
 

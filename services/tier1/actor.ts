@@ -89,6 +89,11 @@ export class Tier1Actor {
     return this.#options.map.groups.filter((_, group) => !this.distributor.hasServer(group)).map(({ id }) => id);
   }
 
+  /** True when every group has a server at the moment. */
+  get isServed(): boolean {
+    return this.distributor.isServed;
+  }
+
   /** Resolves when every group has had a server. */
   whenServed(): Promise<void> {
     if (this.#waitingForServers.size === 0) return Promise.resolve();

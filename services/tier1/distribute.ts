@@ -26,7 +26,10 @@ export interface DistributorOptions {
   publish(group: number, frame: Uint8Array, sequence: number, packets: number): boolean;
 }
 
-/** Why tier 1 itself drops a packet that it could parse. */
+/**
+ * Why tier 1 itself drops a packet that it could parse; `overload` is one that came while the bus took no more, from a
+ * source that cannot be asked to wait.
+ */
 export const tier1Drops = ['oversize', 'no-group', 'no-server', 'bus-down', 'overload'] as const;
 export type Tier1Drop = (typeof tier1Drops)[number];
 
@@ -75,6 +78,19 @@ export class Distributor {
     for (const [code, count] of this.unkeyed.entries()) if (count > 0) dropped[reasons[code].name] = count;
     for (const drop of tier1Drops) if (this.drops[drop] > 0) dropped[drop] = this.drops[drop];
     return dropped;
+  }
+
+  /** Packets dropped here, for whatever cause. */
+  get droppedPackets(): number {
+    let dropped = 0;
+    for (let reason = 0; reason < this.unkeyed.length; reason++) dropped += this.unkeyed[reason];
+    for (const drop of tier1Drops) dropped += this.drops[drop];
+    return dropped;
+  }
+
+  /** True when every group has servers at the moment. */
+  get isServed(): boolean {
+    return this.#outputs.every(({ hasServer }) => hasServer);
   }
 
   /** Packets that lie in frames not yet published. */
@@ -141,6 +157,13 @@ export class Distributor {
     if (flags & FrameFlags.START) output.startsInFrame++;
     output.packetsInFrame++;
     this.#lastTimestampMs = timestampMs;
+  }
+
+  /** Counts packets that came in and go no further. */
+  refuse(drop: Tier1Drop, packets: number, bytes: number): void {
+    this.received += packets;
+    this.receivedBytes += bytes;
+    this.drops[drop] += packets;
   }
 
   /** Publishes every open frame. */

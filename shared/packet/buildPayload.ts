@@ -75,6 +75,11 @@ export function gtpCreateSession(spec: GtpControlSpec = {}): Uint8Array {
   ]);
 }
 
+/** A GTPv2-C modify bearer request (3GPP TS 29.274, section 7.2.7), type 34; none of its elements is mandatory. */
+export function gtpModifyBearer(spec: GtpControlSpec = {}): Uint8Array {
+  return gtpV2(34, { teid: 1, ...spec }, []);
+}
+
 /** A GTPv2-C delete session request (3GPP TS 29.274, section 7.2.9), type 36. */
 export function gtpDeleteSession(spec: GtpControlSpec = {}): Uint8Array {
   return gtpV2(36, { teid: 1, ...spec }, [[73, Uint8Array.of(5)]]);
@@ -88,9 +93,23 @@ export function gtpCreatePdp(spec: GtpControlSpec = {}): Uint8Array {
   return gtpV1(16, spec, [Uint8Array.of(2, ...imsiDigits(spec.imsi)), teid, Uint8Array.of(20, 5)]);
 }
 
+/** A GTPv1-C update PDP context request (3GPP TS 29.060, section 7.3.3), type 18. */
+export function gtpUpdatePdp(spec: GtpControlSpec = {}): Uint8Array {
+  return gtpV1(18, { teid: 1, ...spec }, [Uint8Array.of(20, 5)]);
+}
+
 /** A GTPv1-C delete PDP context request (3GPP TS 29.060, section 7.3.5), type 20. */
 export function gtpDeletePdp(spec: GtpControlSpec = {}): Uint8Array {
   return gtpV1(20, { teid: 1, ...spec }, [Uint8Array.of(19, 0xff), Uint8Array.of(20, 5)]);
+}
+
+/** The response that accepts a request of either version: its type is the next one. */
+export function gtpResponse(request: Uint8Array, spec: GtpControlSpec = {}): Uint8Array {
+  const type = request[1]! + 1;
+  const accepted = { teid: 1, ...spec };
+  // Cause: "request accepted".
+  if (request[0]! >>> 5 === 2) return gtpV2(type, accepted, [[2, Uint8Array.of(16, 0)]]);
+  return gtpV1(type, accepted, [Uint8Array.of(1, 128)]);
 }
 
 export interface RadiusSpec {

@@ -6,7 +6,7 @@
 import { type Hash64, sipHash24 } from '../hash/sipHash.ts';
 
 /** What a seed is for; the same name under two purposes gives unrelated seeds. */
-export type SeedPurpose = 'rendezvous' | 'maglev' | 'slot';
+export type SeedPurpose = 'rendezvous' | 'maglev' | 'slot' | 'link';
 
 /** The 64-bit seed of `name` under the u32 `seed` of a group (or 0), for one purpose. */
 export function seedOf(seed: number, purpose: SeedPurpose, name: string): Hash64 {

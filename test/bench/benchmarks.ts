@@ -12,5 +12,10 @@ export const benchmarks: Readonly<Record<string, Listed>> = {
   decide: { about: 'a packet through a DSSL actor that knows a million flows', load: () => import('./decide.ts') },
   flowTable: { about: 'bytes a flow, pauses of growth, look-ups', load: () => import('./flowTable.ts') },
   embedded: { about: 'a whole cluster in one process', load: () => import('./embedded.ts') },
+  generator: { about: 'the traffic generator alone, into the embedded bus', load: () => import('./generator.ts') },
   bus: { about: 'a cluster over NATS beside plain NATS; needs a nats-server', load: () => import('./bus.ts') },
+  traffic: {
+    about: 'a cluster of processes over NATS, end to end; needs a nats-server',
+    load: () => import('./traffic.ts'),
+  },
 };

@@ -19,8 +19,9 @@ ${Object.entries(benchmarks)
   .map(([name, { about }]) => `  ${name.padEnd(11)}${about}`)
   .join('\n')}
 
-Progress goes to standard error. The server of the benchmark "bus" is the nats-server named by FLOWHERD_NATS_SERVER, or
-the one on the PATH; without one its figures are left out. The exit code is 0 unless a benchmark could not run.
+Progress goes to standard error. The server of the benchmarks "bus" and "traffic" is the nats-server named by
+FLOWHERD_NATS_SERVER, or the one on the PATH; without one their figures are left out. The exit code is 0 unless a
+benchmark could not run.
 `;
 
 async function main(): Promise<void> {

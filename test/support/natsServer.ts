@@ -54,6 +54,11 @@ export class NatsServer {
     return `nats://127.0.0.1:${this.port}`;
   }
 
+  /** Its process id; 0 while it is stopped. */
+  get pid(): number {
+    return this.#process?.pid ?? 0;
+  }
+
   /** Starts it (again), on the same port and the same storage. */
   async start(): Promise<void> {
     const binary = findNatsServer();

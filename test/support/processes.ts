@@ -33,6 +33,11 @@ export class Service {
     });
   }
 
+  /** Its process id; the command line is one process. */
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
   /** Resolves when the log has said something that matches, from the start or yet to come; rejects when the process ends. */
   says(pattern: RegExp): Promise<string> {
     const said = this.messages.find((message) => pattern.test(message));

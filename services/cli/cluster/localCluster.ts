@@ -13,12 +13,16 @@ import { settleMap } from '../../../shared/cluster/store.ts';
 import type { FlowKeyer } from '../../../shared/flow.ts';
 import { type Subjects, subjectsOf } from '../../../shared/subjects.ts';
 import { type ActorLog, DsslActor } from '../../dssl/actor.ts';
+import type { DsslCore } from '../../dssl/core.ts';
 import { loadHandler } from '../../dssl/egress/load.ts';
 import { LocalEgress } from '../../dssl/egress/local.ts';
+import { bothAudits, type ReceiptEgress } from '../../dssl/egress/receipts.ts';
 import { Tier1Actor } from '../../tier1/actor.ts';
+import { SubjectIngress } from '../../tier1/ingress/subject.ts';
 import { busOptionsOf } from '../environment.ts';
 import { handlerLog } from '../log.ts';
 import { handlerPatienceMs, within } from '../patience.ts';
+import { receiptsOver } from '../receipts.ts';
 import { Auditor } from './auditor.ts';
 
 export interface LocalClusterOptions {
@@ -37,6 +41,8 @@ export interface LocalClusterOptions {
   readonly packetTime: 'live' | 'capture';
   readonly log: ActorLog;
   readonly clock?: Clock;
+  /** Tier 1 takes packets from the bus too, and servers answer those who sent them (`flowherd traffic`). */
+  readonly overBus?: boolean;
 }
 
 export interface LocalServer {
@@ -45,6 +51,7 @@ export interface LocalServer {
   readonly group: number;
   readonly actor: DsslActor;
   readonly egress: LocalEgress;
+  readonly receipts: ReceiptEgress | undefined;
   readonly bus: Bus;
   running: boolean;
 }
@@ -58,9 +65,10 @@ export class LocalCluster {
   /** Every server there ever was, in the order they were added. */
   readonly servers: LocalServer[] = [];
   readonly busKind: Bus['kind'];
+  readonly subjects: Subjects;
+  #ingress: SubjectIngress | undefined;
   readonly #options: LocalClusterOptions;
   readonly #clock: Clock;
-  readonly #subjects: Subjects;
   readonly #hub: MemoryHub | undefined;
   readonly #tier1Bus: Bus;
   readonly #controlBus: Bus;
@@ -77,7 +85,7 @@ export class LocalCluster {
   ) {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
-    this.#subjects = subjects;
+    this.subjects = subjects;
     this.#hub = hub;
     this.#tier1Bus = tier1Bus;
     this.#controlBus = controlBus;
@@ -115,6 +123,7 @@ export class LocalCluster {
       }
       await cluster.tier1.start();
       await cluster.tier1.whenServed();
+      if (options.overBus) await cluster.#takePackets();
     } catch (error) {
       // Open connections would keep the process alive. What failed first is what people must hear of.
       await cluster.stop().catch(() => undefined);
@@ -125,6 +134,11 @@ export class LocalCluster {
 
   get clock(): Clock {
     return this.#clock;
+  }
+
+  /** A connection of its own to the cluster's bus; the caller closes it. */
+  connect(name: string): Promise<Bus> {
+    return open(this.#options, this.#hub, name);
   }
 
   /** Servers that are members of a group, whatever their state. */
@@ -152,6 +166,7 @@ export class LocalCluster {
   /** Drains a server: resolves when its flows have ended and it has left, at the latest after `deadlineMs`. */
   async drainServer(server: LocalServer, deadlineMs: number): Promise<void> {
     await server.actor.drain(deadlineMs);
+    server.receipts?.leave();
     this.auditor.onLeave(server.group, server.name);
     await this.#stopServer(server);
   }
@@ -189,6 +204,7 @@ export class LocalCluster {
   /** Ends the cluster: handlers are stopped, connections closed, and what was kept for this run alone is removed. */
   async stop(): Promise<void> {
     try {
+      await this.#ingress?.stop();
       await this.tier1.stop();
     } finally {
       // Whatever failed: a connection that stays open would keep the process alive.
@@ -198,6 +214,12 @@ export class LocalCluster {
       await this.#store?.destroy();
       await Promise.all([this.#tier1Bus.close(), this.#controlBus.close()]);
     }
+  }
+
+  async #takePackets(): Promise<void> {
+    const { tier1, subjects } = this;
+    const controlBus = this.#controlBus;
+    this.#ingress = await SubjectIngress.open({ tier1, subjects, bus: this.#tier1Bus, controlBus, clock: this.#clock });
   }
 
   async #startServer(name: string, group: number, bus: Bus): Promise<LocalServer> {
@@ -211,25 +233,42 @@ export class LocalCluster {
       nowMs: () => this.#clock.monotonicMs(),
     });
     await egress.start();
+    const incarnation = randomInt(2 ** 47);
+    const audit = this.auditor.module(group, name);
+    let core: DsslCore | undefined;
+    const receipts = this.#options.overBus
+      ? receiptsOver({
+          inner: egress,
+          server: name,
+          group: id,
+          incarnation,
+          clock: this.#clock,
+          bus,
+          subjects: this.subjects,
+          core: () => core,
+        })
+      : undefined;
     const actor = new DsslActor({
       birth: { group: id, cluster: map.cluster, placement: map.placement, seed: map.seed, rules: map.rules },
-      candidate: { server: name, incarnation: randomInt(2 ** 47), weight: 100 },
+      candidate: { server: name, incarnation, weight: 100 },
       maxFlows,
-      subjects: this.#subjects,
+      subjects: this.subjects,
       dataBus: bus,
       controlBus: this.#controlBus,
-      egress,
+      egress: receipts ?? egress,
       clock: this.#clock,
       log,
-      audit: this.auditor.module(group, name),
+      audit: receipts === undefined ? audit : bothAudits(audit, receipts.audit),
     });
+    core = actor.core;
     await actor.start();
-    return { name, group, actor, egress, bus, running: true };
+    return { name, group, actor, egress, receipts, bus, running: true };
   }
 
   async #stopServer(server: LocalServer): Promise<void> {
     server.running = false;
     server.actor.stop();
+    server.receipts?.stop();
     if (!(await within(handlerPatienceMs, server.egress.stop()))) {
       this.#options.log.warn({ server: server.name }, 'the handler did not stop in time; it is left behind');
     }

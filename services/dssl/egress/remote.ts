@@ -9,7 +9,7 @@
 import type { Bus, Subscription } from '../../../shared/bus/bus.ts';
 import type { Clock, Timer } from '../../../shared/clock.ts';
 import { Delivery, DeliveryEvent, type DeliveryFault, deliveryFaults, encodeAck } from '../../../shared/delivery.ts';
-import { Sequences } from '../../../shared/sequences.ts';
+import { NumberedStream, NumberedStreams } from '../../../shared/numberedStreams.ts';
 import type { Subjects } from '../../../shared/subjects.ts';
 import { longestIdleMs } from '../idleLimits.ts';
 import { ackIntervalMs } from './bus.ts';
@@ -53,7 +53,10 @@ const endReasons: Readonly<Record<number, FlowEndReason>> = {
 export class RemoteServer {
   readonly #options: RemoteServerOptions;
   readonly #delivery = new Delivery();
-  readonly #sequences = new Sequences(formerLives);
+  readonly #lives = new NumberedStreams({
+    most: formerLives,
+    create: (id, sequence, nowMs) => new NumberedStream(id, sequence, nowMs),
+  });
   readonly #flows = new FlowMap<OpenFlow>();
   readonly #bad = Object.fromEntries(deliveryFaults.map((fault) => [fault, 0])) as Record<DeliveryFault, number>;
   /** Former lives of the actor, whose deliveries come too late. */
@@ -98,14 +101,14 @@ export class RemoteServer {
 
   /** Deliveries that the bus lost on the way here, by the holes in their numbers. */
   get lostDeliveries(): number {
-    return this.#sequences.lost;
+    return this.#lives.lost;
   }
 
   report(): Record<string, unknown> {
     return {
       deliveries: this.#deliveries,
       lostDeliveries: this.lostDeliveries,
-      repeatedDeliveries: this.#sequences.repeated,
+      repeatedDeliveries: this.#lives.repeated,
       staleDeliveries: this.#stale,
       badMessages: Object.fromEntries(Object.entries(this.#bad).filter(([, count]) => count > 0)),
       flowsOpenedLate: this.#opened,
@@ -143,7 +146,8 @@ export class RemoteServer {
       this.#stale++;
       return;
     }
-    if (!this.#sequences.arrive(String(delivery.life), delivery.sequence)) return;
+    const nowMs = this.#options.clock.monotonicMs();
+    if (this.#lives.arrive(String(delivery.life), delivery.sequence, nowMs) === undefined) return;
     this.#deliveries++;
     this.#sequence = delivery.sequence;
     this.#heardAtMs = this.#options.clock.monotonicMs();

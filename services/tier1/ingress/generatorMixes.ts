@@ -3,32 +3,40 @@
 // A mix is a list of flow classes. Each class has a share of the concurrent flows and a share of the packets: elephants
 // are few flows with most of the packets, mice the other way round. Populations say where the clients are; one with few
 // clients and a large share is a carrier's address translation, which is what unbalances groups. The named mixes have
-// the shape of real traffic, not its contents: a DNS-like flow is one small packet to port 53, with a tag (tag.ts) in
-// it.
+// the shape of real traffic, not its contents: a DNS-like flow is one small packet to port 53, full of zeros.
 
-import type { Prng } from '../../../shared/prng.ts';
+import { imix, type Sizes } from './generatorSizes.ts';
 
-/** A distribution of sizes (packets of a flow, or bytes of a packet). All bounds are included. */
-export type Sizes =
-  | { readonly kind: 'fixed'; readonly size: number }
-  | { readonly kind: 'uniform'; readonly min: number; readonly max: number }
-  /** Heavy-tailed, cut at `max`: see Prng.pareto(). */
-  | { readonly kind: 'pareto'; readonly min: number; readonly max: number; readonly shape: number }
-  /** Each size as likely as its weight (an integer). */
-  | { readonly kind: 'choice'; readonly sizes: readonly number[]; readonly weights: readonly number[] };
+export { parseSizes, type Sizes } from './generatorSizes.ts';
+
+export const protocols = ['tcp', 'udp', 'sctp', 'icmp', 'gtp-u', 'gtp-c'] as const;
+export type Protocol = (typeof protocols)[number];
+/** Ports that parsers know what to make of. */
+export const usualPorts: Readonly<Record<Protocol, number>> = {
+  tcp: 443,
+  udp: 443,
+  sctp: 2_905,
+  icmp: 0,
+  'gtp-u': 443,
+  'gtp-c': 2_123,
+};
 
 export interface FlowClass {
   readonly name: string;
-  readonly protocol: 'tcp' | 'udp' | 'sctp';
+  /** `icmp` are echoes, ICMPv6 where addresses are IPv6. */
+  readonly protocol: Protocol;
+  /** In a GTP-U tunnel that of the user's packets; ICMP has none. */
   readonly targetPort: number;
   /** Integer shares relative to the other classes of the mix: of the concurrent flows, and of the packets. */
   readonly flowShare: number;
   readonly packetShare: number;
   /**
-   * Packets of a flow, opening and closing ones included (TCP has at least 2, SCTP 4 or 7); 0 for flows without end.
+   * Packets of a flow, opening and closing ones included; 0 for flows without end. A TCP flow has at least 2 (with
+   * replies 4), SCTP 4 (7), GTP-C 2 (4).
    */
   readonly packetsPerFlow: Sizes;
-  /** Bytes of a packet from its link header on, without the Ethernet checksum; raised to what its headers need. */
+  /** Bytes of a packet from its link header on, without the Ethernet checksum; raised to what its headers need.
+   * Packets that open and close a flow are as long as they are, and so is all of GTP-C. */
   readonly packetBytes: Sizes;
   /** Packets a flow sends back to back before another flow has its turn; default 1. */
   readonly burst?: number;
@@ -49,12 +57,6 @@ export interface Population {
   /** Integer share of the flows relative to the other populations. */
   readonly share: number;
 }
-
-/**
- * "Simple IMIX": 64, 594 and 1518 bytes with the Ethernet checksum as 7 : 4 : 1 (cf. RFC 6985); here without its 4
- * bytes.
- */
-export const imix: Sizes = { kind: 'choice', sizes: [60, 590, 1514], weights: [7, 4, 1] };
 
 const endless: Sizes = { kind: 'fixed', size: 0 };
 const fixed = (size: number): Sizes => ({ kind: 'fixed', size });
@@ -165,7 +167,7 @@ export const mixes = {
       targetPort: 5_001,
       flowShare: 1,
       packetShare: 60,
-      packetsPerFlow: uniform(20_000, 200_000),
+      packetsPerFlow: { kind: 'pareto', min: 20_000, max: 5_000_000, shape: 1.1 },
       packetBytes: fixed(1_514),
       burst: 8,
     },
@@ -180,6 +182,68 @@ export const mixes = {
       burst: 2,
     },
   ],
+  mobile: [
+    {
+      // What subscribers send, in tunnels: 36 bytes more than they have.
+      name: 'user',
+      protocol: 'gtp-u',
+      targetPort: 443,
+      flowShare: 30,
+      packetShare: 95,
+      packetsPerFlow: { kind: 'pareto', min: 6, max: 20_000, shape: 1.2 },
+      packetBytes: { kind: 'choice', sizes: [118, 626, 1486], weights: [6, 2, 1] },
+      burst: 3,
+    },
+    {
+      name: 'sessions',
+      protocol: 'gtp-c',
+      targetPort: 2_123,
+      flowShare: 8,
+      packetShare: 2,
+      packetsPerFlow: uniform(2, 8),
+      packetBytes: fixed(90),
+    },
+    {
+      name: 'access',
+      protocol: 'sctp',
+      targetPort: 36_412,
+      flowShare: 1,
+      packetShare: 2,
+      packetsPerFlow: uniform(20, 400),
+      packetBytes: uniform(90, 250),
+    },
+    {
+      name: 'probe',
+      protocol: 'icmp',
+      targetPort: 0,
+      flowShare: 1,
+      packetShare: 1,
+      packetsPerFlow: uniform(10, 60),
+      packetBytes: fixed(98),
+      order: 'in-turn',
+    },
+  ],
+  ping: [
+    {
+      name: 'ping',
+      protocol: 'icmp',
+      targetPort: 0,
+      flowShare: 1,
+      packetShare: 1,
+      packetsPerFlow: uniform(4, 20),
+      packetBytes: fixed(98),
+      order: 'in-turn',
+    },
+  ],
+  'every-protocol': protocols.map((protocol) => ({
+    name: protocol,
+    protocol,
+    targetPort: usualPorts[protocol],
+    flowShare: 1,
+    packetShare: 1,
+    packetsPerFlow: { kind: 'pareto', min: 4, max: 2_000, shape: 1.2 },
+    packetBytes: imix,
+  })),
   'bench-udp': [
     {
       name: 'bench',
@@ -204,40 +268,4 @@ export function defaultPopulations(clients: number, targets: number, ipv6Percent
     { source: '10.0.0.0', clients, target: '198.18.0.1', targets, share: 100 - ipv6Percent },
     { source: '2001:db8:1::', clients, target: '2001:db8:2::1', targets, share: ipv6Percent },
   ].filter((population) => population.share > 0);
-}
-
-/**
- * Reads `128`, `64-1500`, `imix` or `pareto:<min>:<max>:<shape>`, as people write sizes on a command line. Throws on
- * anything else.
- */
-export function parseSizes(text: string): Sizes {
-  if (text === 'imix') return imix;
-  if (/^\d+$/.test(text)) return fixed(Number(text));
-  const range = /^(\d+)-(\d+)$/.exec(text);
-  if (range !== null && Number(range[1]) <= Number(range[2])) return uniform(Number(range[1]), Number(range[2]));
-  const pareto = /^pareto:(\d+):(\d+):(\d+(?:\.\d+)?)$/.exec(text);
-  if (pareto !== null && Number(pareto[1]) >= 1 && Number(pareto[1]) < Number(pareto[2]) && Number(pareto[3]) > 0) {
-    return { kind: 'pareto', min: Number(pareto[1]), max: Number(pareto[2]), shape: Number(pareto[3]) };
-  }
-  throw new Error(`not a size: ${text} (write 128, 64-1500, imix or pareto:2:10000:1.2)`);
-}
-
-/** The largest size a distribution can give. */
-export function largestSize(sizes: Sizes): number {
-  if (sizes.kind === 'fixed') return sizes.size;
-  return sizes.kind === 'choice' ? Math.max(...sizes.sizes) : sizes.max;
-}
-
-/** One size. */
-export function drawSize(sizes: Sizes, prng: Prng): number {
-  switch (sizes.kind) {
-    case 'fixed':
-      return sizes.size;
-    case 'uniform':
-      return prng.between(sizes.min, sizes.max);
-    case 'pareto':
-      return Math.floor(prng.pareto(sizes.min, sizes.max, sizes.shape));
-    case 'choice':
-      return sizes.sizes[prng.pickWeighted(sizes.weights)]!;
-  }
 }

@@ -1,141 +1,128 @@
-// The clients of generated traffic, and a packet template for everything they and their servers send.
+// The clients of generated traffic, and the templates of what they and their servers send.
 //
 // A population turns numbers into clients: number n is one client address and one port, no two numbers the same, and
-// consecutive numbers go to clients far apart. Who hands out numbers so that no two open flows have the same one is the
-// generator; see there.
+// consecutive numbers go to clients far apart. GTP-U has its ports fixed, so there a number is one client address and
+// one target address. No two flows that are open at once have the same number: slot j of the J slots of a population
+// takes in its g-th life the number g * J + j (modulo the largest multiple of J in the numbers there are). So all clients
+// of a population are about equally busy, and an address and port come back as late as possible. For a skew, give
+// several populations.
 
+import { errorCodes, FlowherdError, reasonOf } from '../../../shared/errors.ts';
 import { parseAddress } from '../../../shared/packet/addressText.ts';
-import type { PacketSpec } from '../../../shared/packet/build.ts';
-import type { SctpChunkName } from '../../../shared/packet/buildTransport.ts';
-import { PacketTemplate } from '../../../shared/packet/template.ts';
-import type { FlowClass, Population } from './generatorMixes.ts';
+import type { PacketTemplate } from '../../../shared/packet/template.ts';
+import type { Prng } from '../../../shared/prng.ts';
+import { templatesFor } from './generatorKinds.ts';
+import type { Population, Protocol } from './generatorMixes.ts';
 
 const maxClients = 2 ** 24;
 const firstPort = 1_024;
 const portsPerClient = 64_512;
 /** Prime to the number of ports, and near its golden section: neighbours in time are far apart in number. */
 const portStride = 39_871;
+/** Clients that begin at the same time do not have the same port. */
+const portOffset = 7_919;
 
-/** The packets that differ by more than fields: one template each, per population and direction. */
-const kinds = [
-  'tcp',
-  'udp',
-  'data',
-  'init',
-  'init-ack',
-  'cookie-echo',
-  'cookie-ack',
-  'shutdown',
-  'shutdown-ack',
-  'shutdown-complete',
-] as const;
-export const kindNumber = Object.fromEntries(kinds.map((kind, i) => [kind, i])) as Record<
-  (typeof kinds)[number],
-  number
->;
+/** What tells the flows of one client apart: its port, or (where ports are fixed) whom it talks to. */
+export type Numbering = 'ports' | 'targets';
+
+export interface ClientsOptions {
+  readonly protocols: ReadonlySet<Protocol>;
+  readonly numbering: Numbering;
+  readonly vlans: readonly number[];
+  /** Tells the networks inside GTP-U tunnels apart: 0 to 4,095. */
+  readonly network: number;
+}
 
 /** The clients and servers of one population. */
 export class Clients {
-  /** Slots that take their flows from here, and how often each can begin anew before its first number comes again. */
+  /** Slots that take their flows from here. */
   slots = 0;
-  /** One per kind and direction: templates[2 * kind + direction]. */
+  /** See templatesFor(). */
   readonly templates: readonly PacketTemplate[];
-  readonly targets: number;
+  readonly #byPorts: boolean;
   readonly #clients: number;
+  readonly #targets: number;
   readonly #stride: number;
   readonly #source: number;
   readonly #target: number;
 
-  /** Throws on a population that cannot be. */
-  constructor(population: Population, vlans: readonly number[]) {
+  /** Throws `bad-config` on a population that cannot be. */
+  constructor(population: Population, options: ClientsOptions) {
     const { clients, targets, source, target } = population;
-    check(
-      Number.isInteger(clients) && clients >= 1 && clients <= maxClients,
-      `clients: ${clients} is not from 1 to ${maxClients}`,
-    );
-    check(
-      Number.isInteger(targets) && targets >= 1 && targets <= maxClients,
-      `targets: ${targets} is not from 1 to ${maxClients}`,
-    );
-    this.templates = kinds.flatMap((kind) => [
-      new PacketTemplate(templateSpec(kind, source, target, vlans)),
-      new PacketTemplate(templateSpec(kind, target, source, vlans)),
-    ]);
+    for (const [what, value] of Object.entries({ clients, targets }))
+      check(isWithin(value, 1, maxClients), `${what}: ${value} is not from 1 to ${maxClients}`);
+    const [from, to] = [addressOf(source), addressOf(target)];
+    check(from.length === to.length, `populations: ${source} and ${target} are not of one family`);
+    const network = (base: number) => `2001:db8:${(base + options.network).toString(16)}::`;
+    const inside = { innerSource: network(0x8000), innerTarget: network(0x9000) };
+    this.templates = templatesFor(options.protocols, { source, target, ...inside, vlans: options.vlans });
+    this.#byPorts = options.numbering === 'ports';
     this.#clients = clients;
-    this.targets = targets;
-    this.#source = lastWord(source);
-    this.#target = lastWord(target);
+    this.#targets = targets;
+    this.#source = lastWord(from);
+    this.#target = lastWord(to);
     let stride = Math.max(1, Math.floor(clients * 0.618));
     while (commonDivisor(stride, clients) !== 1) stride++;
     this.#stride = stride;
   }
 
-  /**
-   * How many flows each of the slots can have before a number is used again; below 1 when there are too few numbers.
-   */
-  get lives(): number {
-    return Math.floor((this.#clients * portsPerClient) / this.slots);
+  /** The number that slot `place` of `slots` uses in its life `life`; below 0 when there are fewer numbers than slots. */
+  numberOf(place: number, life: number): number {
+    const numbers = this.#clients * (this.#byPorts ? portsPerClient : this.#targets);
+    const lives = Math.floor(numbers / this.slots);
+    return lives < 1 ? -1 : (life % lives) * this.slots + place;
   }
 
   /** The last 32 bits of the address of client number `number`, signed. */
   sourceOf(number: number): number {
-    const round = Math.floor(number / this.#clients);
-    return (this.#source + (((number % this.#clients) * this.#stride + round * 7_919) % this.#clients)) | 0;
+    return (this.#source + this.#clientOf(number)) | 0;
   }
 
   /** Its port. */
   portOf(number: number): number {
-    return firstPort + ((Math.floor(number / this.#clients) * portStride) % portsPerClient);
+    const round = this.#roundOf(number) * portStride;
+    return firstPort + ((round + this.#clientOf(number) * portOffset) % portsPerClient);
   }
 
-  /** The last 32 bits of one of the servers' addresses, signed. */
-  targetOf(index: number): number {
+  /** The last 32 bits of the server's address, signed: one drawn, or the one that tells flows apart. */
+  targetOf(number: number, prng: Prng): number {
+    const index = this.#byPorts
+      ? prng.below(this.#targets)
+      : (this.#clientOf(number) + this.#roundOf(number)) % this.#targets;
     return (this.#target + index) | 0;
   }
-}
 
-/** Which kind of packet an SCTP flow sends as its number `sequence` of `total` (0: endless). */
-export function sctpKind(sequence: number, total: number, last: boolean, replies: boolean): number {
-  // RFC 9260: four packets set up (section 5.1), three shut down (section 9.2); without replies the client's side of
-  // them.
-  const left = last ? 0 : total === 0 ? Number.POSITIVE_INFINITY : total - 1 - sequence;
-  if (sequence === 0) return kindNumber.init;
-  if (left === 0) return kindNumber['shutdown-complete'];
-  if (replies) {
-    if (sequence <= 3) return kindNumber['init-ack'] + sequence - 1;
-    return left === 1 ? kindNumber['shutdown-ack'] : left === 2 ? kindNumber.shutdown : kindNumber.data;
+  /** How often all clients have had their turn before number `number`. */
+  #roundOf(number: number): number {
+    return Math.floor(number / this.#clients);
   }
-  return sequence === 1 ? kindNumber['cookie-echo'] : left === 1 ? kindNumber.shutdown : kindNumber.data;
+
+  #clientOf(number: number): number {
+    return ((number % this.#clients) * this.#stride + this.#roundOf(number) * 7_919) % this.#clients;
+  }
 }
 
-/** `total` packets, or as many as a whole flow needs; an odd number in SCTP with replies: the client has the last word. */
-export function wholeFlow(protocol: FlowClass['protocol'], total: number, replies: boolean): number {
-  if (protocol === 'udp') return total;
-  if (protocol === 'tcp') return Math.max(total, replies ? 4 : 2);
-  return replies ? Math.max(total, 7) | 1 : Math.max(total, 4);
-}
-
-function templateSpec(
-  kind: (typeof kinds)[number],
-  source: string,
-  target: string,
-  vlans: readonly number[],
-): PacketSpec {
-  const ports = { sourcePort: 0, targetPort: 0 };
-  if (kind === 'tcp') return { source, target, vlans, tcp: ports };
-  if (kind === 'udp') return { source, target, vlans, udp: ports };
-  return { source, target, vlans, sctp: { ...ports, chunks: [kind satisfies SctpChunkName] } };
-}
-
-function lastWord(address: string): number {
-  const bytes = parseAddress(address);
-  return new DataView(bytes.buffer).getInt32(bytes.length - 4);
-}
-
-function commonDivisor(a: number, b: number): number {
-  return b === 0 ? a : commonDivisor(b, a % b);
-}
-
+/** Throws `bad-config` when an option makes no sense. */
 export function check(holds: boolean, problem: string): void {
-  if (!holds) throw new Error(`generator: ${problem}`);
+  if (!holds) throw new FlowherdError(errorCodes.badConfig, `generator: ${problem}`);
+}
+
+export function isWithin(value: number, least: number, most: number): boolean {
+  return Number.isInteger(value) && value >= least && value <= most;
+}
+
+function addressOf(text: string): Uint8Array {
+  try {
+    return parseAddress(text);
+  } catch (error) {
+    throw new FlowherdError(errorCodes.badConfig, `generator: populations: ${reasonOf(error)}`);
+  }
+}
+
+function lastWord(address: Uint8Array): number {
+  return new DataView(address.buffer).getInt32(address.length - 4);
+}
+
+export function commonDivisor(a: number, b: number): number {
+  return b === 0 ? a : commonDivisor(b, a % b);
 }

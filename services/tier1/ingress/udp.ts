@@ -16,8 +16,8 @@ import type { Bus, Subscription } from '../../../shared/bus/bus.ts';
 import type { Clock, Timer } from '../../../shared/clock.ts';
 import { errorCodes, FlowherdError, reasonOf } from '../../../shared/errors.ts';
 import { limits } from '../../../shared/limits.ts';
+import { NumberedStream, NumberedStreams } from '../../../shared/numberedStreams.ts';
 import { formatAddress, parseAddress } from '../../../shared/packet/addressText.ts';
-import { Sequences } from '../../../shared/sequences.ts';
 import type { Subjects } from '../../../shared/subjects.ts';
 import { resolveUdp, type UdpAddress, type UdpUrl } from '../../../shared/udpAddress.ts';
 import type { Tier1Actor } from '../actor.ts';
@@ -47,7 +47,10 @@ export class UdpIngress {
   /** By family, port and address of the VIP, as a row of answers has them. */
   readonly #byAddress = new Map<string, Vip>();
   readonly #answers = new Answers();
-  readonly #sequences = new Sequences(limits.answerSenders);
+  readonly #senders = new NumberedStreams({
+    most: limits.answerSenders,
+    create: (id, sequence, nowMs) => new NumberedStream(id, sequence, nowMs),
+  });
   readonly #bad = Object.fromEntries(answerFaults.map((fault) => [fault, 0])) as Record<AnswerFault, number>;
   readonly #drops: Record<(typeof answerDrops)[number], number> = { 'no-vip': 0, 'bad-client': 0, 'send-failed': 0 };
   #answered = 0;
@@ -96,8 +99,8 @@ export class UdpIngress {
         sent: this.#answered,
         dropped: occurred(this.#drops),
         badMessages: occurred(this.#bad),
-        lostMessages: this.#sequences.lost,
-        repeatedMessages: this.#sequences.repeated,
+        lostMessages: this.#senders.lost,
+        repeatedMessages: this.#senders.repeated,
       },
     };
   }
@@ -142,7 +145,8 @@ export class UdpIngress {
       this.#bad[fault]++;
       return;
     }
-    if (!this.#sequences.arrive(`${answers.server}/${answers.incarnation}`, answers.sequence)) return;
+    const sender = `${answers.server}/${answers.incarnation}`;
+    if (this.#senders.arrive(sender, answers.sequence, this.#options.clock.monotonicMs()) === undefined) return;
     let at = 0;
     for (let row = 0; row < answers.count; row++) {
       const end = at + answers.length(row);

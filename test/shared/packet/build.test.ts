@@ -10,40 +10,11 @@ import { buildPacket, fragmentPacket, type PacketSpec, writePacket } from '../..
 import * as payloads from '../../../shared/packet/buildPayload.ts';
 import { Fragment, Headers } from '../../../shared/packet/headers.ts';
 import { parse } from '../../../shared/packet/parse.ts';
+import { assertChecksums } from '../../support/checksums.ts';
 
 const v4 = { source: '10.0.0.1', target: '192.0.2.9' } as const;
 const v6 = { source: '2001:db8::1', target: '2001:db8:ffff::9' } as const;
 const ports = { sourcePort: 4_000, targetPort: 80 } as const;
-
-/** The one's complement sum of everything a checksum covers, by the letter of RFC 1071; 0xffff when it is right. */
-function onesComplement(...parts: (Uint8Array | number[])[]): number {
-  let sum = 0;
-  for (const part of parts) {
-    for (let i = 0; i < part.length; i++) {
-      sum += i % 2 === 0 ? part[i]! * 256 : part[i]!;
-      if (sum > 0xffff) sum -= 0xffff;
-    }
-  }
-  return sum;
-}
-
-/** Checks the checksums of IP and of what is in it, without the code under test. `packet` begins with the IP header. */
-function assertChecksums(packet: Uint8Array): void {
-  const isIpv4 = packet[0]! >> 4 === 4;
-  const header = isIpv4 ? (packet[0]! & 15) * 4 : 40;
-  const total = isIpv4 ? packet[2]! * 256 + packet[3]! : 40 + packet[4]! * 256 + packet[5]!;
-  assert.equal(total, packet.length, 'the IP length is that of the packet');
-  if (isIpv4) assert.equal(onesComplement(packet.subarray(0, header)), 0xffff, 'IPv4 header checksum');
-  const protocol = packet[isIpv4 ? 9 : 6]!;
-  const body = packet.subarray(header);
-  const addresses = isIpv4 ? packet.subarray(12, 20) : packet.subarray(8, 40);
-  const pseudo = [body.length >> 8, body.length & 255, 0, protocol];
-  if (protocol === 1) assert.equal(onesComplement(body), 0xffff, 'ICMP checksum');
-  if ([6, 17, 33, 58].includes(protocol)) {
-    assert.equal(onesComplement(addresses, pseudo, body), 0xffff, `checksum of protocol ${protocol}`);
-  }
-  if (protocol === 17) assert.equal(body[4]! * 256 + body[5]!, body.length, 'the UDP length is that of the datagram');
-}
 
 test('build - a known IPv4 header comes out to the last bit', () => {
   // The worked example of the checksum in the article "Internet checksum" of Wikipedia.

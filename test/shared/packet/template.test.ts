@@ -5,17 +5,11 @@ import test from 'node:test';
 import fc from 'fast-check';
 import { parseAddress } from '../../../shared/packet/addressText.ts';
 import { buildPacket, type PacketSpec } from '../../../shared/packet/build.ts';
-import { readTag, tagBytes, tagOffset, writeTag } from '../../../shared/packet/tag.ts';
-import { PacketTemplate, type packetFields } from '../../../shared/packet/template.ts';
+import * as payloads from '../../../shared/packet/buildPayload.ts';
+import { type PacketFields, PacketTemplate, type TemplateSpec } from '../../../shared/packet/template.ts';
 
 const u32 = fc.nat(0xffff_ffff);
 const u16 = fc.nat(0xffff);
-
-function payloadOf(bytes: number, fields: ReturnType<typeof packetFields>): Uint8Array {
-  const payload = new Uint8Array(bytes);
-  if (bytes >= tagBytes) writeTag(payload, 0, fields.tagRun, fields.tagFlow, fields.tagSequence, fields.tagTotal);
-  return payload;
-}
 
 function withLastWord(address: string, word: number): string {
   const bytes = parseAddress(address);
@@ -25,6 +19,38 @@ function withLastWord(address: string, word: number): string {
     : [...bytes].map((b, i) => (i % 2 ? '' : i ? ':' : '') + b.toString(16).padStart(2, '0')).join('');
 }
 
+const layers = ['tcp', 'udp', 'sctp', 'icmp', 'createSession', 'updatePdp', 'gtpUser'] as const;
+const inner = ['2001:db8:1:2::', '2001:db8:3:4::1'] as const;
+const flagLetters: Record<number, string> = { 2: 'S', 16: 'A', 24: 'PA', 17: 'FA', 4: 'R' };
+
+/** What the builder is told so that it builds what a template of that layer writes. */
+function built(layer: (typeof layers)[number], fields: PacketFields, payload: Uint8Array): PacketSpec {
+  const { sourcePort, targetPort, sequence, acknowledgement, identifier } = fields;
+  const ports = { sourcePort, targetPort };
+  switch (layer) {
+    case 'tcp':
+      return { tcp: { ...ports, payload, flags: flagLetters[fields.tcpFlags]!, sequence, acknowledgement } };
+    case 'udp':
+      return { udp: { ...ports, payload } };
+    case 'sctp': {
+      const value = new Uint8Array(12 + payload.length);
+      new DataView(value.buffer).setUint32(0, sequence);
+      return { sctp: { ...ports, chunks: [{ type: 'data', value }] } };
+    }
+    case 'icmp':
+      return { icmp: { kind: 'echo-reply', identifier, sequence, payload } };
+    case 'createSession':
+      return { udp: { ...ports, payload: payloads.gtpCreateSession({ teid: identifier, sequence }) } };
+    case 'updatePdp':
+      return { udp: { ...ports, payload: payloads.gtpUpdatePdp({ teid: identifier, sequence }) } };
+    case 'gtpUser': {
+      const [source, target] = [withLastWord(inner[0], fields.source), withLastWord(inner[1], fields.target)];
+      const user = buildPacket({ link: 'none', source, target, udp: { ...ports, payload } });
+      return { udp: { ...payloads.gtpUserPorts, payload: payloads.gtpUser({ teid: identifier, inner: user }) } };
+    }
+  }
+}
+
 test('template - writes what the builder builds, for any addresses, ports, numbers and lengths', () => {
   const random = fc.record({
     source: u32,
@@ -32,64 +58,44 @@ test('template - writes what the builder builds, for any addresses, ports, numbe
     sourcePort: u16,
     targetPort: u16,
     identification: u16,
+    identifier: u32,
     sequence: u32,
     acknowledgement: u32,
     tcpFlags: fc.constantFrom(2, 16, 24, 17, 4),
-    tagRun: u16,
-    tagFlow: u32,
-    tagSequence: u32,
-    tagTotal: u32,
   });
-  const letters: Record<number, string> = { 2: 'S', 16: 'A', 24: 'PA', 17: 'FA', 4: 'R' };
   fc.assert(
-    fc.property(
-      random,
-      fc.boolean(),
-      fc.constantFrom('tcp', 'udp', 'sctp'),
-      fc.nat(120),
-      fc.boolean(),
-      (fields, isIpv4, layer, extra, tagged) => {
-        const source = isIpv4 ? '10.0.0.0' : '2001:db8:a:b::';
-        const target = isIpv4 ? '198.18.0.1' : '2001:db8:c:d::1';
-        const vlans = tagged ? [12] : [];
-        const none = { sourcePort: 0, targetPort: 0 };
-        const template = new PacketTemplate({ source, target, vlans, [layer]: none } as PacketSpec);
-        const length = template.fit(template.headerBytes + extra);
-        const buffer = new Uint8Array(7 + length + 9).fill(0xaa);
-        const hasTag = template.write(buffer, 7, length, fields);
+    fc.property(random, fc.boolean(), fc.constantFrom(...layers), fc.nat(120), fc.boolean(), (...drawn) => {
+      const [fields, isIpv4, layer, extra, tagged] = drawn;
+      const source = isIpv4 ? '10.0.0.0' : '2001:db8:a:b::';
+      const target = isIpv4 ? '198.18.0.1' : '2001:db8:c:d::1';
+      const vlans = tagged ? [12] : [];
+      const between = { source, target, vlans };
+      const none = { sourcePort: 0, targetPort: 0 };
+      const specs: Record<typeof layer, TemplateSpec> = {
+        tcp: { tcp: none },
+        udp: { udp: none },
+        sctp: { sctp: none },
+        icmp: { icmp: { kind: 'echo-reply' } },
+        createSession: { gtpControl: payloads.gtpCreateSession() },
+        updatePdp: { gtpControl: payloads.gtpUpdatePdp() },
+        gtpUser: { gtpUser: { source: inner[0], target: inner[1], udp: none } },
+      };
+      const template = new PacketTemplate({ ...between, ...specs[layer] });
+      const length = template.fit(template.headerBytes + extra);
+      const buffer = new Uint8Array(7 + length + 9).fill(0xaa);
+      template.write(buffer, 7, length, fields);
 
-        const payload = payloadOf(length - template.headerBytes, fields);
-        const ports = { sourcePort: fields.sourcePort, targetPort: fields.targetPort };
-        const common = {
-          source: withLastWord(source, fields.source),
-          target: withLastWord(target, fields.target),
-          vlans,
-          identification: fields.identification,
-        };
-        const tsn = new Uint8Array(12 + payload.length);
-        new DataView(tsn.buffer).setUint32(0, fields.sequence);
-        tsn.set(payload, 12);
-        const expected =
-          layer === 'tcp'
-            ? {
-                tcp: {
-                  ...ports,
-                  payload,
-                  flags: letters[fields.tcpFlags]!,
-                  sequence: fields.sequence,
-                  acknowledgement: fields.acknowledgement,
-                },
-              }
-            : layer === 'udp'
-              ? { udp: { ...ports, payload } }
-              : { sctp: { ...ports, chunks: [{ type: 'data' as const, value: tsn }] } };
-        assert.deepEqual(buffer.slice(7, 7 + length), buildPacket({ ...common, ...expected }));
-        assert.equal(hasTag, payload.length >= tagBytes);
-        assert.ok([...buffer.subarray(0, 7), ...buffer.subarray(7 + length)].every((byte) => byte === 0xaa));
-        assert.equal(tagOffset(buffer, 7, 7 + length) >= 0, hasTag);
-      },
-    ),
-    { numRuns: 300 },
+      const payload = new Uint8Array(length - template.headerBytes);
+      const common = {
+        source: withLastWord(source, fields.source),
+        target: withLastWord(target, fields.target),
+        vlans,
+        identification: fields.identification,
+      };
+      assert.deepEqual(buffer.slice(7, 7 + length), buildPacket({ ...common, ...built(layer, fields, payload) }));
+      assert.ok([...buffer.subarray(0, 7), ...buffer.subarray(7 + length)].every((byte) => byte === 0xaa));
+    }),
+    { numRuns: 600 },
   );
 });
 
@@ -101,28 +107,4 @@ test('template - a packet is never shorter than its headers, and chunks without 
   assert.equal(init.fit(500), 14 + 20 + 12 + 20);
   assert.throws(() => new PacketTemplate(addresses));
   assert.throws(() => new PacketTemplate({ ...addresses, udp: ports, tcp: ports }));
-});
-
-test('tag - what is written is read, at any offset, and not past the end', () => {
-  const tag = { run: 0, flow: 0, sequence: 0, total: 0 };
-  fc.assert(
-    fc.property(u16, u32, u32, u32, fc.nat(10), (run, flow, sequence, total, at) => {
-      const bytes = new Uint8Array(at + tagBytes);
-      writeTag(bytes, at, run, flow, sequence, total);
-      assert.ok(readTag(bytes, at, bytes.length, tag));
-      assert.deepEqual(tag, { run, flow, sequence, total });
-      assert.ok(!readTag(bytes, at, bytes.length - 1, tag));
-      assert.ok(!readTag(bytes, at + 1, bytes.length, tag));
-    }),
-  );
-});
-
-test('tag - looking for one in any bytes stays inside them', () => {
-  fc.assert(
-    fc.property(fc.uint8Array({ maxLength: 120 }), fc.constantFrom(0x0800, 0x86dd, 0x8100, 0), (bytes, etherType) => {
-      if (bytes.length > 14) bytes.set([etherType >> 8, etherType & 255], 12);
-      const at = tagOffset(bytes, 0, bytes.length);
-      assert.ok(at === -1 || at + tagBytes <= bytes.length);
-    }),
-  );
 });

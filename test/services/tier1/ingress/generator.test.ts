@@ -5,27 +5,9 @@ import { createHash } from 'node:crypto';
 import test from 'node:test';
 import { type GeneratorOptions, noRoom, TrafficGenerator } from '../../../../services/tier1/ingress/generator.ts';
 import { mixNames, parseSizes } from '../../../../services/tier1/ingress/generatorMixes.ts';
-import { FlowKeyer } from '../../../../shared/flow.ts';
-import { FrameFlags } from '../../../../shared/frameFlags.ts';
-import { addWords, foldChecksum } from '../../../../shared/packet/checksum.ts';
-import { readTag, tagOffset } from '../../../../shared/packet/tag.ts';
-
-const buffer = new Uint8Array(70_000);
-
-/** The first `packets` packets, each handed to `look` with the generator's word on it. */
-function run(
-  options: GeneratorOptions,
-  packets: number,
-  look: (length: number, generator: TrafficGenerator) => void,
-): TrafficGenerator {
-  const generator = new TrafficGenerator(options);
-  for (let i = 0; i < packets; i++) {
-    const length = generator.next(buffer, 0);
-    if (length === 0) break;
-    look(length, generator);
-  }
-  return generator;
-}
+import { isFlowherdError } from '../../../../shared/errors.ts';
+import { readStamp, stampBytes } from '../../../../shared/packet/stamp.ts';
+import { buffer, run } from '../../../support/generated.ts';
 
 function digest(options: GeneratorOptions, packets: number): string {
   const hash = createHash('sha256');
@@ -35,99 +17,41 @@ function digest(options: GeneratorOptions, packets: number): string {
 
 test('generator - one seed gives the same packets and times, another seed others', () => {
   for (const mix of mixNames) {
-    for (const replies of [false, true]) {
-      const options = { flows: 300, mix, replies } as const;
+    for (const more of [{}, { replies: true }, { flowsPerSecond: 900, packetsPerFlow: parseSizes('1-9') }]) {
+      const options = { flows: 300, mix, flood: { ratePps: 1_000 }, ...more } as const;
       assert.equal(digest({ ...options, seed: 1 }, 3_000), digest({ ...options, seed: 1 }, 3_000), mix);
       assert.notEqual(digest({ ...options, seed: 1 }, 3_000), digest({ ...options, seed: 2 }, 3_000), mix);
     }
   }
 });
 
-test('generator - every packet can be keyed, its flow keeps its key, and no two open flows share one', () => {
-  const keyer = new FlowKeyer({ secret: 'test' });
-  for (const mix of mixNames) {
-    for (const replies of [false, true]) {
-      const keys = new Map<number, string>();
-      const owners = new Map<string, number>();
-      // Few clients and short flows: addresses and ports come round soon.
-      const options = { seed: mix, flows: 500, mix, replies, clients: 3, packetsPerFlow: parseSizes('1-12') };
-      run(options, 20_000, (length, generator) => {
-        assert.equal(keyer.read(buffer, 0, length, 1, 0), 0);
-        const key = `${keyer.flowHi}/${keyer.flowLo}`;
-        if (generator.sequence === 0) {
-          assert.ok(!owners.has(key), 'a key is free when a flow begins with it');
-          keys.set(generator.flow, key);
-          owners.set(key, generator.flow);
-        }
-        assert.equal(keys.get(generator.flow), key);
-        if (generator.last) {
-          owners.delete(key);
-          keys.delete(generator.flow);
-        }
-      });
-      assert.ok(keys.size <= 500);
-    }
-  }
-});
-
-test('generator - a flow that can say so starts with its first packet and ends with its last, and only there', () => {
-  const keyer = new FlowKeyer({ secret: 'test' });
-  for (const mix of mixNames) {
-    for (const replies of [false, true]) {
-      let starts = 0;
-      const generator = run(
-        { seed: 3, flows: 200, mix, replies, packetsPerFlow: parseSizes('1-20') },
-        20_000,
-        (length, at) => {
-          keyer.read(buffer, 0, length, 1, 0);
-          if ((keyer.flags & FrameFlags.TYPE1) === 0) return;
-          assert.equal((keyer.flags & FrameFlags.START) !== 0, at.sequence === 0, `start ${mix} ${at.sequence}`);
-          assert.equal((keyer.flags & FrameFlags.END) !== 0, at.last, `end ${mix} ${at.sequence} of ${at.total}`);
-          if (at.sequence === 0) starts++;
-        },
-      );
-      if (mix === 'web') assert.ok(starts > 100);
-      assert.ok(generator.stats.flowsStarted - generator.stats.flowsEnded <= 200);
-    }
-  }
-});
-
-test('generator - sequences have no hole and the tag says what the generator says', () => {
-  const tag = { run: 0, flow: 0, sequence: 0, total: 0 };
+test('generator - sequences have no hole, and packets are counted from 0', () => {
   const next = new Map<number, number>();
-  let tags = 0;
-  let runNumber: number | undefined;
-  run({ seed: 4, flows: 100, mix: 'iot', packetsPerFlow: parseSizes('3-9') }, 10_000, (length, generator) => {
+  let packets = 0;
+  run({ seed: 4, flows: 100, mix: 'iot', packetsPerFlow: parseSizes('3-9') }, 10_000, (_, generator) => {
+    assert.equal(generator.id, packets++);
     assert.equal(generator.sequence, next.get(generator.flow) ?? 0);
     next.set(generator.flow, generator.sequence + 1);
     assert.equal(generator.last, generator.sequence + 1 === generator.total);
-    const at = tagOffset(buffer, 0, length);
-    assert.equal(at >= 0 && readTag(buffer, at, length, tag), generator.tagged);
-    if (!generator.tagged) return;
-    runNumber ??= tag.run;
-    tags++;
-    assert.deepEqual(tag, {
-      run: runNumber,
-      flow: generator.flow,
-      sequence: generator.sequence,
-      total: generator.total,
-    });
   });
-  assert.ok(tags > 5_000);
+  assert.equal(packets, 10_000);
 });
 
-test('generator - IPv4 headers and TCP and UDP checksums are right', () => {
+test('generator - a stamp stands behind every packet, which is otherwise the same', () => {
+  const plain = new Uint8Array(70_000);
+  const stamp = { run: 0, id: 0, flow: 0 };
   for (const mix of mixNames) {
-    run({ seed: 5, flows: 100, mix, vlans: [9] }, 2_000, (length) => {
-      const isIpv4 = buffer[18]! >> 4 === 4;
-      const ip = 18;
-      const header = isIpv4 ? 20 : 40;
-      const protocol = buffer[isIpv4 ? ip + 9 : ip + 6]!;
-      if (isIpv4) assert.equal(foldChecksum(addWords(0, buffer, ip, ip + 20)), 0);
-      if (protocol === 132) return;
-      const addresses = addWords(0, buffer, isIpv4 ? ip + 12 : ip + 8, ip + header);
-      assert.equal(foldChecksum(addWords(addresses + protocol + length - ip - header, buffer, ip + header, length)), 0);
+    const options = { seed: 15, flows: 100, mix, replies: true, packetsPerFlow: parseSizes('1-20') };
+    const twin = new TrafficGenerator(options);
+    const generator = run({ ...options, stamp: { run: 0xfedc_ba98 } }, 2_000, (length, { id, flow, timeMs }) => {
+      assert.ok(readStamp(buffer, 0, length, stamp), mix);
+      assert.deepEqual(stamp, { run: 0xfedc_ba98, id, flow });
+      assert.equal(twin.next(plain, 0), length - stampBytes);
+      assert.equal(Buffer.compare(buffer.subarray(0, length - stampBytes), plain.subarray(0, length - stampBytes)), 0);
+      assert.equal(timeMs, twin.timeMs);
     });
+    assert.equal(generator.maxPacketBytes, twin.maxPacketBytes + stampBytes);
+    assert.equal(generator.stats.bytes, twin.stats.bytes + 2_000 * stampBytes);
   }
 });
 
@@ -151,54 +75,16 @@ test('generator - TCP sequence numbers go on by what was sent, and acknowledge w
   assert.ok(next.size > 200);
 });
 
-test('generator - classes have their share of flows and packets', () => {
-  const flowsOf = { elephant: new Set<number>(), mouse: new Set<number>() };
-  let elephantPackets = 0;
-  const generator = run({ seed: 7, flows: 1_000, mix: 'elephants-and-mice', ipv6Percent: 0 }, 50_000, (_, at) => {
-    const isElephant = buffer[14 + 20 + 2]! * 256 + buffer[14 + 20 + 3]! === 5_001;
-    if (isElephant) elephantPackets++;
-    flowsOf[isElephant ? 'elephant' : 'mouse'].add(at.flow);
-  });
-  // Bursts of 8 to bursts of 2, cut short by ends of flows, in 60 to 40 draws.
-  assert.ok(elephantPackets > 40_000 && elephantPackets < 45_000, `${elephantPackets}`);
-  assert.ok(flowsOf.elephant.size <= 20 && flowsOf.mouse.size > 400, `${flowsOf.elephant.size} ${flowsOf.mouse.size}`);
-  assert.ok(generator.stats.packets === 50_000);
-});
-
-test('generator - voice flows send evenly: each once before any sends again', () => {
-  const gaps = new Set<number>();
-  const sentAt = new Map<number, number>();
-  let rtp = 0;
-  run({ seed: 8, flows: 100, mix: 'voip', ipv6Percent: 0 }, 5_000, (_, at) => {
-    if (buffer[14 + 20 + 2]! * 256 + buffer[14 + 20 + 3]! !== 16_384 || buffer[23] !== 17) return;
-    const before = sentAt.get(at.flow);
-    if (before !== undefined && at.sequence > 0) gaps.add(rtp - before);
-    sentAt.set(at.flow, rtp++);
-  });
-  assert.deepEqual([...gaps], [80]);
-});
-
 test('generator - fixed sizes are kept: bench-udp is 128-byte UDP over exactly N flows', () => {
   const flows = new Set<number>();
   const generator = run({ seed: 9, flows: 64, mix: 'bench-udp' }, 5_000, (length, at) => {
     assert.equal(length, 128);
-    assert.ok(at.tagged && !at.last);
+    assert.ok(!at.last);
     flows.add(at.flow);
   });
   assert.equal(flows.size, 64);
-  assert.deepEqual(generator.stats, { packets: 5_000, bytes: 640_000, flowsStarted: 64, flowsEnded: 0 });
-});
-
-test('generator - time follows the rate, evenly or at random with the same mean', () => {
-  const times: number[] = [];
-  run({ seed: 10, flows: 10, mix: 'bench-udp', ratePps: 4_000, startMs: 1_000 }, 5, (_, at) => times.push(at.timeMs));
-  assert.deepEqual(times, [1_000, 1_000.25, 1_000.5, 1_000.75, 1_001]);
-  let last = 0;
-  run({ seed: 10, flows: 10, mix: 'bench-udp', ratePps: 4_000, arrivals: 'poisson' }, 40_000, (_, at) => {
-    assert.ok(at.timeMs > last);
-    last = at.timeMs;
-  });
-  assert.ok(Math.abs(last - 10_000) < 250, `${last}`);
+  const { packets, bytes, flowsStarted, flowsEnded } = generator.stats;
+  assert.deepEqual([packets, bytes, flowsStarted, flowsEnded], [5_000, 640_000, 64, 0]);
 });
 
 test('generator - totalFlows is how many flows there are, all of them whole, and then it is over', () => {
@@ -220,17 +106,6 @@ test('generator - totalFlows is how many flows there are, all of them whole, and
     assert.equal(generator.next(buffer, 0), 0);
     assert.equal(generator.stats.flowsEnded, 400);
   }
-});
-
-test('generator - draining ends endless flows too', () => {
-  const generator = run({ seed: 12, flows: 20, mix: 'bench-udp' }, 1_000, () => {});
-  generator.drain();
-  const ended = new Set<number>();
-  while (generator.next(buffer, 0) > 0) {
-    assert.ok(generator.last);
-    ended.add(generator.flow);
-  }
-  assert.equal(ended.size, 20);
 });
 
 test('generator - without room nothing happens, and nothing is written outside a packet', () => {
@@ -270,20 +145,40 @@ test('generator - populations get their shares, and clients of a population abou
 });
 
 test('generator - options that cannot be are refused, with their name', () => {
-  const good = { seed: 1, flows: 10, mix: 'web' } as const;
-  assert.throws(() => new TrafficGenerator({ ...good, flows: 0 }), /flows/);
-  assert.throws(() => new TrafficGenerator({ ...good, mix: 'nothing' as 'web' }), /mix nothing/);
-  assert.throws(() => new TrafficGenerator({ ...good, ratePps: 0 }), /ratePps/);
-  assert.throws(() => new TrafficGenerator({ ...good, clients: 0 }), /clients/);
-  assert.throws(() => new TrafficGenerator({ ...good, clients: 1, flows: 100_000, ipv6Percent: 0 }), /too few/);
-  assert.throws(() => new TrafficGenerator({ ...good, packetBytes: parseSizes('70000') }), /packetBytes/);
-});
-
-test('generator - sizes are read as people write them', () => {
-  assert.deepEqual(parseSizes('128'), { kind: 'fixed', size: 128 });
-  assert.deepEqual(parseSizes('64-1500'), { kind: 'uniform', min: 64, max: 1_500 });
-  assert.deepEqual(parseSizes('pareto:2:10000:1.2'), { kind: 'pareto', min: 2, max: 10_000, shape: 1.2 });
-  assert.equal(parseSizes('imix').kind, 'choice');
-  for (const text of ['', '-1', '9-3', 'pareto:0:1:1', 'pareto:5:2:1', 'big'])
-    assert.throws(() => parseSizes(text), /not a size/);
+  const good: GeneratorOptions = { seed: 1, flows: 10, mix: 'web' };
+  const source = { clients: 10, targets: 1, share: 1, source: '10.0.0.0', target: '198.18.0.1' };
+  const refused: readonly [Partial<GeneratorOptions>, RegExp][] = [
+    [{ flows: 0 }, /flows: 0/],
+    [{ flows: 2 ** 24 + 1 }, /flows: 16777217/],
+    [{ mix: 'nothing' as 'web' }, /mix nothing/],
+    [{ ratePps: 0 }, /ratePps/],
+    [{ clients: 0 }, /clients: 0/],
+    [{ targets: 0 }, /targets: 0/],
+    [{ clients: 1, flows: 100_000, ipv6Percent: 0 }, /too few/],
+    [{ mix: 'mobile', clients: 3, flows: 100 }, /too few.*GTP-U/],
+    [{ packetBytes: parseSizes('70000') }, /packetBytes/],
+    [{ packetBytes: parseSizes('65535'), stamp: { run: 1 } }, /packetBytes/],
+    [{ packetsPerFlow: parseSizes('0-9') }, /packetsPerFlow/],
+    [{ packetsPerFlow: parseSizes('3000000000') }, /packetsPerFlow/],
+    [{ ratePps: 1_000, flowsPerSecond: 10 }, /ratePps and flowsPerSecond/],
+    [{ flowsPerSecond: 0 }, /flowsPerSecond: 0/],
+    [{ flowsPerSecond: 10, flowPps: 0 }, /flowPps: 0/],
+    [{ flowsPerSecond: 10, mix: 'bench-udp' }, /flows of bench have no end/],
+    [{ flood: { ratePps: 0 } }, /flood/],
+    [{ flood: { ratePps: 1, targetPort: 70_000 } }, /flood: 70000/],
+    [{ flood: { ratePps: 1 }, populations: [{ ...source, source: '100.127.255.255' }] }, /100.127.255.255/],
+    [{ flood: { ratePps: 1 }, populations: [{ ...source, source: '100.63.255.250' }] }, /100.63.255.250/],
+    [{ populations: [{ ...source, target: '2001:db8::1' }] }, /one family/],
+    [{ populations: [{ ...source, target: 'nowhere' }] }, /nowhere/],
+    [{ populations: [] }, /populations/],
+  ];
+  for (const [options, message] of refused) {
+    assert.throws(
+      () => new TrafficGenerator({ ...good, ...options }),
+      (error) => isFlowherdError(error, 'bad-config') && message.test(error.message),
+      `${message}`,
+    );
+  }
+  const beside = [{ ...source, source: '100.63.255.246' }];
+  assert.ok(new TrafficGenerator({ ...good, flood: { ratePps: 1 }, populations: beside }));
 });
