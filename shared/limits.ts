@@ -40,6 +40,8 @@ export const limits = {
   /** Flow starts remembered so that a retransmitted start keeps its first owner, and for how long. */
   recentStarts: 65_536,
   recentStartMs: 10_000,
+  /** Clocks of tier 1s may differ by this much. Idle limits are longer, and what all must agree on allows for it. */
+  clockErrorMs: 5_000,
   /** A frame time further behind than this is a clock that was set back, not a late packet. */
   clockJumpMs: 3_600_000,
 } as const;

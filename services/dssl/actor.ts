@@ -86,6 +86,9 @@ export class DsslActor {
       dataBus.subscribe(subjects.data(birth.group), (data) => this.core.onFrame(data, clock.nowMs())),
       controlBus.subscribe(subjects.control(birth.group), (data) => this.core.onControl(data, clock.nowMs())),
     ];
+    dataBus.onStatus(({ kind }) => {
+      if (kind === 'reconnected') this.core.onReconnected(clock.nowMs());
+    });
     await Promise.all([dataBus.flush(), controlBus.flush()]);
     this.#stopWatch = await this.#store.watch(this.#key, (entry) => this.#onView(entry.value));
     await this.#fetchViews();

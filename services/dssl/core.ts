@@ -2,10 +2,14 @@
 // `DsslPorts`. Nothing here waits, reads a clock or opens a socket, so that a whole cluster of these runs in one process
 // under a virtual clock.
 //
-//   frame ─► stream of its tier 1 ─► view known? ── no ──► waits, in order ──► view came, or time is up (drop)
+//   frame ─► stream of its tier 1 ─► view known, and sure? ── no ──► waits, in order ──► it is, or time is up (drop)
 //                                        │ yes
 //                                        ▼
 //                       rows: fragment? ─► decide (decide.ts) ─► accepted rows ─► egress ─► server
+//
+// A module that missed frames does not know what began in them. As long as the view is the one of that time, this does
+// no harm: it would place such a flow where the others did. When the view has changed since, it could take a flow that
+// another member holds. So it is *unsure*: frames of later views wait until its peers have told what began meanwhile.
 
 import { activate, type Candidate, drain, leave } from '../../shared/cluster/membership.ts';
 import { findMember, type Member, type View } from '../../shared/cluster/view.ts';
@@ -19,7 +23,7 @@ import { Learner, takeIn } from './learner.ts';
 import { heardLatelyMs, keepFrame, Streams, type Tier1Stream } from './streams.ts';
 import { decodeSync, encodeAnswer, encodeRequest } from './sync.ts';
 import { Teacher } from './teacher.ts';
-import { tickOfMs } from './ticks.ts';
+import { ageTicks, tickOfMs } from './ticks.ts';
 import { countsByName, noPacket, V, type Verdict, waiting } from './verdict.ts';
 import { type CompiledView, ViewHistory } from './viewHistory.ts';
 
@@ -63,12 +67,21 @@ export interface DsslCounters {
   /** Frames that had to wait for their view, and those whose view never came or was forgotten. */
   viewWaits: number;
   viewDrops: number;
+  /** Frames that had to wait because frames before them were missed, and those that waited in vain. */
+  unsureWaits: number;
+  unsureDrops: number;
+  /** Times that this module asked its peers because it had missed frames. */
+  resyncs: number;
   /** Views of another life of the key-value store, which were not taken in. */
   foreignViews: number;
 }
 
 /** Slots of the flow table that one tick looks at for expired entries. */
 const sweepSlots = 8_192;
+/** Entries are swept this much later than they expire: clocks of tier 1s differ, and all must still agree on an entry. */
+const sweepLaterTicks = tickOfMs(limits.clockErrorMs);
+/** What was missed may have begun this much earlier by another tier 1's clock. */
+const missedEarlierTicks = tickOfMs(limits.clockErrorMs);
 /** Waiting frames ask for views again after this. */
 const fetchAgainMs = 200;
 
@@ -80,6 +93,9 @@ export class DsslCore {
     badControl: 0,
     viewWaits: 0,
     viewDrops: 0,
+    unsureWaits: 0,
+    unsureDrops: 0,
+    resyncs: 0,
     foreignViews: 0,
   };
   readonly views: ViewHistory;
@@ -93,6 +109,11 @@ export class DsslCore {
   readonly #frame = new Frame();
   readonly #verdicts = new Uint8Array(limits.frameRows);
   #lastTimestampMs = 0;
+  /** Frames were missed when the view was this one, and the peers have not yet told what was in them. */
+  #unsureSinceView = Number.POSITIVE_INFINITY;
+  #unsureAtMs = 0;
+  /** When the last event came in. */
+  #nowMs = 0;
   #fetchedAtMs = Number.NEGATIVE_INFINITY;
   #wasMember = false;
   #wantsToLeave = false;
@@ -110,7 +131,7 @@ export class DsslCore {
     this.views = new ViewHistory(options.candidate.server, options.candidate.incarnation);
     this.decider = new Decider({ self: this.views.self, maxFlows: options.maxFlows }, ports.egress);
     this.learner = new Learner(options.candidate.server);
-    this.#teacher = new Teacher(options.candidate.server, options.candidate.incarnation, this.views.self);
+    this.#teacher = new Teacher(options.candidate.server, options.candidate.incarnation, this.views);
   }
 
   /** Where this server stands in the newest view. */
@@ -132,23 +153,33 @@ export class DsslCore {
 
   /** A message on the group's data subject. */
   onFrame(message: Uint8Array, nowMs: number): void {
+    this.#nowMs = nowMs;
     const frame = this.#frame;
     const fault = frame.decode(message);
     if (fault !== 'none') {
       this.counters.faults[fault]++;
       return;
     }
-    const stream = this.streams.arrive(frame, nowMs);
+    const lostBefore = this.streams.lostFrames;
+    const stream = this.streams.arrive(frame, nowMs, this.#isEstablished);
     if (stream === undefined) return;
     this.counters.frames++;
+    if (this.streams.lostFrames > lostBefore) this.#missed(stream);
     const view = this.views.get(frame.viewNumber);
-    if (stream.waiting.length === 0 && view !== undefined) this.#decideFrame(frame, view, stream);
+    if (stream.waiting.length === 0 && view !== undefined && this.#isSure(view)) this.#decideFrame(frame, view, stream);
     else if (frame.viewNumber < this.views.oldestNumber && this.views.newest !== undefined) this.#drop(frame, stream);
     else this.#wait(message, frame, stream, nowMs);
   }
 
+  /** The connection for frames was down for a while: every tier 1 may have sent something meanwhile, and gone since. */
+  onReconnected(nowMs: number): void {
+    this.#nowMs = nowMs;
+    for (const stream of this.streams.all()) this.#missed(stream);
+  }
+
   /** A view of the group, in any order, also again. */
   onView(view: View, nowMs: number): void {
+    this.#nowMs = nowMs;
     if (view.group !== this.#group) return;
     const known = this.views.newest?.view;
     if (known !== undefined && known.cluster !== view.cluster) {
@@ -178,11 +209,12 @@ export class DsslCore {
 
   /** Time passes: to be called every few tens of milliseconds. */
   tick(nowMs: number): void {
+    this.#nowMs = nowMs;
     this.#resume(nowMs);
     this.#expireFragments();
     if (this.#lastTimestampMs !== 0) {
       this.decider.at(this.#lastTimestampMs);
-      this.decider.table.sweep(sweepSlots, tickOfMs(this.#lastTimestampMs));
+      this.decider.table.sweep(sweepSlots, (this.#earliestTick(nowMs) - sweepLaterTicks) | 0);
     }
     for (const answer of this.#teacher.next(this.decider)) this.#ports.publishControl(encodeAnswer(answer));
     this.#stepMembership(nowMs);
@@ -203,9 +235,43 @@ export class DsslCore {
     }
   }
 
+  /** A member that decides for itself: what it does not know of a tier 1 that it hears, it has missed. */
+  get #isEstablished(): boolean {
+    const { phase } = this;
+    return phase === 'active' || phase === 'draining';
+  }
+
+  /** Whether a frame of this view can be decided, as far as missed frames are concerned. */
+  #isSure(view: CompiledView): boolean {
+    return view.view.number <= this.#unsureSinceView && (this.#unsureSinceView === Infinity || !view.placesByOrdinal);
+  }
+
+  /** Frames of this stream were missed after the last one decided: the peers are to tell what began in them. */
+  #missed(stream: Tier1Stream): void {
+    const isFirst = this.#unsureSinceView === Number.POSITIVE_INFINITY;
+    this.#unsureSinceView = Math.min(this.#unsureSinceView, stream.viewNumber);
+    const since = stream.timestampMs === 0 ? undefined : (tickOfMs(stream.timestampMs) - missedEarlierTicks) | 0;
+    this.learner.again(since, isFirst);
+    if (!isFirst) return;
+    this.#unsureAtMs = this.#nowMs;
+    this.counters.resyncs++;
+  }
+
+  /** The earliest of the packet times that the tier 1s heard lately have come to. */
+  #earliestTick(nowMs: number): number {
+    let earliest = tickOfMs(this.#lastTimestampMs);
+    for (const { heardAtMs, timestampMs } of this.streams.all()) {
+      if (nowMs - heardAtMs > heardLatelyMs || timestampMs === 0) continue;
+      const tick = tickOfMs(timestampMs);
+      if (ageTicks(tick, earliest) < 0) earliest = tick;
+    }
+    return earliest;
+  }
+
   #decideFrame(frame: Frame, view: CompiledView, stream: Tier1Stream): void {
     stream.decided = frame.sequence;
     stream.viewNumber = frame.viewNumber;
+    stream.timestampMs = frame.timestampMs;
     this.#lastTimestampMs = frame.timestampMs;
     const { decider } = this;
     const { egress, audit } = this.#ports;
@@ -307,9 +373,11 @@ export class DsslCore {
       this.#drop(frame, stream);
       return;
     }
-    this.counters.viewWaits++;
     stream.waiting.push({ frame: keepFrame(message), sinceMs: nowMs });
-    this.#askForViews(nowMs);
+    const view = this.views.get(frame.viewNumber);
+    if (view !== undefined && !this.#isSure(view)) this.counters.unsureWaits++;
+    else this.counters.viewWaits++;
+    if (view === undefined) this.#askForViews(nowMs);
   }
 
   /** Decides the waiting frames whose view has come, and drops those that wait in vain, each stream in its own order. */
@@ -318,14 +386,16 @@ export class DsslCore {
       for (let first = stream.waiting[0]; first !== undefined; first = stream.waiting[0]) {
         const { frame, sinceMs } = first;
         const view = this.views.get(frame.viewNumber);
-        const isOverdue = nowMs - sinceMs > limits.waitingFrameMs || frame.viewNumber < this.views.oldestNumber;
-        if (view === undefined && !isOverdue) {
-          this.#askForViews(nowMs);
+        const isDecidable = view !== undefined && this.#isSure(view);
+        const waitsSinceMs = view === undefined ? sinceMs : Math.max(sinceMs, this.#unsureAtMs);
+        const isOverdue = nowMs - waitsSinceMs > limits.waitingFrameMs || frame.viewNumber < this.views.oldestNumber;
+        if (!isDecidable && !isOverdue) {
+          if (view === undefined) this.#askForViews(nowMs);
           break;
         }
         stream.waiting.shift();
-        if (view === undefined) this.#drop(frame, stream);
-        else this.#decideFrame(frame, view, stream);
+        if (isDecidable) this.#decideFrame(frame, view, stream);
+        else this.#drop(frame, stream);
       }
     }
   }
@@ -336,31 +406,40 @@ export class DsslCore {
     this.#ports.fetchViews();
   }
 
-  /** Gives up on a frame whose view is forgotten or never came: its packets are counted, not decided. */
+  /** Gives up on a frame that waited in vain: its packets are counted, not decided. It is missed like a lost one. */
   #drop(frame: Frame, stream: Tier1Stream): void {
     stream.decided = Math.max(stream.decided, frame.sequence);
     stream.completeFrom = Math.max(stream.completeFrom, frame.sequence + 1);
-    this.counters.viewDrops++;
+    const isUnsure = this.views.get(frame.viewNumber) !== undefined;
+    if (isUnsure) this.counters.unsureDrops++;
+    else this.counters.viewDrops++;
+    const verdict = isUnsure ? V.dropUnsure : V.dropView;
     const verdicts = this.#verdicts;
     for (let row = 0; row < frame.count; row++) {
       const isPacket = !(frame.flags(row) & FrameFlags.DATAGRAM);
-      verdicts[row] = isPacket ? V.dropView : noPacket;
-      if (isPacket) this.decider.counts[V.dropView]++;
+      verdicts[row] = isPacket ? verdict : noPacket;
+      if (isPacket) this.decider.counts[verdict]++;
     }
     this.#ports.audit?.onFrame(frame, verdicts);
+    if (this.#isEstablished) this.#missed(stream);
   }
 
   #stepMembership(nowMs: number): void {
     const view = this.views.newest?.view;
     if (view === undefined) return;
     const { phase } = this;
-    if (phase === 'joining') {
+    const isUnsure = this.#unsureSinceView !== Number.POSITIVE_INFINITY;
+    if (phase === 'joining' || (this.#isEstablished && isUnsure)) {
       for (const request of this.learner.requests(view, this.streams, nowMs)) {
         this.#ports.publishControl(encodeRequest(request));
       }
-      if (this.learner.isComplete(view, this.streams, nowMs))
-        this.#propose((newest) => activate(newest, this.candidate));
-    } else if (this.#wantsToLeave && phase === 'active') {
+      if (this.learner.isComplete(view, this.streams, nowMs)) {
+        if (phase === 'joining') this.#propose((newest) => activate(newest, this.candidate));
+        this.#unsureSinceView = Number.POSITIVE_INFINITY;
+        this.#resume(nowMs);
+      }
+    }
+    if (this.#wantsToLeave && phase === 'active') {
       this.#propose((newest) => drain(newest, this.candidate));
     } else if (phase === 'draining' && (this.#isDrained(nowMs) || nowMs >= this.#leaveByMs)) {
       this.#propose((newest) => leave(newest, this.candidate));

@@ -27,7 +27,7 @@ import { EndReason, FlowState, ownerOf, stateOf } from './flowEntry.ts';
 import { FlowTable } from './flowTable.ts';
 import { idleTicks } from './idleLimits.ts';
 import { RecentStarts } from './recentStarts.ts';
-import { tickOfMs } from './ticks.ts';
+import { ageTicks, tickOfMs } from './ticks.ts';
 import { lastAccept, V, verdicts } from './verdict.ts';
 import { type CompiledView, noServer } from './viewHistory.ts';
 
@@ -45,6 +45,8 @@ export class Decider {
   readonly counts = new Float64Array(verdicts.length);
   /** Flows of others that did not fit the table: this module may later take them for new ones. */
   elsewhereOverflow = 0;
+  /** Flows that a peer says are another's than this module knows. */
+  ownersAtOdds = 0;
   readonly #self: number;
   readonly #egress: Egress;
   #view!: CompiledView;
@@ -65,6 +67,11 @@ export class Decider {
         egress.flowEnded(hi, lo, why, this.#timestampMs);
       },
     });
+  }
+
+  /** The packets' time, as a tick. */
+  get tick(): number {
+    return this.#tick;
   }
 
   /** Sets what holds for the rows that follow: the frame's view and the packets' time. */
@@ -107,10 +114,10 @@ export class Decider {
       if (slot !== -1) this.#drop(hi, lo, slot, 'moved');
       if (owner === noServer) return V.dropNoOwner;
       if (repeated) return V.ignoreRecentStart;
-      this.recentStarts.record(hi, lo, this.#tick, owner);
+      this.recentStarts.record(hi, lo, this.#tick, owner, protocolClassOf(flags), false);
       return V.ignorePlacedElsewhere;
     }
-    if (!repeated) this.recentStarts.record(hi, lo, this.#tick, owner);
+    if (!repeated) this.recentStarts.record(hi, lo, this.#tick, owner, protocolClassOf(flags), false);
     if (slot !== -1) {
       if ((repeated || tableFirst) && table.state(slot) !== FlowState.closing) {
         table.touch(slot, this.#tick);
@@ -161,6 +168,7 @@ export class Decider {
     const owner = this.#view.place(hi, lo, ordinal);
     if (owner === noServer) return V.dropNoOwner;
     const state = flags & FrameFlags.END && !(flags & FrameFlags.AGGREGATE) ? FlowState.closing : FlowState.unconfirmed;
+    this.recentStarts.record(hi, lo, this.#tick, owner, protocolClassOf(flags), true);
     const stored = table.insert(hi, lo, this.#tick, owner, state, protocolClassOf(flags)) !== -1;
     if (owner !== this.#self) {
       if (!stored) this.elsewhereOverflow++;
@@ -169,6 +177,41 @@ export class Decider {
     if (!stored) return V.dropTableFull;
     this.#egress.flowStarted(hi, lo, this.#timestampMs);
     return midFlow ? V.acceptAdopted : V.acceptNew;
+  }
+
+  /**
+   * A peer says what this module missed: `owner` got the flow that began at `tick`. Own flows become known as if their
+   * first packet had been seen.
+   */
+  learnStart(hi: number, lo: number, tick: number, owner: number, protocolClass: number, inTable: boolean): void {
+    if (this.recentStarts.find(hi, lo, tick) === -1)
+      this.recentStarts.record(hi, lo, tick, owner, protocolClass, inTable);
+    if (inTable) this.learnFlow(hi, lo, tick, owner, FlowState.unconfirmed, protocolClass);
+  }
+
+  /**
+   * A peer says who holds a flow. What was seen here meanwhile is newer than what the peer says, but of flows that are
+   * not this module's own the peer knows the owner better.
+   */
+  learnFlow(hi: number, lo: number, tick: number, owner: number, state: FlowState, protocolClass: number): void {
+    const { table } = this;
+    const slot = table.find(hi, lo, tick);
+    if (slot === -1) {
+      const stored = table.insert(hi, lo, tick, owner, state, protocolClass) !== -1;
+      if (stored && owner === this.#self) this.#egress.flowStarted(hi, lo, this.#timestampMs);
+      return;
+    }
+    const known = table.owner(slot);
+    if (known !== owner) {
+      if (known === this.#self || owner === this.#self) {
+        this.ownersAtOdds++;
+        return;
+      }
+      table.setOwner(slot, owner);
+    }
+    if (ageTicks(tick, table.lastSeen(slot)) < 0) return;
+    table.touch(slot, tick);
+    if (table.state(slot) < state) table.setState(slot, state);
   }
 
   /** Forgets an entry that a new start has made stale. */

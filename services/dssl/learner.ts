@@ -1,10 +1,12 @@
-// The joiner's side of learning what the group holds (sync.ts tells the whole story): whom to ask, whose answer is
-// complete, and whether the answers and what the joiner saw itself leave a gap.
+// The side of learning what the group knows (sync.ts tells the whole story): whom to ask, whose answer is complete, and
+// whether the answers and what this module saw itself leave a gap. A joiner learns everything; a member that missed
+// frames learns what began since.
 
 import type { View } from '../../shared/cluster/view.ts';
 import type { Decider } from './decide.ts';
 import type { Streams } from './streams.ts';
 import { RowKind, readRows, type SyncAnswer, type SyncRequest } from './sync.ts';
+import { ageTicks } from './ticks.ts';
 import type { ViewHistory } from './viewHistory.ts';
 
 /** A peer that has not answered whole, or whose answer left a gap, is asked again after this. */
@@ -30,6 +32,7 @@ export class Learner {
   readonly #server: string;
   readonly #peers = new Map<string, Peer>();
   #nonce = 0;
+  #since: number | undefined;
   /** Answers that left a gap to what was seen here, and had to be asked for again. */
   gaps = 0;
   /** Peers that never answered and were given up. */
@@ -37,6 +40,15 @@ export class Learner {
 
   constructor(server: string) {
     this.#server = server;
+  }
+
+  /** Something was missed: every peer is to tell what began since that tick; undefined for everything. */
+  again(since: number | undefined, isFirst: boolean): void {
+    if (isFirst) this.#since = since;
+    else if (this.#since !== undefined && (since === undefined || ageTicks(since, this.#since) < 0)) this.#since = since;
+    // What a peer is about to answer may be older than what was missed.
+    this.#peers.clear();
+    this.silent.clear();
   }
 
   /** The requests to send now, one for each peer that has not told all it holds. */
@@ -56,7 +68,7 @@ export class Learner {
       peer.askedAtMs = nowMs;
       peer.nextChunk = 0;
       peer.positions = undefined;
-      due.push({ kind: 'request', to, from: this.#server, nonce: peer.nonce });
+      due.push({ kind: 'request', to, from: this.#server, nonce: peer.nonce, since: this.#since });
     }
     return due;
   }
@@ -106,26 +118,25 @@ export class Learner {
   /** A tier 1 that this module has not heard yet says nothing either way: its next frame, or its silence, will. */
   #gapOf(positions: ReadonlyMap<string, number>, streams: Streams): 'none' | 'gap' | 'unknown' {
     let unknown = false;
-    for (const [id, decided] of positions) {
+    for (const [id, reached] of positions) {
       const stream = streams.get(id);
       if (stream === undefined) unknown = true;
-      else if (stream.completeFrom > decided + 1) return 'gap';
+      else if (stream.completeFrom > reached + 1) return 'gap';
     }
     return unknown ? 'unknown' : 'none';
   }
 }
 
-/** Takes in what a peer said it holds: flows into the elsewhere part of the table, and the starts it got lately. */
-export function takeIn(answer: SyncAnswer, { table, recentStarts }: Decider, views: ViewHistory): void {
-  const owner = views.numberOf(answer.from, answer.incarnation);
-  readRows(answer.rows, (kind, hi, lo, tick, state, protocolClass) => {
-    if (kind === RowKind.recentStart) {
-      if (recentStarts.find(hi, lo, tick) === -1) recentStarts.record(hi, lo, tick, owner);
-      return;
-    }
-    // What was seen here meanwhile is newer than what the peer says, but the peer knows who owns the flow.
-    const slot = table.find(hi, lo, tick);
-    if (slot === -1) table.insert(hi, lo, tick, owner, state, protocolClass);
-    else if (table.owner(slot) !== views.self) table.setOwner(slot, owner);
+/** Takes in what a peer said: flows, and what began lately. */
+export function takeIn(answer: SyncAnswer, decider: Decider, views: ViewHistory): void {
+  const numbers = [
+    views.numberOf(answer.from, answer.incarnation),
+    ...answer.owners.map(({ server, incarnation }) => views.numberOf(server, incarnation)),
+  ];
+  readRows(answer.rows, (kind, hi, lo, tick, state, protocolClass, index) => {
+    const owner = numbers[index];
+    if (owner === undefined) return;
+    if (kind === RowKind.flow) decider.learnFlow(hi, lo, tick, owner, state, protocolClass);
+    else decider.learnStart(hi, lo, tick, owner, protocolClass, kind === RowKind.startInTable);
   });
 }

@@ -1,5 +1,5 @@
-// One stream of frames for each tier 1 this actor hears: from where on it is complete, how far it has come, what is missing, and the
-// frames that wait for a view not seen yet. Tier 1s are told apart because each numbers its own frames, and because a
+// One stream of frames for each tier 1 this actor hears: from where on it is complete, how far it has come, what is
+// missing, and the frames that wait, for a view not seen yet or for peers to tell what was in frames that were missed. Tier 1s are told apart because each numbers its own frames, and because a
 // frame that has to wait must hold back the later frames of the same tier 1 only.
 
 import { Frame } from '../../shared/frame.ts';
@@ -15,8 +15,9 @@ export class Tier1Stream {
   /** Sequence of the newest frame heard, and of the newest frame decided. */
   received: number;
   decided: number;
-  /** View of the newest frame decided. */
+  /** View of the newest frame decided, and its packets' time. */
   viewNumber = 0;
+  timestampMs = 0;
   heardAtMs: number;
   readonly waiting: { readonly frame: Frame; readonly sinceMs: number }[] = [];
 
@@ -27,6 +28,11 @@ export class Tier1Stream {
     this.decided = sequence - 1;
     this.heardAtMs = nowMs;
   }
+
+  /** Sequence up to which every frame was decided here, or lost for good. */
+  get reached(): number {
+    return this.waiting.length > 0 ? this.waiting[0].frame.sequence - 1 : this.received;
+  }
 }
 
 export class Streams {
@@ -36,11 +42,15 @@ export class Streams {
   repeatedFrames = 0;
   readonly #streams = new Map<string, Tier1Stream>();
 
-  /** The stream that a frame continues, with the loss before it counted; undefined when the frame is a repeat. */
-  arrive(frame: Frame, nowMs: number): Tier1Stream | undefined {
+  /**
+   * The stream that a frame continues, with the loss before it counted; undefined when the frame is a repeat.
+   * `fromFirst`: whoever listens has listened for so long that a tier 1 it does not know must be new, and its frames
+   * begin at number 1.
+   */
+  arrive(frame: Frame, nowMs: number, fromFirst: boolean): Tier1Stream | undefined {
     let stream = this.#streams.get(frame.tier1Id);
     if (stream === undefined) {
-      stream = new Tier1Stream(frame.tier1Id, frame.sequence, nowMs);
+      stream = new Tier1Stream(frame.tier1Id, fromFirst ? 1 : frame.sequence, nowMs);
       this.#streams.set(frame.tier1Id, stream);
       if (this.#streams.size > limits.tier1Streams) this.#forgetSilentest();
     }

@@ -1,40 +1,55 @@
-// How a joining member learns which flows the others hold, so that it breaks none of them (claim 13).
+// How modules tell each other what they know, so that one that joins breaks no flow (claim 13), and one that missed frames
+// does not stay ignorant of what began in them.
 //
-// The joiner listens to the group's frames from the moment it subscribes, so it sees every flow that starts after that.
-// What started before, each peer tells: its own flows, and the starts it got in the last seconds. The two halves must
-// meet without a gap. A peer may answer before it has decided a frame that reached the joiner's side of the bus just
-// before the joiner's subscription did, and that flow would be in neither half. So an answer says how far the peer had
-// come with each tier 1 when it began, and the joiner takes it only if the first frame it heard itself of that tier 1
-// is no later than the next one. Otherwise it asks again.
+// A joiner listens to the group's frames from the moment it subscribes, so it sees every flow that starts after that. What
+// started before, each peer tells: its own flows, those whose owner has gone, and what began in the last seconds. The two
+// halves must meet without a gap. A peer may answer before it has decided a frame that reached the joiner's side of the
+// bus just before the joiner's subscription did, and that flow would be in neither half. So an answer says how far the
+// peer had come with each tier 1 when it began, and the joiner takes it only if the first frame it heard itself of that
+// tier 1 is no later than the next one. Otherwise it asks again.
 //
-//   request  [ version, 1, to, from, nonce ]
-//   answer   [ version, 2, to, from, incarnation, nonce, chunk, isLast, positions, rows ]
+// A member that missed frames asks the same with `since`, and is told only what began since then, by whomever. The cut is
+// the same: a peer's answer counts when the peer had come as far as the frames after the hole.
 //
-//   positions  [ tier1Id, decided sequence, ... ] of the tier 1s heard lately, the same in every chunk
-//   rows       16 bytes each, little-endian: hashHi i32, hashLo i32, tick i32, kind u8 (0 flow, 1 recent start),
-//              state u8, protocol class u8, 0
+//   request  [ version, 1, to, from, nonce, since ]      since: tick, or nil for everything
+//   answer   [ version, 2, to, from, incarnation, nonce, chunk, isLast, positions, owners, rows ]
+//
+//   positions  [ tier1Id, sequence, ... ] of the tier 1s heard lately, the same in every chunk
+//   owners     [ server, incarnation, ... ] that rows refer to, from number 1 on; number 0 is the peer itself
+//   rows       16 bytes each, little-endian: hashHi i32, hashLo i32, tick i32, kind u8 (RowKind),
+//              state u8 (bits 0-1; bits 4-7 protocol class), owner u16
 //
 // Answers travel in chunks on the control subject, a few a tick, so that neither the peer nor the bus stalls. The table
 // may change while it is read: what changes after the positions were taken, the joiner sees by itself.
 
 import { Packr } from 'msgpackr';
+import { limits } from '../../shared/limits.ts';
 import { isName } from '../../shared/subjects.ts';
 import { isWhole } from '../../shared/validate.ts';
 import { FlowState } from './flowEntry.ts';
 
-const version = 1;
+const version = 2;
 const rowBytes = 16;
 export const rowsPerChunk = 4_096;
 const positionsMax = 1_024;
 const packr = new Packr({ useRecords: false });
 
-export const RowKind = { flow: 0, recentStart: 1 } as const;
+/** A flow in the table; a flow that began lately, which only its owner has in a table (Fig. 6); one that all have (Fig. 7). */
+export const RowKind = { flow: 0, start: 1, startInTable: 2 } as const;
+
+/** One life of a server, as rows name owners. */
+export interface OwnerName {
+  readonly server: string;
+  readonly incarnation: number;
+}
 
 export interface SyncRequest {
   readonly kind: 'request';
   readonly to: string;
   readonly from: string;
   readonly nonce: number;
+  /** Packet time as a tick: tell only what began since then. Undefined: tell everything. */
+  readonly since: number | undefined;
 }
 
 export interface SyncAnswer {
@@ -46,17 +61,20 @@ export interface SyncAnswer {
   readonly chunk: number;
   readonly isLast: boolean;
   readonly positions: ReadonlyMap<string, number>;
+  readonly owners: readonly OwnerName[];
   readonly rows: Uint8Array;
 }
 
 export function encodeRequest(request: SyncRequest): Uint8Array {
-  return Uint8Array.from(packr.pack([version, 1, request.to, request.from, request.nonce]));
+  const { to, from, nonce, since } = request;
+  return Uint8Array.from(packr.pack([version, 1, to, from, nonce, since ?? null]));
 }
 
 export function encodeAnswer(answer: SyncAnswer): Uint8Array {
-  const { to, from, incarnation, nonce, chunk, isLast, positions, rows } = answer;
+  const { to, from, incarnation, nonce, chunk, isLast, positions, owners, rows } = answer;
+  const named = owners.flatMap((owner) => [owner.server, owner.incarnation]);
   return Uint8Array.from(
-    packr.pack([version, 2, to, from, incarnation, nonce, chunk, isLast, [...positions].flat(), rows]),
+    packr.pack([version, 2, to, from, incarnation, nonce, chunk, isLast, [...positions].flat(), named, rows]),
   );
 }
 
@@ -69,18 +87,19 @@ export function decodeSync(message: Uint8Array): SyncRequest | SyncAnswer | unde
     return undefined;
   }
   if (!Array.isArray(fields) || fields[0] !== version) return undefined;
-  if (fields[1] === 1 && fields.length === 5) return readRequest(fields);
-  if (fields[1] === 2 && fields.length === 10) return readAnswer(fields);
+  if (fields[1] === 1 && fields.length === 6) return readRequest(fields);
+  if (fields[1] === 2 && fields.length === 11) return readAnswer(fields);
   return undefined;
 }
 
-function readRequest([, , to, from, nonce]: unknown[]): SyncRequest | undefined {
+function readRequest([, , to, from, nonce, since]: unknown[]): SyncRequest | undefined {
   if (!isServer(to) || !isServer(from) || !isCount(nonce)) return undefined;
-  return { kind: 'request', to, from, nonce };
+  if (since !== null && !isWhole(since, -0x8000_0000, 0x7fff_ffff)) return undefined;
+  return { kind: 'request', to, from, nonce, since: since ?? undefined };
 }
 
 function readAnswer(fields: unknown[]): SyncAnswer | undefined {
-  const [, , to, from, incarnation, nonce, chunk, isLast, flat, rows] = fields;
+  const [, , to, from, incarnation, nonce, chunk, isLast, flat, named, rows] = fields;
   if (!isServer(to) || !isServer(from) || !isCount(incarnation) || !isCount(nonce) || !isCount(chunk)) return undefined;
   if (typeof isLast !== 'boolean' || !(rows instanceof Uint8Array) || rows.length % rowBytes !== 0) return undefined;
   if (!Array.isArray(flat) || flat.length % 2 !== 0 || flat.length > 2 * positionsMax) return undefined;
@@ -90,7 +109,14 @@ function readAnswer(fields: unknown[]): SyncAnswer | undefined {
     if (typeof id !== 'string' || !isCount(sequence)) return undefined;
     positions.set(id, sequence);
   }
-  return { kind: 'answer', to, from, incarnation, nonce, chunk, isLast, positions, rows };
+  if (!Array.isArray(named) || named.length % 2 !== 0 || named.length > 2 * limits.knownServers) return undefined;
+  const owners: OwnerName[] = [];
+  for (let i = 0; i < named.length; i += 2) {
+    const [server, life] = [named[i], named[i + 1]];
+    if (!isServer(server) || !isCount(life)) return undefined;
+    owners.push({ server, incarnation: life });
+  }
+  return { kind: 'answer', to, from, incarnation, nonce, chunk, isLast, positions, owners, rows };
 }
 
 /** Rows waiting to be sent; they leave in chunks. */
@@ -102,13 +128,13 @@ export class RowQueue {
     return this.#count;
   }
 
-  add(kind: number, hi: number, lo: number, tick: number, state: number, protocolClass: number): void {
+  add(kind: number, hi: number, lo: number, tick: number, state: number, protocolClass: number, owner: number): void {
     const at = this.#count * rowBytes;
     if (at === this.#view.byteLength) this.#view = doubled(this.#view);
     this.#view.setInt32(at, hi, true);
     this.#view.setInt32(at + 4, lo, true);
     this.#view.setInt32(at + 8, tick, true);
-    this.#view.setUint32(at + 12, kind | (state << 8) | (protocolClass << 16), true);
+    this.#view.setUint32(at + 12, kind | (state << 8) | (protocolClass << 12) | (owner << 16), true);
     this.#count++;
   }
 
@@ -129,21 +155,29 @@ function doubled(view: DataView): DataView {
   return new DataView(larger.buffer);
 }
 
-export function readRows(
-  rows: Uint8Array,
-  visit: (kind: number, hi: number, lo: number, tick: number, state: FlowState, protocolClass: number) => void,
-): void {
+/** Sees one row; `owner` is a number of the answer's owners. */
+export type RowVisitor = (
+  kind: number,
+  hi: number,
+  lo: number,
+  tick: number,
+  state: FlowState,
+  protocolClass: number,
+  owner: number,
+) => void;
+
+export function readRows(rows: Uint8Array, visit: RowVisitor): void {
   const view = new DataView(rows.buffer, rows.byteOffset, rows.length);
   for (let at = 0; at < rows.length; at += rowBytes) {
-    const state = Math.min(view.getUint8(at + 13), FlowState.closing) as FlowState;
-    const protocolClass = view.getUint8(at + 14) & 15;
+    const stateAndClass = view.getUint8(at + 13);
     visit(
       view.getUint8(at + 12),
       view.getInt32(at, true),
       view.getInt32(at + 4, true),
       view.getInt32(at + 8, true),
-      state,
-      protocolClass,
+      Math.min(stateAndClass & 15, FlowState.closing) as FlowState,
+      stateAndClass >>> 4,
+      view.getUint16(at + 14, true),
     );
   }
 }

@@ -22,6 +22,8 @@ export class CompiledView {
   readonly ownFlowsOnly: boolean;
   readonly tableFirst: boolean;
   readonly adopts: boolean;
+  /** Round robin: the owner depends on the number of the start, so a repeated start may be placed elsewhere. */
+  readonly placesByOrdinal: boolean;
   readonly #placement: Placement;
   readonly #serverNumbers: Uint16Array;
   #gone: Uint8Array = new Uint8Array(0);
@@ -31,6 +33,7 @@ export class CompiledView {
     this.ownFlowsOnly = view.rules.typeOneMethod === 'fig-6';
     this.tableFirst = view.rules.tableFirst;
     this.adopts = view.rules.midFlow === 'adopt';
+    this.placesByOrdinal = view.placement === 'round-robin' || view.placement === 'weighted-round-robin';
     this.#placement = compilePlacement(view);
     this.#serverNumbers = serverNumbers;
   }
@@ -107,6 +110,12 @@ export class ViewHistory {
   /** Name of a server number, for reports. */
   serverName(number: number): string {
     return this.#servers[number]?.name ?? '-';
+  }
+
+  /** Which life of which server a number means; undefined when it was never handed out. */
+  lifeOf(number: number): { readonly server: string; readonly incarnation: number } | undefined {
+    const known = this.#servers[number];
+    return known && { server: known.name, incarnation: known.incarnation };
   }
 
   /** The number of one life of a server; a new one the first time it is asked for. */
