@@ -130,6 +130,7 @@ export class DsslCore {
     this.#ports = ports;
     this.views = new ViewHistory(options.candidate.server, options.candidate.incarnation);
     this.decider = new Decider({ self: this.views.self, maxFlows: options.maxFlows }, ports.egress);
+    this.decider.guess(true);
     this.learner = new Learner(options.candidate.server);
     this.#teacher = new Teacher(options.candidate.server, options.candidate.incarnation, this.views);
   }
@@ -189,6 +190,7 @@ export class DsslCore {
     }
     if (!this.views.add(view)) return;
     const member = findMember(view, this.candidate.server);
+    this.decider.guess(!this.#isEstablished);
     if (member?.incarnation === this.candidate.incarnation) {
       this.#wasMember = true;
       if (member.state === 'draining' && view.number < this.#drainingSince) {

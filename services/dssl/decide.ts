@@ -31,6 +31,9 @@ import { ageTicks, tickOfMs } from './ticks.ts';
 import { lastAccept, V, verdicts } from './verdict.ts';
 import { type CompiledView, noServer } from './viewHistory.ts';
 
+/** Guesses a joiner remembers; a join is a matter of seconds. */
+const guessesMax = 1_000_000;
+
 export interface DeciderOptions {
   /** Server number of this module's own server. */
   readonly self: number;
@@ -49,6 +52,8 @@ export class Decider {
   ownersAtOdds = 0;
   readonly #self: number;
   readonly #egress: Egress;
+  /** While this module joins: flows that it took for new ones, and by which view. */
+  #guesses: Map<number, CompiledView> | undefined;
   #view!: CompiledView;
   #tick = 0;
   #timestampMs = 0;
@@ -163,12 +168,14 @@ export class Decider {
       }
       table.remove(slot);
     }
+    const view = this.#view;
     const midFlow = (flags & (FrameFlags.TYPE1 | FrameFlags.AGGREGATE | FrameFlags.START)) === FrameFlags.TYPE1;
     if (midFlow && !adopt) return V.ignoreMidFlow;
-    const owner = this.#view.place(hi, lo, ordinal);
+    const owner = view.place(hi, lo, ordinal);
     if (owner === noServer) return V.dropNoOwner;
     const state = flags & FrameFlags.END && !(flags & FrameFlags.AGGREGATE) ? FlowState.closing : FlowState.unconfirmed;
     this.recentStarts.record(hi, lo, this.#tick, owner, protocolClassOf(flags), true);
+    if (this.#guesses !== undefined && this.#guesses.size < guessesMax) this.#guesses.set(guessKey(hi, lo), view);
     const stored = table.insert(hi, lo, this.#tick, owner, state, protocolClassOf(flags)) !== -1;
     if (owner !== this.#self) {
       if (!stored) this.elsewhereOverflow++;
@@ -186,14 +193,23 @@ export class Decider {
   learnStart(hi: number, lo: number, tick: number, owner: number, protocolClass: number, inTable: boolean): void {
     if (this.recentStarts.find(hi, lo, tick) === -1)
       this.recentStarts.record(hi, lo, tick, owner, protocolClass, inTable);
-    if (inTable) this.learnFlow(hi, lo, tick, owner, FlowState.unconfirmed, protocolClass);
+    if (inTable) this.learnFlow(hi, lo, tick, owner, FlowState.unconfirmed, protocolClass, false);
   }
 
   /**
-   * A peer says who holds a flow. What was seen here meanwhile is newer than what the peer says, but of flows that are
-   * not this module's own the peer knows the owner better.
+   * A peer says who holds a flow; `isClaim`: it says so of itself. A member believes what it has seen. One that joins has
+   * seen flows in their middle and took them for new ones: there the peer is right, unless the owner it names had gone by
+   * the view under which the joiner saw the flow.
    */
-  learnFlow(hi: number, lo: number, tick: number, owner: number, state: FlowState, protocolClass: number): void {
+  learnFlow(
+    hi: number,
+    lo: number,
+    tick: number,
+    owner: number,
+    state: FlowState,
+    protocolClass: number,
+    isClaim: boolean,
+  ): void {
     const { table } = this;
     const slot = table.find(hi, lo, tick);
     if (slot === -1) {
@@ -203,15 +219,24 @@ export class Decider {
     }
     const known = table.owner(slot);
     if (known !== owner) {
-      if (known === this.#self || owner === this.#self) {
+      const guessedBy = this.#guesses?.get(guessKey(hi, lo));
+      const isBetter = guessedBy === undefined ? this.#guesses !== undefined && isClaim : !guessedBy.isGone(owner);
+      if (!isBetter || known === this.#self) {
         this.ownersAtOdds++;
         return;
       }
       table.setOwner(slot, owner);
     }
+    if (isClaim) this.#guesses?.delete(guessKey(hi, lo));
     if (ageTicks(tick, table.lastSeen(slot)) < 0) return;
     table.touch(slot, tick);
     if (table.state(slot) < state) table.setState(slot, state);
+  }
+
+  /** A joiner takes every flow that it does not know for a new one, and remembers that it guessed; a member knows. */
+  guess(isGuessing: boolean): void {
+    if (!isGuessing) this.#guesses = undefined;
+    else this.#guesses ??= new Map();
   }
 
   /** Forgets an entry that a new start has made stale. */
@@ -242,6 +267,11 @@ export class Decider {
     this.#egress.flowEnded(hi, lo, 'closed', this.#timestampMs);
     this.#egress.flowStarted(hi, lo, this.#timestampMs);
   }
+}
+
+/** 52 bits of the hash: enough to tell the flows of a few seconds apart, and a number that is exact. */
+function guessKey(hi: number, lo: number): number {
+  return (hi >>> 12) * 0x1_0000_0000 + (lo >>> 0);
 }
 
 export function accepts(verdict: number): boolean {

@@ -136,7 +136,7 @@ export function takeIn(answer: SyncAnswer, decider: Decider, views: ViewHistory)
   readRows(answer.rows, (kind, hi, lo, tick, state, protocolClass, index) => {
     const owner = numbers[index];
     if (owner === undefined) return;
-    if (kind === RowKind.flow) decider.learnFlow(hi, lo, tick, owner, state, protocolClass);
+    if (kind === RowKind.flow) decider.learnFlow(hi, lo, tick, owner, state, protocolClass, index === 0);
     else decider.learnStart(hi, lo, tick, owner, protocolClass, kind === RowKind.startInTable);
   });
 }

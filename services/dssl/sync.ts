@@ -8,8 +8,9 @@
 // peer had come with each tier 1 when it began, and the joiner takes it only if the first frame it heard itself of that
 // tier 1 is no later than the next one. Otherwise it asks again.
 //
-// A member that missed frames asks the same with `since`, and is told only what began since then, by whomever. The cut is
-// the same: a peer's answer counts when the peer had come as far as the frames after the hole.
+// A member that missed frames asks the same with `since`, and is told what began since then, by whomever it is held, and
+// which flows had packets since. The cut is the same: a peer's answer counts when the peer had come as far as the frames
+// after the hole.
 //
 //   request  [ version, 1, to, from, nonce, since ]      since: tick, or nil for everything
 //   answer   [ version, 2, to, from, incarnation, nonce, chunk, isLast, positions, owners, rows ]

@@ -1,6 +1,5 @@
 // The peer's side of telling what it knows (sync.ts tells the whole story): a walk over the flow table that is spread over
-// ticks, so that a peer with millions of flows goes on deciding packets meanwhile; or, for one that missed frames, only
-// what began lately.
+// ticks, so that a peer with millions of flows goes on deciding packets meanwhile.
 
 import { findMember } from '../../shared/cluster/view.ts';
 import type { Decider } from './decide.ts';
@@ -14,8 +13,9 @@ import { noServer, type ViewHistory } from './viewHistory.ts';
 const pupilsMax = 8;
 /** Chunks sent to each of them in one tick. */
 const chunksPerTick = 4;
-/** Slots of the flow table looked at between two looks at how full the chunk is. */
+/** Slots of the flow table looked at between two looks at how full the chunk is, and such steps for one chunk. */
 const slotsPerStep = 2_048;
+const stepsPerChunk = 32;
 
 interface Lesson {
   readonly request: SyncRequest;
@@ -24,6 +24,8 @@ interface Lesson {
   readonly owners: OwnerName[];
   /** Number in `owners` of a server number of this module. */
   readonly ownerIndex: Map<number, number>;
+  /** Only what happened since this tick; undefined for everything. */
+  since: number | undefined;
   chunk: number;
   cursor: number;
 }
@@ -54,6 +56,7 @@ export class Teacher {
       rows: new RowQueue(),
       owners: [],
       ownerIndex: new Map([[this.#views.self, 0]]),
+      since: undefined,
       chunk: 0,
       cursor: 0,
     });
@@ -73,12 +76,12 @@ export class Teacher {
   #chunk(pupil: string, lesson: Lesson, decider: Decider): SyncAnswer {
     const { rows, request } = lesson;
     if (lesson.chunk === 0) {
+      // Where starts have been forgotten already, the flows themselves are all there is to tell.
       const { since } = request;
-      const isEnough = since !== undefined && decider.recentStarts.reachesBack(since, decider.tick);
-      this.#addStarts(lesson, decider, isEnough ? since : undefined);
-      if (isEnough) lesson.cursor = -1;
+      if (since !== undefined && decider.recentStarts.reachesBack(since, decider.tick)) lesson.since = since;
+      this.#addStarts(lesson, decider);
     }
-    if (lesson.cursor !== -1) this.#addFlows(lesson, decider, this.#numberOf(request.from));
+    this.#addFlows(lesson, decider, this.#numberOf(request.from));
     const chunk = rows.takeChunk();
     const isLast = lesson.cursor === -1 && rows.count === 0;
     if (isLast) this.#lessons.delete(pupil);
@@ -96,9 +99,9 @@ export class Teacher {
     };
   }
 
-  #addStarts(lesson: Lesson, decider: Decider, since: number | undefined): void {
+  #addStarts(lesson: Lesson, decider: Decider): void {
     const { recentStarts } = decider;
-    const earliest = since ?? decider.tick - recentStarts.windowTicks;
+    const earliest = lesson.since ?? decider.tick - recentStarts.windowTicks;
     recentStarts.scan(0, Number.POSITIVE_INFINITY, (hi, lo, tick, position) => {
       if (ageTicks(tick, earliest) < 0) return;
       const kind = recentStarts.inTableAt(position) ? RowKind.startInTable : RowKind.start;
@@ -109,13 +112,15 @@ export class Teacher {
 
   /**
    * Own flows; those whose owner has gone, which nobody else can tell; and those that this module believes the pupil
-   * holds, in case the pupil missed their beginning.
+   * holds, in case the pupil missed their beginning. To one that missed frames, only those that had packets since: they
+   * would be forgotten there earlier than elsewhere.
    */
   #addFlows(lesson: Lesson, decider: Decider, pupil: number): void {
-    const { rows } = lesson;
+    const { rows, since } = lesson;
     const { self, newest } = this.#views;
-    while (rows.count < rowsPerChunk && lesson.cursor !== -1) {
+    for (let step = 0; step < stepsPerChunk && rows.count < rowsPerChunk && lesson.cursor !== -1; step++) {
       lesson.cursor = decider.table.scan(lesson.cursor, slotsPerStep, (hi, lo, lastSeen, info) => {
+        if (since !== undefined && ageTicks(lastSeen, since) < 0) return;
         const owner = ownerOf(info);
         if (owner !== self && owner !== pupil && newest?.isGone(owner) !== true) return;
         const index = this.#ownerIndex(lesson, owner);

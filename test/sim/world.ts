@@ -24,10 +24,9 @@ interface Slot {
   readonly name: string;
   readonly group: string;
   running: SimServer | undefined;
-  /** False when an operator has ended it for good. */
+  /** False when an operator has told it to leave. When it dies before it has left, it is started again, and told again. */
   isWanted: boolean;
-  /** It crashed while it drained: nobody starts it again, and its group still has it as a member. */
-  diedDraining: boolean;
+  hasLeft: boolean;
 }
 
 export interface RunningTier1 extends Gate {
@@ -170,7 +169,7 @@ export class World {
   }
 
   #addSlot(group: string): void {
-    const slot: Slot = { name: `s${++this.#names}`, group, running: undefined, isWanted: true, diedDraining: false };
+    const slot: Slot = { name: `s${++this.#names}`, group, running: undefined, isWanted: true, hasLeft: false };
     this.slots.push(slot);
     this.#startServer(slot);
   }
@@ -221,7 +220,9 @@ export class World {
   }
 
   #restart(slot: Slot): void {
-    if (slot.isWanted && slot.running === undefined) this.#startServer(slot);
+    if (slot.running !== undefined || slot.hasLeft) return;
+    this.#startServer(slot);
+    if (!slot.isWanted) this.clock.setTimer(1_000, () => this.#leave(slot));
   }
 
   #endServer(slot: Slot, server: SimServer): void {
@@ -319,7 +320,6 @@ export class World {
           clock.setTimer(lastsMs, () => this.#startTier1(tier1.process.name));
         } else if (slot?.running !== undefined) {
           weather.note('crash', slot.name, lastsMs, `${slot.name} crashes`);
-          slot.diedDraining = slot.running.isDraining;
           this.#endServer(slot, slot.running);
           clock.setTimer(lastsMs, () => this.#restart(slot));
         }
@@ -367,7 +367,7 @@ export class World {
         if (servers.length < this.plan.groups * 6) this.#addSlot(this.map.groups[pick % this.plan.groups].id);
         return;
       case 'drain-server':
-        if (slot?.running !== undefined) this.#drain(slot, slot.running);
+        if (slot?.running !== undefined) this.#drain(slot);
         return;
       case 'reweigh':
         this.#reweigh(this.map.groups[pick % this.plan.groups].id, fault);
@@ -383,15 +383,24 @@ export class World {
     }
   }
 
-  #drain(slot: Slot, server: SimServer): void {
+  #drain(slot: Slot): void {
     const members = this.slots.filter((other) => other.group === slot.group && other.isWanted);
-    if (members.length < 2 || server.isDraining) return;
+    if (members.length < 2 || !slot.isWanted) return;
     this.#say(`${slot.name}: is told to drain`);
     slot.isWanted = false;
+    this.#leave(slot);
+  }
+
+  #leave(slot: Slot): void {
+    const server = slot.running;
+    if (server === undefined) return;
     server.isDraining = true;
     server.options.process.enter(() => {
       this.#network.unsettled = true;
-      void server.actor.drain(drainMs).then(() => this.#endServer(slot, server));
+      void server.actor.drain(drainMs).then(() => {
+        slot.hasLeft = true;
+        this.#endServer(slot, server);
+      });
     });
   }
 

@@ -65,7 +65,7 @@ function isExplained(world: World, flow: FlowRecord, packet: PacketRecord): bool
 }
 
 function isBroken(world: World, flow: FlowRecord, packet: PacketRecord): boolean {
-  const { ledger, slots } = world;
+  const { ledger } = world;
   const earlier = flow.packets.filter((id) => id < packet.id).map((id) => ledger.packets[id]);
   const times = [...earlier.map(({ sentMs }) => sentMs), packet.sentMs];
   if (flow.type1 && times.some((sentMs, index) => index > 0 && sentMs - times[index - 1] > idleMs)) return true;
@@ -77,10 +77,8 @@ function isBroken(world: World, flow: FlowRecord, packet: PacketRecord): boolean
   if (home === undefined) return false;
   const untilMs = packet.sentMs + underWayMs;
   if (home.endedMs > untilMs && isMember(world, home.group, home.name, untilMs)) return false;
-  // Other servers may take over datagram flows, when the view says that theirs has gone. A server that dies while it
-  // drains is in the view for good.
-  const slot = slots.find(({ name }) => name === home.name);
-  return flow.type1 || slot?.diedDraining === true;
+  // Other servers take over datagram flows when theirs has gone.
+  return flow.type1;
 }
 
 function explains(world: World, trouble: Trouble, flow: FlowRecord, packet: PacketRecord): boolean {

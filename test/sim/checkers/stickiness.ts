@@ -10,14 +10,14 @@ export function stickiness(world: World): Finding | undefined {
     let home = -1;
     let lastMs = Number.POSITIVE_INFINITY;
     for (const id of flow.packets) {
-      const { acceptedBy, sentMs } = ledger.packets[id];
+      const { acceptedBy, acceptedMs, sentMs } = ledger.packets[id];
       if (sentMs - lastMs > idleMs) home = -1;
       lastMs = sentMs;
       if (acceptedBy.length === 0) continue;
       const taker = acceptedBy[0];
       if (home !== -1 && home !== taker) {
         const life = ledger.lives[home];
-        if (life.endedMs > sentMs && isMember(world, life.group, life.name, sentMs)) {
+        if (life.endedMs > acceptedMs && isMember(world, life.group, life.name, acceptedMs)) {
           const what = `flow ${flow.id} (${flow.tuple}) was at ${life.name}, and its packet ${id}, sent at ${seconds(sentMs)}, went to ${ledger.lives[taker].name}`;
           return { checker: 'stickiness', what, flow: flow.id, packet: id };
         }
