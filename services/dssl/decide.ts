@@ -124,7 +124,9 @@ export class Decider {
     }
     if (!repeated) this.recentStarts.record(hi, lo, this.#tick, owner, protocolClassOf(flags), false);
     if (slot !== -1) {
-      if ((repeated || tableFirst) && table.state(slot) !== FlowState.closing) {
+      // What was learnt of another member's flow on this tuple is stale now, like one of my own that a start replaces.
+      const isMine = table.owner(slot) === this.#self;
+      if (isMine && (repeated || tableFirst) && table.state(slot) !== FlowState.closing) {
         table.touch(slot, this.#tick);
         return V.acceptKnown;
       }

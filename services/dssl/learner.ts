@@ -129,10 +129,7 @@ export class Learner {
 
 /** Takes in what a peer said: flows, and what began lately. */
 export function takeIn(answer: SyncAnswer, decider: Decider, views: ViewHistory): void {
-  const numbers = [
-    views.numberOf(answer.from, answer.incarnation),
-    ...answer.owners.map(({ server, incarnation }) => views.numberOf(server, incarnation)),
-  ];
+  const numbers = answer.owners.map((life) => views.learnLife(life));
   readRows(answer.rows, (kind, hi, lo, tick, state, protocolClass, index) => {
     const owner = numbers[index];
     if (owner === undefined) return;

@@ -16,7 +16,8 @@
 //   answer   [ version, 2, to, from, incarnation, nonce, chunk, isLast, positions, owners, rows ]
 //
 //   positions  [ tier1Id, sequence, ... ] of the tier 1s heard lately, the same in every chunk
-//   owners     [ server, incarnation, ... ] that rows refer to, from number 1 on; number 0 is the peer itself
+//   owners     [ server, incarnation, number of the view in which it joined, ... ] that rows refer to; the first is the
+//              peer itself
 //   rows       16 bytes each, little-endian: hashHi i32, hashLo i32, tick i32, kind u8 (RowKind),
 //              state u8 (bits 0-1; bits 4-7 protocol class), owner u16
 //
@@ -28,6 +29,7 @@ import { limits } from '../../shared/limits.ts';
 import { isName } from '../../shared/subjects.ts';
 import { isWhole } from '../../shared/validate.ts';
 import { FlowState } from './flowEntry.ts';
+import type { ServerLife } from './viewHistory.ts';
 
 const version = 2;
 const rowBytes = 16;
@@ -38,11 +40,7 @@ const packr = new Packr({ useRecords: false });
 /** A flow in the table; a flow that began lately, which only its owner has in a table (Fig. 6); one that all have (Fig. 7). */
 export const RowKind = { flow: 0, start: 1, startInTable: 2 } as const;
 
-/** One life of a server, as rows name owners. */
-export interface OwnerName {
-  readonly server: string;
-  readonly incarnation: number;
-}
+
 
 export interface SyncRequest {
   readonly kind: 'request';
@@ -62,7 +60,7 @@ export interface SyncAnswer {
   readonly chunk: number;
   readonly isLast: boolean;
   readonly positions: ReadonlyMap<string, number>;
-  readonly owners: readonly OwnerName[];
+  readonly owners: readonly ServerLife[];
   readonly rows: Uint8Array;
 }
 
@@ -73,7 +71,7 @@ export function encodeRequest(request: SyncRequest): Uint8Array {
 
 export function encodeAnswer(answer: SyncAnswer): Uint8Array {
   const { to, from, incarnation, nonce, chunk, isLast, positions, owners, rows } = answer;
-  const named = owners.flatMap((owner) => [owner.server, owner.incarnation]);
+  const named = owners.flatMap((owner) => [owner.server, owner.incarnation, owner.joinedIn]);
   return Uint8Array.from(
     packr.pack([version, 2, to, from, incarnation, nonce, chunk, isLast, [...positions].flat(), named, rows]),
   );
@@ -110,13 +108,14 @@ function readAnswer(fields: unknown[]): SyncAnswer | undefined {
     if (typeof id !== 'string' || !isCount(sequence)) return undefined;
     positions.set(id, sequence);
   }
-  if (!Array.isArray(named) || named.length % 2 !== 0 || named.length > 2 * limits.knownServers) return undefined;
-  const owners: OwnerName[] = [];
-  for (let i = 0; i < named.length; i += 2) {
-    const [server, life] = [named[i], named[i + 1]];
-    if (!isServer(server) || !isCount(life)) return undefined;
-    owners.push({ server, incarnation: life });
+  if (!Array.isArray(named) || named.length % 3 !== 0 || named.length > 3 * limits.knownServers) return undefined;
+  const owners: ServerLife[] = [];
+  for (let i = 0; i < named.length; i += 3) {
+    const [server, life, joinedIn] = [named[i], named[i + 1], named[i + 2]];
+    if (!isServer(server) || !isCount(life) || !isCount(joinedIn)) return undefined;
+    owners.push({ server, incarnation: life, joinedIn });
   }
+  if (owners[0]?.server !== from || owners[0].incarnation !== incarnation) return undefined;
   return { kind: 'answer', to, from, incarnation, nonce, chunk, isLast, positions, owners, rows };
 }
 

@@ -2,12 +2,13 @@
 // ticks, so that a peer with millions of flows goes on deciding packets meanwhile.
 
 import { findMember } from '../../shared/cluster/view.ts';
+import { ProtocolClass } from '../../shared/frameFlags.ts';
 import type { Decider } from './decide.ts';
 import { ownerOf, protocolClassOf, stateOf } from './flowEntry.ts';
 import { heardLatelyMs, type Streams } from './streams.ts';
-import { type OwnerName, RowKind, RowQueue, rowsPerChunk, type SyncAnswer, type SyncRequest } from './sync.ts';
+import { RowKind, RowQueue, rowsPerChunk, type SyncAnswer, type SyncRequest } from './sync.ts';
 import { ageTicks } from './ticks.ts';
-import { noServer, type ViewHistory } from './viewHistory.ts';
+import { noServer, type ServerLife, type ViewHistory } from './viewHistory.ts';
 
 /** Modules served at once; further ones ask again. */
 const pupilsMax = 8;
@@ -21,7 +22,7 @@ interface Lesson {
   readonly request: SyncRequest;
   readonly positions: ReadonlyMap<string, number>;
   readonly rows: RowQueue;
-  readonly owners: OwnerName[];
+  readonly owners: ServerLife[];
   /** Number in `owners` of a server number of this module. */
   readonly ownerIndex: Map<number, number>;
   /** Only what happened since this tick; undefined for everything. */
@@ -55,7 +56,7 @@ export class Teacher {
       positions,
       rows: new RowQueue(),
       owners: [],
-      ownerIndex: new Map([[this.#views.self, 0]]),
+      ownerIndex: new Map(),
       since: undefined,
       chunk: 0,
       cursor: 0,
@@ -76,6 +77,7 @@ export class Teacher {
   #chunk(pupil: string, lesson: Lesson, decider: Decider): SyncAnswer {
     const { rows, request } = lesson;
     if (lesson.chunk === 0) {
+      this.#ownerIndex(lesson, this.#views.self);
       // Where starts have been forgotten already, the flows themselves are all there is to tell.
       const { since } = request;
       if (since !== undefined && decider.recentStarts.reachesBack(since, decider.tick)) lesson.since = since;
@@ -123,6 +125,8 @@ export class Teacher {
         if (since !== undefined && ageTicks(lastSeen, since) < 0) return;
         const owner = ownerOf(info);
         if (owner !== self && owner !== pupil && newest?.isGone(owner) !== true) return;
+        // Fig. 6: connections are known to their owners alone.
+        if (newest?.ownFlowsOnly && owner !== pupil && hasVisibleStart(protocolClassOf(info))) return;
         const index = this.#ownerIndex(lesson, owner);
         if (index !== -1) rows.add(RowKind.flow, hi, lo, lastSeen, stateOf(info), protocolClassOf(info), index);
       });
@@ -133,7 +137,8 @@ export class Teacher {
     let index = lesson.ownerIndex.get(serverNumber);
     if (index !== undefined) return index;
     const life = serverNumber === noServer ? undefined : this.#views.lifeOf(serverNumber);
-    index = life === undefined ? -1 : lesson.owners.push(life);
+    // Of one that no view is known to have had, nobody could say whether it has gone.
+    index = life === undefined || life.joinedIn === Number.POSITIVE_INFINITY ? -1 : lesson.owners.push(life) - 1;
     lesson.ownerIndex.set(serverNumber, index);
     return index;
   }
@@ -143,4 +148,11 @@ export class Teacher {
     const member = view && findMember(view, server);
     return member === undefined ? -1 : this.#views.numberOf(server, member.incarnation);
   }
+}
+
+/** Flows of these are of type 1; those that hold several sessions are kept under another class. */
+function hasVisibleStart(protocolClass: number): boolean {
+  return (
+    protocolClass === ProtocolClass.TCP || protocolClass === ProtocolClass.SCTP || protocolClass === ProtocolClass.DCCP
+  );
 }

@@ -55,6 +55,13 @@ export class CompiledView {
   }
 }
 
+/** One life of a server, and the number of the first view that has it as a member. */
+export interface ServerLife {
+  readonly server: string;
+  readonly incarnation: number;
+  readonly joinedIn: number;
+}
+
 interface KnownServer {
   readonly name: string;
   readonly incarnation: number;
@@ -103,7 +110,7 @@ export class ViewHistory {
     }
     if (this.#newest === undefined || view.number > this.#newest.view.number) this.#newest = compiled;
     this.#forget();
-    for (const each of this.#views.values()) each.markGone(this.#goneIn(each.view), this.self);
+    this.#markGone();
     return true;
   }
 
@@ -113,9 +120,22 @@ export class ViewHistory {
   }
 
   /** Which life of which server a number means; undefined when it was never handed out. */
-  lifeOf(number: number): { readonly server: string; readonly incarnation: number } | undefined {
+  lifeOf(number: number): ServerLife | undefined {
     const known = this.#servers[number];
-    return known && { server: known.name, incarnation: known.incarnation };
+    return known && { server: known.name, incarnation: known.incarnation, joinedIn: known.joinedIn };
+  }
+
+  /**
+   * The number of a life that a peer names. This module may never have seen a view with it: only the peer's word tells
+   * one that has gone from one that has not come yet.
+   */
+  learnLife({ server, incarnation, joinedIn }: ServerLife): number {
+    const number = this.numberOf(server, incarnation);
+    const known = this.#servers[number];
+    if (joinedIn >= known.joinedIn) return number;
+    known.joinedIn = joinedIn;
+    this.#markGone();
+    return number;
   }
 
   /** The number of one life of a server; a new one the first time it is asked for. */
@@ -136,6 +156,10 @@ export class ViewHistory {
 
   #memberNumber(member: Member): number {
     return this.numberOf(member.server, member.incarnation);
+  }
+
+  #markGone(): void {
+    for (const each of this.#views.values()) each.markGone(this.#goneIn(each.view), this.self);
   }
 
   #goneIn(view: View): Uint8Array {

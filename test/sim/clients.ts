@@ -17,8 +17,8 @@ export interface Gate {
   readonly name: string;
   /** False when the router has noticed that it is gone. */
   readonly isRouted: boolean;
-  /** Brings a packet to the tier 1; it may be dead or paused. */
-  take(packet: Uint8Array): void;
+  /** Brings a packet to the tier 1; it may be dead or paused. `taken` is told when it has it. */
+  take(packet: Uint8Array, taken: () => void): void;
 }
 
 export interface ClientOptions {
@@ -75,6 +75,7 @@ export class Clients {
   readonly #options: ClientOptions;
   readonly #byFlow: Client[] = [];
   #nextPort = 0;
+  #nextDatagram = 0;
   #isStopped = false;
 
   constructor(clock: VirtualClock, prng: Prng, ledger: Ledger, gates: () => readonly Gate[], options: ClientOptions) {
@@ -111,7 +112,9 @@ export class Clients {
     const shapes = ['connection', 'asking', 'stream', 'elephant', 'fragments'] as const;
     const type1 = shape === 0 || (shape === 3 && prng.chance(1, 2));
     const place = formerPorts !== undefined && type1 ? formerPorts : this.#freshPorts();
-    const packets = flowPackets(place.client, place.port, prng.below(4), type1, shapes[shape] === 'fragments');
+    const packets = flowPackets(place.client, place.port, prng.below(4), type1, shapes[shape] === 'fragments', () =>
+      this.#nextDatagram++ & 0xffff,
+    );
     const record = this.#ledger.openFlow(packets.tuple, type1);
     const meanGapMs = (1_000 * this.#options.flows) / this.#options.packetsPerSecond;
     const isElephant = shapes[shape] === 'elephant';
@@ -247,7 +250,9 @@ export class Clients {
     const bytes = new Uint8Array(headers.length + stampBytes);
     bytes.set(headers);
     writeStamp(bytes, headers.length, 1, packet.id, client.record.id);
-    client.gate.take(bytes);
+    client.gate.take(bytes, () => {
+      packet.takenMs = this.#clock.monotonicMs();
+    });
     return packet;
   }
 }

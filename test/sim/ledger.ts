@@ -31,6 +31,8 @@ export interface PacketRecord {
   readonly kind: PacketKind;
   readonly tier1: string;
   readonly sentMs: number;
+  /** When the tier 1 took it; a paused one takes it late. */
+  takenMs: number;
   /** Lives that accepted it, in order; nearly always one. */
   readonly acceptedBy: number[];
   acceptedMs: number;
@@ -68,6 +70,7 @@ export class Ledger {
       kind,
       tier1,
       sentMs,
+      takenMs: sentMs,
       acceptedBy: [],
       acceptedMs: 0,
     };

@@ -22,10 +22,11 @@ export function flowPackets(
   target: number,
   type1: boolean,
   isFragmented: boolean,
+  nextDatagram: () => number,
 ): FlowPackets {
   const made = new Map<string, Uint8Array>();
   const tuple = `10.0.${client >> 8}.${client & 255}:${port} ${type1 ? 'tcp' : 'udp'} 198.18.0.${target + 1}`;
-  let datagram = 0;
+  let datagram = nextDatagram();
   const make = (kind: PacketKind): Uint8Array => {
     const isReply = kind === 'reply' || kind === 'accept';
     const bytes = Uint8Array.from(pattern(type1 ? kind : isReply ? 'answer' : 'datagram'));
@@ -43,7 +44,9 @@ export function flowPackets(
     client,
     port,
     tuple,
-    nextDatagram: () => void datagram++,
+    nextDatagram: () => {
+      datagram = nextDatagram();
+    },
     bytes: (kind) => {
       if (isFragmented) return fragments(client, port, target, datagram)[kind === 'fragment' ? 1 : 0];
       let bytes = made.get(kind);
@@ -76,7 +79,7 @@ function fragments(client: number, port: number, target: number, identification:
     {
       source: `10.0.${client >> 8}.${client & 255}`,
       target: `198.18.0.${target + 1}`,
-      identification: (client * 64 + port * 8 + identification) & 0xffff,
+      identification,
       udp: { sourcePort: port, targetPort: 53, payload: new Uint8Array(24) },
     },
     16,

@@ -261,10 +261,11 @@ export class World {
       isRouted: false,
       offered: 0,
       lost: 0,
-      take: (packet) => {
+      take: (packet, taken) => {
         tier1.offered++;
         if (!process.isAlive) tier1.lost++;
         process.enter(() => {
+          taken();
           actor.distributor.packet(packet, 0, packet.length, 1, 0, process.clock.nowMs());
           actor.fed();
         });
@@ -384,8 +385,11 @@ export class World {
   }
 
   #drain(slot: Slot): void {
-    const members = this.slots.filter((other) => other.group === slot.group && other.isWanted);
-    if (members.length < 2 || !slot.isWanted) return;
+    // Nobody drains the last server that takes flows.
+    const others = this.viewOf(slot.group)?.members.filter(
+      ({ server, state }) => state === 'active' && this.slots.find(({ name }) => name === server)?.isWanted === true,
+    );
+    if (!slot.isWanted || !others?.some(({ server }) => server !== slot.name)) return;
     this.#say(`${slot.name}: is told to drain`);
     slot.isWanted = false;
     this.#leave(slot);

@@ -75,7 +75,7 @@ function isBroken(world: World, flow: FlowRecord, packet: PacketRecord): boolean
   const homes = earlier.flatMap(({ acceptedBy }) => acceptedBy.slice(0, 1));
   const home = homes.length === 0 ? undefined : ledger.lives[homes[homes.length - 1]];
   if (home === undefined) return false;
-  const untilMs = packet.sentMs + underWayMs;
+  const untilMs = packet.takenMs + underWayMs;
   if (home.endedMs > untilMs && isMember(world, home.group, home.name, untilMs)) return false;
   // Other servers take over datagram flows when theirs has gone.
   return flow.type1;
@@ -83,7 +83,7 @@ function isBroken(world: World, flow: FlowRecord, packet: PacketRecord): boolean
 
 function explains(world: World, trouble: Trouble, flow: FlowRecord, packet: PacketRecord): boolean {
   if (!losing.has(trouble.kind)) return false;
-  if (packet.sentMs < trouble.fromMs - underWayMs || packet.sentMs > trouble.untilMs + recoveryMs) return false;
+  if (packet.takenMs < trouble.fromMs - underWayMs || packet.sentMs > trouble.untilMs + recoveryMs) return false;
   if (trouble.process === '*' || trouble.process === packet.tier1.replace(/-\d+$/, '')) return true;
   const slot = world.slots.find(({ name }) => name === trouble.process);
   return slot !== undefined && (flow.group === '' || slot.group === flow.group);
