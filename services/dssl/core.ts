@@ -7,9 +7,10 @@
 //                                        ▼
 //                       rows: fragment? ─► decide (decide.ts) ─► accepted rows ─► egress ─► server
 //
-// A module that missed frames does not know what began in them. As long as the view is the one of that time, this does
-// no harm: it would place such a flow where the others did. When the view has changed since, it could take a flow that
-// another member holds. So it is *unsure*: frames of later views wait until its peers have told what began meanwhile.
+// A module that missed frames is *unsure*: it does not know what began in them. Frames wait until its peers have told. Only
+// by Fig. 7, and as long as the view is the one of that time, it need not wait: it would place such a flow where the
+// others did. When the view has changed since, or a start goes by its number, it could take a flow that another member
+// holds; and by Fig. 6 a start may have ended what it holds.
 
 import { activate, type Candidate, drain, leave } from '../../shared/cluster/membership.ts';
 import { findMember, type Member, type View } from '../../shared/cluster/view.ts';
@@ -245,7 +246,8 @@ export class DsslCore {
 
   /** Whether a frame of this view can be decided, as far as missed frames are concerned. */
   #isSure(view: CompiledView): boolean {
-    return view.view.number <= this.#unsureSinceView && (this.#unsureSinceView === Infinity || !view.placesByOrdinal);
+    if (this.#unsureSinceView === Number.POSITIVE_INFINITY) return true;
+    return view.view.number <= this.#unsureSinceView && !view.placesByOrdinal && !view.ownFlowsOnly;
   }
 
   /** Frames of this stream were missed after the last one decided: the peers are to tell what began in them. */

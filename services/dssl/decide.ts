@@ -193,9 +193,13 @@ export class Decider {
    * first packet had been seen.
    */
   learnStart(hi: number, lo: number, tick: number, owner: number, protocolClass: number, inTable: boolean): void {
-    if (this.recentStarts.find(hi, lo, tick) === -1)
-      this.recentStarts.record(hi, lo, tick, owner, protocolClass, inTable);
-    if (inTable) this.learnFlow(hi, lo, tick, owner, FlowState.unconfirmed, protocolClass, false);
+    const known = this.recentStarts.find(hi, lo, tick);
+    if (known === -1) this.recentStarts.record(hi, lo, tick, owner, protocolClass, inTable);
+    if (!inTable) {
+      // As if the start had been seen: what was held here on this tuple is stale.
+      const slot = owner === this.#self || known === this.#self ? -1 : this.table.find(hi, lo, tick);
+      if (slot !== -1) this.#drop(hi, lo, slot, 'moved');
+    } else this.learnFlow(hi, lo, tick, owner, FlowState.unconfirmed, protocolClass, false);
   }
 
   /**

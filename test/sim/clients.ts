@@ -27,6 +27,8 @@ export interface ClientOptions {
   /** Packets a second of all flows together, roughly. */
   readonly packetsPerSecond: number;
   readonly clients: number;
+  /** Of 100 starts, how many are repeated at once. */
+  readonly impatience: number;
 }
 
 /** No answer within this long, doubled each time, and at most so often. */
@@ -187,6 +189,11 @@ export class Clients {
     const packet = this.#send(client, kind);
     client.waitsFor = packet.id;
     client.tries++;
+    if (kind === 'start' && this.#prng.chance(this.#options.impatience, 100)) {
+      this.#clock.setTimer(this.#prng.fraction() * 400, () => {
+        if (client.waitsFor === packet.id && !client.isOver) this.#send(client, 'start');
+      });
+    }
     const waitMs = retryAfterMs * 2 ** Math.min(client.tries - 1, 3);
     this.#clock.setTimer(waitMs, () => {
       if (client.waitsFor !== packet.id || client.isOver || this.#isStopped) return;

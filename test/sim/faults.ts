@@ -48,6 +48,8 @@ export interface Trouble {
 
 export interface FaultOptions {
   readonly faults: number;
+  /** Changes of weights or placement by an operator, beside those among the faults. */
+  readonly changes: number;
   /** Faults begin between these times; after the last, time must be left for things to settle. */
   readonly fromMs: number;
   readonly untilMs: number;
@@ -89,10 +91,10 @@ const lasting: Partial<Record<FaultKind, readonly [number, number]>> = {
 /** The faults of a seed, in order of time. Each seed has its own taste: some kinds do not occur in it. */
 export function drawFaults(prng: Prng, options: FaultOptions): Fault[] {
   const kinds = faultKinds.filter(() => prng.chance(2, 3));
-  if (kinds.length === 0) return [];
   const weights = kinds.map((kind) => shares[kind]);
-  const drawn = Array.from({ length: options.faults }, () => {
-    const kind = kinds[prng.pickWeighted(weights)];
+  const drawn = Array.from({ length: options.faults + options.changes }, (_, index) => {
+    const isFault = index < options.faults && kinds.length > 0;
+    const kind = isFault ? kinds[prng.pickWeighted(weights)] : 'reweigh';
     const [least, most] = lasting[kind] ?? [0, 0];
     return {
       kind,

@@ -31,7 +31,7 @@ export interface PacketRecord {
   readonly kind: PacketKind;
   readonly tier1: string;
   readonly sentMs: number;
-  /** When the tier 1 took it; a paused one takes it late. */
+  /** When the tier 1 took it: a paused one takes it late, a dead one never. */
   takenMs: number;
   /** Lives that accepted it, in order; nearly always one. */
   readonly acceptedBy: number[];
@@ -70,7 +70,7 @@ export class Ledger {
       kind,
       tier1,
       sentMs,
-      takenMs: sentMs,
+      takenMs: Number.POSITIVE_INFINITY,
       acceptedBy: [],
       acceptedMs: 0,
     };

@@ -34,20 +34,25 @@ export interface NetworkFaults {
   reaches(from: number, to: number): boolean;
 }
 
-const kindOfDelay = { up: 0.3, route: 0.3, down: 0.3 };
+export interface NetworkPlan {
+  readonly delayMs: number;
+  readonly watchDelayMs: number;
+}
 
 export class SimNetwork {
   readonly clock: VirtualClock;
   readonly prng: Prng;
   readonly store: SimStore;
   readonly faults: NetworkFaults;
+  readonly plan: NetworkPlan;
   readonly buses: SimBus[] = [];
   /** Set when a promise was settled: whoever awaits it must run before the next event. */
   unsettled = false;
   readonly #exact = new Map<string, Interest[]>();
   readonly #patterns: Interest[] = [];
 
-  constructor(clock: VirtualClock, prng: Prng, store: SimStore, faults: NetworkFaults) {
+  constructor(clock: VirtualClock, prng: Prng, store: SimStore, faults: NetworkFaults, plan: NetworkPlan) {
+    this.plan = plan;
     this.clock = clock;
     this.prng = prng;
     this.store = store;
@@ -63,7 +68,7 @@ export class SimNetwork {
   /** A delay of one step of the way: mostly short, now and then long. */
   delayMs(process: SimProcess): number {
     const { prng } = this;
-    const usual = kindOfDelay.up * (0.5 + prng.fraction());
+    const usual = this.plan.delayMs * (0.2 + 1.6 * prng.fraction());
     const spike = prng.chance(1, 40) ? prng.fraction() * 12 : 0;
     return usual + spike + this.faults.extraDelayMs(process);
   }

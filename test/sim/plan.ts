@@ -15,6 +15,14 @@ export interface Plan {
   readonly packetsPerSecond: number;
   readonly clients: number;
   readonly faults: number;
+  /** Times an operator changes weights or placement, beside what is among the faults. */
+  readonly changes: number;
+  /** Usual delay of one step of a message's way. */
+  readonly delayMs: number;
+  /** Longest time by which a change in the store reaches a process later than it could. */
+  readonly watchDelayMs: number;
+  /** Of 100 starts, how many the client repeats at once, without waiting for an answer. */
+  readonly impatience: number;
   /** Traffic runs from 0 to here; faults end well before. */
   readonly durationMs: number;
   readonly maxFlows: number;
@@ -37,9 +45,13 @@ export function drawPlan(prng: Prng, durationMs: number): Plan {
     serversPerGroup: prng.between(1, 4),
     nodes: prng.chance(1, 3) ? 3 : 1,
     flows: prng.between(10, 80),
-    packetsPerSecond: prng.between(40, 160),
+    packetsPerSecond: prng.between(40, 240),
     clients: prng.between(5, 200),
     faults: Math.round((active / 1_000) * prng.fraction() * 0.5),
+    changes: Math.round((active / 1_000) * prng.pick([0, 0.2, 1])),
+    delayMs: prng.pick([0.3, 1, 5]),
+    watchDelayMs: prng.pick([0, 20, 300]),
+    impatience: prng.pick([0, 10, 40]),
     durationMs,
     maxFlows: 100_000,
     skewMs: prng.pick([0, 50, 1_000]),
@@ -59,6 +71,10 @@ export function standardPlan(durationMs: number): Plan {
     packetsPerSecond: 1_000,
     clients: 2_000,
     faults: Math.round((durationMs / 1_000) * 0.3),
+    changes: Math.round((durationMs / 1_000) * 0.1),
+    delayMs: 0.3,
+    watchDelayMs: 20,
+    impatience: 2,
     durationMs,
     maxFlows: 100_000,
     skewMs: 50,

@@ -208,7 +208,9 @@ class SimWatch {
     if (this.#isStopped || this.#isUnderWay || this.#seen < 0) return;
     this.#isUnderWay = true;
     const { store, clock } = this.#network;
-    const delayMs = this.#network.delayMs(this.#bus.process) + store.faults.slowMs();
+    const { plan, prng } = this.#network;
+    const lateMs = plan.watchDelayMs * prng.fraction();
+    const delayMs = this.#network.delayMs(this.#bus.process) + store.faults.slowMs() + lateMs;
     clock.setTimer(delayMs, () => {
       this.#isUnderWay = false;
       if (this.#isStopped || !this.#bus.isConnected) return;

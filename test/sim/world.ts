@@ -79,13 +79,14 @@ export class World {
     this.#hooks = hooks;
     const drawn = drawFaults(prng.fork('faults'), {
       faults: plan.faults,
+      changes: plan.changes,
       fromMs: 5_000,
       untilMs: Math.max(5_001, plan.durationMs - calmMs),
     });
     this.faults = keep === undefined ? drawn : drawn.filter(({ index }) => keep.includes(index));
     this.weather = new Weather(this.clock, prng.fork('weather'), plan.nodes);
     this.store = new SimStore(this.weather);
-    this.#network = new SimNetwork(this.clock, prng.fork('network'), this.store, this.weather);
+    this.#network = new SimNetwork(this.clock, prng.fork('network'), this.store, this.weather, plan);
     this.#subjects = subjectsOf('sim');
     this.map = {
       version: 1,
@@ -113,6 +114,7 @@ export class World {
       flows: plan.flows,
       packetsPerSecond: plan.packetsPerSecond,
       clients: plan.clients,
+      impatience: plan.impatience,
     });
   }
 
