@@ -56,6 +56,7 @@ export class DsslActor {
   #fetching = false;
   #stopped = false;
   #whenLeft: (() => void)[] = [];
+  #whenReleased: (() => void)[] = [];
 
   constructor(options: DsslActorOptions) {
     this.#options = options;
@@ -111,13 +112,14 @@ export class DsslActor {
     }
   }
 
-  /** Drains and leaves: resolves when the server is no member any more, at the latest `deadlineMs` from now. */
-  async drain(deadlineMs: number): Promise<void> {
-    const left = this.whenRemoved();
+  /**
+   * Drains and leaves: resolves when the server is no member any more and no packets come that are still its own; at the
+   * latest some seconds after `deadlineMs` from now.
+   */
+  drain(deadlineMs: number): Promise<void> {
+    const released = new Promise<void>((resolve) => this.#whenReleased.push(resolve));
     this.core.drain(this.#options.clock.nowMs() + deadlineMs);
-    await left;
-    // Frames of earlier views that have reached the bus are still this server's to decide: a round trip brings them in.
-    await this.#options.dataBus.flush().catch(() => undefined);
+    return released;
   }
 
   /** Resolves when the server is no member any more, asked for or not. */
@@ -143,6 +145,9 @@ export class DsslActor {
     }
     if (this.core.phase === 'left') {
       for (const resolve of this.#whenLeft.splice(0)) resolve();
+    }
+    if (this.#whenReleased.length > 0 && this.core.isReleased(nowMs)) {
+      for (const resolve of this.#whenReleased.splice(0)) resolve();
     }
     this.#timer = this.#options.clock.setTimer(tickMs, () => this.#tick());
   }

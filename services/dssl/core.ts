@@ -83,6 +83,8 @@ const sweepSlots = 8_192;
 const sweepLaterTicks = tickOfMs(limits.clockErrorMs);
 /** What was missed may have begun this much earlier by another tier 1's clock. */
 const missedEarlierTicks = tickOfMs(limits.clockErrorMs);
+/** A server that has left goes on deciding at most so long; whoever still stamps an older view then is cut off. */
+const releaseMs = 3_000;
 /** Waiting frames ask for views again after this. */
 const fetchAgainMs = 200;
 
@@ -122,6 +124,9 @@ export class DsslCore {
   /** Number of the view in which this server began to drain. */
   #drainingSince = Number.POSITIVE_INFINITY;
   #drainingSinceMs = 0;
+  /** Number of the first view without it, after it had been a member. */
+  #leftIn = Number.POSITIVE_INFINITY;
+  #leftAtMs = 0;
   /** Keeps the reads of the prefetching pass from being optimised away. */
   prefetched = 0;
 
@@ -142,6 +147,17 @@ export class DsslCore {
     const member = view && findMember(view, this.candidate.server);
     if (member?.incarnation === this.candidate.incarnation) return member.state;
     return this.#wasMember ? 'left' : 'outside';
+  }
+
+  /**
+   * Whether a server that has left is still needed: packets that are stamped with a view in which it was a member are its
+   * own to decide, and a tier 1 may learn late that it has gone.
+   */
+  isReleased(nowMs: number): boolean {
+    if (this.phase !== 'left') return false;
+    if (nowMs - this.#leftAtMs > releaseMs) return true;
+    if (nowMs - this.#leftAtMs < 2 * limits.idleFrameMs) return false;
+    return this.#haveMovedOn(this.#leftIn, nowMs);
   }
 
   /** Flows this server holds. */
@@ -192,7 +208,12 @@ export class DsslCore {
     if (!this.views.add(view)) return;
     const member = findMember(view, this.candidate.server);
     this.decider.guess(!this.#isEstablished);
-    if (member?.incarnation === this.candidate.incarnation) {
+    if (member?.incarnation !== this.candidate.incarnation) {
+      if (this.#wasMember && view === this.views.newest?.view && this.#leftIn === Number.POSITIVE_INFINITY) {
+        this.#leftIn = view.number;
+        this.#leftAtMs = nowMs;
+      }
+    } else {
       this.#wasMember = true;
       if (member.state === 'draining' && view.number < this.#drainingSince) {
         this.#drainingSince = view.number;
@@ -467,8 +488,13 @@ export class DsslCore {
    */
   #isDrained(nowMs: number): boolean {
     if (this.ownFlows > 0 || nowMs - this.#drainingSinceMs < 2 * limits.idleFrameMs) return false;
+    return this.#haveMovedOn(this.#drainingSince, nowMs);
+  }
+
+  /** Every tier 1 that is heard stamps this view, or a later one. */
+  #haveMovedOn(viewNumber: number, nowMs: number): boolean {
     for (const stream of this.streams.all()) {
-      if (nowMs - stream.heardAtMs < heardLatelyMs && stream.viewNumber < this.#drainingSince) return false;
+      if (nowMs - stream.heardAtMs < heardLatelyMs && stream.viewNumber < viewNumber) return false;
     }
     return true;
   }
