@@ -77,8 +77,8 @@ export interface DsslCounters {
   foreignViews: number;
 }
 
-/** Slots of the flow table that one tick looks at for expired entries. */
-const sweepSlots = 8_192;
+/** Slots of the flow table that are looked at for expired entries each time that packet time has moved on by a tick. */
+const sweepSlots = 32_768;
 /** Entries are swept this much later than they expire: clocks of tier 1s differ, and all must still agree on an entry. */
 const sweepLaterTicks = tickOfMs(limits.clockErrorMs);
 /** What was missed may have begun this much earlier by another tier 1's clock. */
@@ -112,6 +112,7 @@ export class DsslCore {
   readonly #frame = new Frame();
   readonly #verdicts = new Uint8Array(limits.frameRows);
   #lastTimestampMs = 0;
+  #sweptTick = 0;
   /** Frames were missed when the view was this one, and the peers have not yet told what was in them. */
   #unsureSinceView = Number.POSITIVE_INFINITY;
   #unsureAtMs = 0;
@@ -238,7 +239,9 @@ export class DsslCore {
     this.#expireFragments();
     if (this.#lastTimestampMs !== 0) {
       this.decider.at(this.#lastTimestampMs);
-      this.decider.table.sweep(sweepSlots, (this.#earliestTick(nowMs) - sweepLaterTicks) | 0);
+      const tick = (this.#earliestTick(nowMs) - sweepLaterTicks) | 0;
+      if (tick !== this.#sweptTick) this.decider.table.sweep(sweepSlots, tick);
+      this.#sweptTick = tick;
     }
     for (const answer of this.#teacher.next(this.decider)) this.#ports.publishControl(encodeAnswer(answer));
     this.#stepMembership(nowMs);

@@ -110,7 +110,7 @@ export class Clients {
       this.#clock.setTimer(500, () => this.#open());
       return;
     }
-    const shape = prng.pickWeighted([50, 25, 20, 1, 4]);
+    const shape = prng.pickWeighted(this.#options.flows < 1_000 ? [50, 25, 20, 1, 4] : [500, 250, 210, 1, 40]);
     const shapes = ['connection', 'asking', 'stream', 'elephant', 'fragments'] as const;
     const type1 = shape === 0 || (shape === 3 && prng.chance(1, 2));
     const place = formerPorts !== undefined && type1 ? formerPorts : this.#freshPorts();
