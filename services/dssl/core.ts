@@ -307,7 +307,7 @@ export class DsslCore {
     const { words } = frame;
     decider.begin(view, frame.timestampMs);
     this.prefetched ^= decider.table.prefetch(words, frame.count);
-    egress.begin(frame.payload, frame.timestampMs);
+    egress.begin(frame.payload, frame.timestampMs, frame.tier1Id);
     let offset = 0;
     let ordinal = frame.startOrdinal;
     let wasDatagram = false;
@@ -373,13 +373,13 @@ export class DsslCore {
     }
     // Back to the frame: what follows lies in its payload again.
     this.decider.begin(view, frame.timestampMs);
-    egress.begin(frame.payload, frame.timestampMs);
+    egress.begin(frame.payload, frame.timestampMs, frame.tier1Id);
   }
 
   #decideLate(fragment: WaitingFragment, hi: number, lo: number, flags: number): number {
     const { egress } = this.#ports;
     this.decider.begin(fragment.view, fragment.timestampMs);
-    egress.begin(fragment.bytes, fragment.timestampMs);
+    egress.begin(fragment.bytes, fragment.timestampMs, fragment.tier1Id);
     const verdict = this.decider.decide(hi, lo, flags, -1);
     if (accepts(verdict)) egress.add(0, fragment.bytes.length, hi, lo, flags);
     this.decider.counts[verdict]++;

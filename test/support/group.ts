@@ -35,6 +35,8 @@ export interface Module {
   /** Flows as the server behind the module saw them start and end. */
   readonly events: string[];
   readonly accepted: string[];
+  /** The tier 1 that each accepted packet came by. */
+  readonly cameBy: string[];
   listening: boolean;
 }
 
@@ -61,10 +63,17 @@ export class TestGroup {
     const candidate: Candidate = { server: name, incarnation: 1, weight };
     const events: string[] = [];
     const accepted: string[] = [];
+    const cameBy: string[] = [];
+    let tier1 = '';
     const framesSeen = new Set<string>();
     const egress: Egress = {
-      begin: () => undefined,
-      add: (_offset, _length, _hi, lo) => void accepted.push(`${lo}`),
+      begin: (_data, _timestampMs, tier1Id) => {
+        tier1 = tier1Id;
+      },
+      add: (_offset, _length, _hi, lo) => {
+        accepted.push(`${lo}`);
+        cameBy.push(tier1);
+      },
       end: () => undefined,
       flowStarted: (_hi, lo) => void events.push(`+${lo}`),
       flowEnded: (_hi, lo, reason) => void events.push(`-${lo} ${reason}`),
@@ -103,7 +112,7 @@ export class TestGroup {
         },
       },
     );
-    const module: Module = { name, core, inbox: new Map(), events, accepted, listening: true };
+    const module: Module = { name, core, inbox: new Map(), events, accepted, cameBy, listening: true };
     this.modules.push(module);
     for (const view of this.views) this.#send(module, 'store', () => core.onView(view, this.nowMs));
     this.#write(join(this.views.at(-1), this.#birth, candidate));

@@ -4,8 +4,11 @@
 import type { FlowEndReason } from './handler.ts';
 
 export interface Egress {
-  /** Opens a run of accepted packets whose bytes lie in `data`, all of the same packet time. */
-  begin(data: Uint8Array, timestampMs: number): void;
+  /**
+   * Opens a run of accepted packets whose bytes lie in `data`, all of the same packet time. They came by the tier 1
+   * `tier1Id`, named as in its frames: the way back for answers.
+   */
+  begin(data: Uint8Array, timestampMs: number, tier1Id: string): void;
   /** One accepted packet: data[offset .. offset + length). */
   add(offset: number, length: number, hi: number, lo: number, flags: number): void;
   /** Closes the run: the packets added since `begin` go to the server. A run without packets is no event. */

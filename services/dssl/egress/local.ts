@@ -97,7 +97,8 @@ export class LocalEgress implements Egress {
     }
   }
 
-  begin(data: Uint8Array, timestampMs: number): void {
+  /** The way that the packets came is nothing to a handler. */
+  begin(data: Uint8Array, timestampMs: number, _tier1Id?: string): void {
     this.#batch.data = data;
     this.#batch.timestampMs = timestampMs;
     this.#isOpen = true;

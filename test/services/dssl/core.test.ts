@@ -26,6 +26,18 @@ test('core - fragments without ports follow the first fragment to its server, wh
   assert.deepEqual(module?.events, ['+1'], 'a fragment starts no flow of its own');
 });
 
+test('core - the server learns which tier 1 a packet came by, also of a fragment that waited', () => {
+  const group = groupOf(2);
+  group.send([later(901), later(901)], { tier1: 'early' });
+  group.send([{ flow: 5, flags: udp, datagram: 901 }, later(901), { flow: 5, flags: udp }], { tier1: 'late' });
+  for (const module of group.modules) while (group.deliver(module, 'early'));
+  group.settle(1);
+  const module = group.modules.find(({ accepted }) => accepted.length > 0);
+  assert.deepEqual(module?.accepted, ['5', '5', '5', '5', '5']);
+  // The first fragment is out before the ones that waited for it; then its own tier 1 goes on.
+  assert.deepEqual(module?.cameBy, ['late', 'early', 'early', 'late', 'late']);
+});
+
 test('core - a fragment whose first fragment never comes is given up by everybody, for that cause', () => {
   const group = groupOf(2);
   const [packet] = group.send([later(901)]);
