@@ -7,8 +7,9 @@ import { type Candidate, type GroupBirth, join } from '../../shared/cluster/memb
 import { decodeView, encodeView, type View } from '../../shared/cluster/view.ts';
 import { errorCodes, FlowherdError, reasonOf } from '../../shared/errors.ts';
 import { type Subjects, viewKey } from '../../shared/subjects.ts';
-import { type DecisionAudit, DsslCore, type Proposal } from './core.ts';
+import { DsslCore, type Proposal } from './core.ts';
 import type { Egress } from './egress/egress.ts';
+import type { DecisionAudit } from './rows.ts';
 
 /** Lines for people about what happens to the actor; a pino logger fits. */
 export interface ActorLog {

@@ -5,7 +5,7 @@
 //   frame ─► stream of its tier 1 ─► view known, and sure? ── no ──► waits, in order ──► it is, or time is up (drop)
 //                                        │ yes
 //                                        ▼
-//                       rows: fragment? ─► decide (decide.ts) ─► accepted rows ─► egress ─► server
+//                       rows.ts ─► decide.ts, row by row ─► accepted rows ─► egress ─► server
 //
 // A module that missed frames is *unsure*: it does not know what began in them. Frames wait until its peers have told. Only
 // by Fig. 7, and as long as the view is the one of that time, it need not wait: it would place such a flow where the
@@ -13,31 +13,23 @@
 // holds; and by Fig. 6 a start may have ended what it holds.
 
 import { activate, type Candidate, drain, leave } from '../../shared/cluster/membership.ts';
-import { findMember, type Member, type View } from '../../shared/cluster/view.ts';
-import { Frame, type FrameFault, frameFaults, wordsPerRow } from '../../shared/frame.ts';
-import { FrameFlags } from '../../shared/frameFlags.ts';
+import type { Member, View } from '../../shared/cluster/view.ts';
+import { Frame, type FrameFault, frameFaults } from '../../shared/frame.ts';
 import { limits } from '../../shared/limits.ts';
-import { accepts, Decider } from './decide.ts';
+import { Decider } from './decide.ts';
 import type { Egress } from './egress/egress.ts';
-import { Fragments, type WaitingFragment } from './fragments.ts';
 import { Learner, takeIn } from './learner.ts';
+import { type DecisionAudit, Rows } from './rows.ts';
+import { type MemberPhase, Standing } from './standing.ts';
 import { heardLatelyMs, keepFrame, Streams, type Tier1Stream } from './streams.ts';
 import { decodeSync, encodeAnswer, encodeRequest } from './sync.ts';
 import { Teacher } from './teacher.ts';
 import { ageTicks, tickOfMs } from './ticks.ts';
-import { countsByName, noPacket, V, type Verdict, waiting } from './verdict.ts';
+import { countsByName, V, type Verdict } from './verdict.ts';
 import { type CompiledView, ViewHistory } from './viewHistory.ts';
 
 /** One step from the present view to the next; see shared/cluster/membership.ts. */
 export type Proposal = (view: View) => View;
-
-/** Sees every verdict, for those who check that exactly one module accepts. Costs time; absent in production. */
-export interface DecisionAudit {
-  /** Verdicts of all rows of a frame; valid during the call. `waiting` and `noPacket` are not final. */
-  onFrame(frame: Frame, verdicts: Uint8Array): void;
-  /** The verdict on a packet that had to wait. */
-  onLate(tier1Id: string, sequence: number, row: number, verdict: number): void;
-}
 
 export interface DsslPorts {
   readonly egress: Egress;
@@ -55,9 +47,6 @@ export interface DsslOptions {
   readonly candidate: Candidate;
   readonly maxFlows: number;
 }
-
-/** `outside`: no member yet. `left`: was one, and is no longer. */
-export type MemberPhase = 'outside' | 'joining' | 'active' | 'draining' | 'left';
 
 export interface DsslCounters {
   frames: number;
@@ -83,8 +72,6 @@ const sweepSlots = 32_768;
 const sweepLaterTicks = tickOfMs(limits.clockErrorMs);
 /** What was missed may have begun this much earlier by another tier 1's clock. */
 const missedEarlierTicks = tickOfMs(limits.clockErrorMs);
-/** A server that has left goes on deciding at most so long; whoever still stamps an older view then is cut off. */
-const releaseMs = 3_000;
 /** Waiting frames ask for views again after this. */
 const fetchAgainMs = 200;
 
@@ -101,16 +88,16 @@ export class DsslCore {
     resyncs: 0,
     foreignViews: 0,
   };
+  readonly standing: Standing;
   readonly views: ViewHistory;
   readonly decider: Decider;
   readonly streams = new Streams();
   readonly learner: Learner;
   readonly #teacher: Teacher;
-  readonly #fragments = new Fragments();
+  readonly #rows: Rows;
   readonly #ports: DsslPorts;
   readonly #group: string;
   readonly #frame = new Frame();
-  readonly #verdicts = new Uint8Array(limits.frameRows);
   #lastTimestampMs = 0;
   #sweptTick = 0;
   /** Frames were missed when the view was this one, and the peers have not yet told what was in them. */
@@ -119,46 +106,33 @@ export class DsslCore {
   /** When the last event came in. */
   #nowMs = 0;
   #fetchedAtMs = Number.NEGATIVE_INFINITY;
-  #wasMember = false;
   #wantsToLeave = false;
   #leaveByMs = Number.POSITIVE_INFINITY;
-  /** Number of the view in which this server began to drain. */
-  #drainingSince = Number.POSITIVE_INFINITY;
-  #drainingSinceMs = 0;
-  /** Number of the first view without it, after it had been a member. */
-  #leftIn = Number.POSITIVE_INFINITY;
-  #leftAtMs = 0;
-  /** Keeps the reads of the prefetching pass from being optimised away. */
-  prefetched = 0;
 
   constructor(options: DsslOptions, ports: DsslPorts) {
     this.candidate = options.candidate;
     this.#group = options.group;
     this.#ports = ports;
+    this.standing = new Standing(options.candidate);
     this.views = new ViewHistory(options.candidate.server, options.candidate.incarnation);
     this.decider = new Decider({ self: this.views.self, maxFlows: options.maxFlows }, ports.egress);
     this.decider.guess(true);
+    this.#rows = new Rows(this.decider, ports.egress, ports.audit);
     this.learner = new Learner(options.candidate.server);
     this.#teacher = new Teacher(options.candidate.server, options.candidate.incarnation, this.views);
   }
 
   /** Where this server stands in the newest view. */
   get phase(): MemberPhase {
-    const view = this.views.newest?.view;
-    const member = view && findMember(view, this.candidate.server);
-    if (member?.incarnation === this.candidate.incarnation) return member.state;
-    return this.#wasMember ? 'left' : 'outside';
+    return this.standing.phase;
   }
 
   /**
-   * Whether a server that has left is still needed: packets that are stamped with a view in which it was a member are its
-   * own to decide, and a tier 1 may learn late that it has gone.
+   * Whether a server that has left is not needed any more: packets that are stamped with a view in which it was a member
+   * are its own to decide, and a tier 1 may learn late that it has gone.
    */
   isReleased(nowMs: number): boolean {
-    if (this.phase !== 'left') return false;
-    if (nowMs - this.#leftAtMs > releaseMs) return true;
-    if (nowMs - this.#leftAtMs < 2 * limits.idleFrameMs) return false;
-    return this.#haveMovedOn(this.#leftIn, nowMs);
+    return this.standing.isReleased(this.streams, nowMs);
   }
 
   /** Flows this server holds. */
@@ -180,7 +154,7 @@ export class DsslCore {
       return;
     }
     const lostBefore = this.streams.lostFrames;
-    const stream = this.streams.arrive(frame, nowMs, this.#isEstablished);
+    const stream = this.streams.arrive(frame, nowMs, this.standing.isEstablished);
     if (stream === undefined) return;
     this.counters.frames++;
     if (this.streams.lostFrames > lostBefore) this.#missed(stream);
@@ -207,20 +181,8 @@ export class DsslCore {
       return;
     }
     if (!this.views.add(view)) return;
-    const member = findMember(view, this.candidate.server);
-    this.decider.guess(!this.#isEstablished);
-    if (member?.incarnation !== this.candidate.incarnation) {
-      if (this.#wasMember && view === this.views.newest?.view && this.#leftIn === Number.POSITIVE_INFINITY) {
-        this.#leftIn = view.number;
-        this.#leftAtMs = nowMs;
-      }
-    } else {
-      this.#wasMember = true;
-      if (member.state === 'draining' && view.number < this.#drainingSince) {
-        this.#drainingSince = view.number;
-        this.#drainingSinceMs = nowMs;
-      }
-    }
+    this.standing.onView(view, this.views.newest?.view, nowMs);
+    this.decider.guess(!this.standing.isEstablished);
     this.#resume(nowMs);
   }
 
@@ -236,7 +198,7 @@ export class DsslCore {
   tick(nowMs: number): void {
     this.#nowMs = nowMs;
     this.#resume(nowMs);
-    this.#expireFragments();
+    this.#rows.expire(tickOfMs(this.#lastTimestampMs));
     if (this.#lastTimestampMs !== 0) {
       this.decider.at(this.#lastTimestampMs);
       const tick = (this.#earliestTick(nowMs) - sweepLaterTicks) | 0;
@@ -256,16 +218,10 @@ export class DsslCore {
 
   /** No more frames will come: gives up on the fragments and frames that still wait. */
   finish(): void {
-    for (const fragment of this.#fragments.drain()) this.#orphan(fragment);
+    this.#rows.finish();
     for (const stream of this.streams.all()) {
       for (const { frame } of stream.waiting.splice(0)) this.#drop(frame, stream);
     }
-  }
-
-  /** A member that decides for itself: what it does not know of a tier 1 that it hears, it has missed. */
-  get #isEstablished(): boolean {
-    const { phase } = this;
-    return phase === 'active' || phase === 'draining';
   }
 
   /** Whether a frame of this view can be decided, as far as missed frames are concerned. */
@@ -301,99 +257,7 @@ export class DsslCore {
     stream.viewNumber = frame.viewNumber;
     stream.timestampMs = frame.timestampMs;
     this.#lastTimestampMs = frame.timestampMs;
-    const { decider } = this;
-    const { egress, audit } = this.#ports;
-    const verdicts = this.#verdicts;
-    const { words } = frame;
-    decider.begin(view, frame.timestampMs);
-    this.prefetched ^= decider.table.prefetch(words, frame.count);
-    egress.begin(frame.payload, frame.timestampMs, frame.tier1Id);
-    let offset = 0;
-    let ordinal = frame.startOrdinal;
-    let wasDatagram = false;
-    for (let row = 0, at = 0; row < frame.count; row++, at += wordsPerRow) {
-      const hi = words[at];
-      const lo = words[at + 1];
-      const length = words[at + 2] & 0xffff;
-      const flags = words[at + 2] >>> 16;
-      let verdict = noPacket;
-      if (flags & FrameFlags.LATER_FRAGMENT) {
-        verdict = this.#laterFragment(frame, view, row, offset);
-      } else if (!(flags & FrameFlags.DATAGRAM)) {
-        verdict = decider.decide(hi, lo, flags, flags & FrameFlags.START ? ordinal++ : -1);
-        if (accepts(verdict)) egress.add(offset, length, hi, lo, flags);
-        decider.counts[verdict]++;
-        if (wasDatagram) this.#learnDatagram(frame, row, hi, lo, flags, view);
-      }
-      wasDatagram = (flags & FrameFlags.DATAGRAM) !== 0;
-      verdicts[row] = verdict;
-      offset += length;
-    }
-    egress.end();
-    audit?.onFrame(frame, verdicts);
-  }
-
-  #laterFragment(frame: Frame, view: CompiledView, row: number, offset: number): number {
-    const hi = frame.hashHi(row);
-    const lo = frame.hashLo(row);
-    const { timestampMs, tier1Id, sequence } = frame;
-    const tick = tickOfMs(timestampMs);
-    const length = frame.length(row);
-    const { datagrams } = this.#fragments;
-    const found = datagrams.find(hi, lo, tick);
-    if (found !== -1) {
-      const flowHi = datagrams.flowHi(found);
-      const flowLo = datagrams.flowLo(found);
-      const flags = laterFlags(datagrams.flags(found));
-      const verdict = this.decider.decide(flowHi, flowLo, flags, -1);
-      if (accepts(verdict)) this.#ports.egress.add(offset, length, flowHi, flowLo, flags);
-      this.decider.counts[verdict]++;
-      return verdict;
-    }
-    const bytes = frame.payload.slice(offset, offset + length);
-    if (this.#fragments.wait({ hi, lo, bytes, view, timestampMs, tick, tier1Id, sequence, row })) return waiting;
-    this.decider.counts[V.dropFragment]++;
-    return V.dropFragment;
-  }
-
-  /** The row before named the datagram of which this row's packet is the first fragment. */
-  #learnDatagram(frame: Frame, row: number, hi: number, lo: number, flags: number, view: CompiledView): void {
-    const datagramHi = frame.hashHi(row - 1);
-    const datagramLo = frame.hashLo(row - 1);
-    this.#fragments.datagrams.learn(datagramHi, datagramLo, tickOfMs(frame.timestampMs), hi, lo, flags);
-    const released = this.#fragments.release(datagramHi, datagramLo);
-    if (released.length === 0) return;
-    const { egress } = this.#ports;
-    egress.end();
-    for (const fragment of released) {
-      const verdict = this.#decideLate(fragment, hi, lo, laterFlags(flags));
-      const isHere = fragment.sequence === frame.sequence && fragment.tier1Id === frame.tier1Id;
-      if (isHere) this.#verdicts[fragment.row] = verdict;
-      else this.#ports.audit?.onLate(fragment.tier1Id, fragment.sequence, fragment.row, verdict);
-    }
-    // Back to the frame: what follows lies in its payload again.
-    this.decider.begin(view, frame.timestampMs);
-    egress.begin(frame.payload, frame.timestampMs, frame.tier1Id);
-  }
-
-  #decideLate(fragment: WaitingFragment, hi: number, lo: number, flags: number): number {
-    const { egress } = this.#ports;
-    this.decider.begin(fragment.view, fragment.timestampMs);
-    egress.begin(fragment.bytes, fragment.timestampMs, fragment.tier1Id);
-    const verdict = this.decider.decide(hi, lo, flags, -1);
-    if (accepts(verdict)) egress.add(0, fragment.bytes.length, hi, lo, flags);
-    this.decider.counts[verdict]++;
-    egress.end();
-    return verdict;
-  }
-
-  #expireFragments(): void {
-    for (const fragment of this.#fragments.expire(tickOfMs(this.#lastTimestampMs))) this.#orphan(fragment);
-  }
-
-  #orphan(fragment: WaitingFragment): void {
-    this.decider.counts[V.dropFragment]++;
-    this.#ports.audit?.onLate(fragment.tier1Id, fragment.sequence, fragment.row, V.dropFragment);
+    this.#rows.decide(frame, view);
   }
 
   #wait(message: Uint8Array, frame: Frame, stream: Tier1Stream, nowMs: number): void {
@@ -441,15 +305,8 @@ export class DsslCore {
     const isUnsure = this.views.get(frame.viewNumber) !== undefined;
     if (isUnsure) this.counters.unsureDrops++;
     else this.counters.viewDrops++;
-    const verdict = isUnsure ? V.dropUnsure : V.dropView;
-    const verdicts = this.#verdicts;
-    for (let row = 0; row < frame.count; row++) {
-      const isPacket = !(frame.flags(row) & FrameFlags.DATAGRAM);
-      verdicts[row] = isPacket ? verdict : noPacket;
-      if (isPacket) this.decider.counts[verdict]++;
-    }
-    this.#ports.audit?.onFrame(frame, verdicts);
-    if (this.#isEstablished) this.#missed(stream);
+    this.#rows.giveUp(frame, isUnsure ? V.dropUnsure : V.dropView);
+    if (this.standing.isEstablished) this.#missed(stream);
   }
 
   #stepMembership(nowMs: number): void {
@@ -457,7 +314,7 @@ export class DsslCore {
     if (view === undefined) return;
     const { phase } = this;
     const isUnsure = this.#unsureSinceView !== Number.POSITIVE_INFINITY;
-    if (phase === 'joining' || (this.#isEstablished && isUnsure)) {
+    if (phase === 'joining' || (this.standing.isEstablished && isUnsure)) {
       for (const request of this.learner.requests(view, this.streams, nowMs)) {
         this.#ports.publishControl(encodeRequest(request));
       }
@@ -467,9 +324,10 @@ export class DsslCore {
         this.#resume(nowMs);
       }
     }
+    const isDrained = this.ownFlows === 0 && this.standing.getsNothingNew(this.streams, nowMs);
     if (this.#wantsToLeave && phase === 'active') {
       this.#propose((newest) => drain(newest, this.candidate));
-    } else if (phase === 'draining' && (this.#isDrained(nowMs) || nowMs >= this.#leaveByMs)) {
+    } else if (phase === 'draining' && (isDrained || nowMs >= this.#leaveByMs)) {
       this.#propose((newest) => leave(newest, this.candidate));
     }
   }
@@ -484,26 +342,4 @@ export class DsslCore {
       return { ...next, members: next.members.map((member) => ({ ...member, flows: flowsOf(member) })) };
     });
   }
-
-  /**
-   * No flows left, and none can come: every tier 1 that is heard has moved on to a view in which this server gets no new
-   * flows, and every tier 1 that speaks at all has had the time to be heard. One that lags behind may yet place one here.
-   */
-  #isDrained(nowMs: number): boolean {
-    if (this.ownFlows > 0 || nowMs - this.#drainingSinceMs < 2 * limits.idleFrameMs) return false;
-    return this.#haveMovedOn(this.#drainingSince, nowMs);
-  }
-
-  /** Every tier 1 that is heard stamps this view, or a later one. */
-  #haveMovedOn(viewNumber: number, nowMs: number): boolean {
-    for (const stream of this.streams.all()) {
-      if (nowMs - stream.heardAtMs < heardLatelyMs && stream.viewNumber < viewNumber) return false;
-    }
-    return true;
-  }
-}
-
-/** A later fragment is a packet of its flow, and never the start or the end of it. */
-function laterFlags(firstFlags: number): number {
-  return (firstFlags & ~(FrameFlags.START | FrameFlags.END)) | FrameFlags.LATER_FRAGMENT;
 }

@@ -45,7 +45,8 @@ export class Learner {
   /** Something was missed: every peer is to tell what began since that tick; undefined for everything. */
   again(since: number | undefined, isFirst: boolean): void {
     if (isFirst) this.#since = since;
-    else if (this.#since !== undefined && (since === undefined || ageTicks(since, this.#since) < 0)) this.#since = since;
+    else if (this.#since !== undefined && (since === undefined || ageTicks(since, this.#since) < 0))
+      this.#since = since;
     // What a peer is about to answer may be older than what was missed.
     this.#peers.clear();
     this.silent.clear();

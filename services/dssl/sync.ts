@@ -40,8 +40,6 @@ const packr = new Packr({ useRecords: false });
 /** A flow in the table; a flow that began lately, which only its owner has in a table (Fig. 6); one that all have (Fig. 7). */
 export const RowKind = { flow: 0, start: 1, startInTable: 2 } as const;
 
-
-
 export interface SyncRequest {
   readonly kind: 'request';
   readonly to: string;

@@ -10,7 +10,7 @@ import type { VirtualClock } from '../../shared/clock.ts';
 import { stampBytes, writeStamp } from '../../shared/packet/stamp.ts';
 import type { Prng } from '../../shared/prng.ts';
 import type { FlowRecord, Ledger, PacketKind, PacketRecord } from './ledger.ts';
-import { flowPackets, type FlowPackets } from './packets.ts';
+import { type FlowPackets, flowPackets } from './packets.ts';
 
 /** What the clients send through: one life of a tier 1. */
 export interface Gate {
@@ -56,7 +56,15 @@ class Client {
   lastMs = 0;
   sent = 0;
 
-  constructor(shape: Shape, packets: FlowPackets, isBothWays: boolean, gapMs: number, left: number, record: FlowRecord, gate: Gate) {
+  constructor(
+    shape: Shape,
+    packets: FlowPackets,
+    isBothWays: boolean,
+    gapMs: number,
+    left: number,
+    record: FlowRecord,
+    gate: Gate,
+  ) {
     this.shape = shape;
     this.packets = packets;
     this.isBothWays = isBothWays;
@@ -114,8 +122,13 @@ export class Clients {
     const shapes = ['connection', 'asking', 'stream', 'elephant', 'fragments'] as const;
     const type1 = shape === 0 || (shape === 3 && prng.chance(1, 2));
     const place = formerPorts !== undefined && type1 ? formerPorts : this.#freshPorts();
-    const packets = flowPackets(place.client, place.port, prng.below(4), type1, shapes[shape] === 'fragments', () =>
-      this.#nextDatagram++ & 0xffff,
+    const packets = flowPackets(
+      place.client,
+      place.port,
+      prng.below(4),
+      type1,
+      shapes[shape] === 'fragments',
+      () => this.#nextDatagram++ & 0xffff,
     );
     const record = this.#ledger.openFlow(packets.tuple, type1);
     const meanGapMs = (1_000 * this.#options.flows) / this.#options.packetsPerSecond;
@@ -173,7 +186,9 @@ export class Clients {
   #datagram(client: Client): void {
     client.left--;
     if (client.shape === 'fragments') {
-      for (const kind of this.#prng.chance(1, 4) ? (['fragment', 'middle'] as const) : (['middle', 'fragment'] as const))
+      for (const kind of this.#prng.chance(1, 4)
+        ? (['fragment', 'middle'] as const)
+        : (['middle', 'fragment'] as const))
         this.#send(client, kind);
       client.packets.nextDatagram();
       this.#later(client, client.gapMs);

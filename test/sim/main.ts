@@ -25,13 +25,20 @@ const largestSeed = 2 ** 31 - 1;
 const storiesTold = 3;
 
 const options = new Command('npm run sim --')
-  .description('Runs a whole cluster under simulated traffic and faults, once for each seed, and checks what must hold.')
+  .description(
+    'Runs a whole cluster under simulated traffic and faults, once for each seed, and checks what must hold.',
+  )
   .option('--seeds <n>', 'seeds to run, one after the other', wholeNumber(1, 10_000_000), 200)
   .option('--seed <n>', 'the first seed (default: another one each time)', wholeNumber(0, largestSeed))
   .option('--steps <n>', 'simulated seconds of each run', wholeNumber(25, 86_400), 60)
-  .option('--standard', 'the standard cluster instead of one drawn from the seed: 3 tier 1s, 4 groups, 12 actors, 10,000 flows')
+  .option(
+    '--standard',
+    'the standard cluster instead of one drawn from the seed: 3 tier 1s, 4 groups, 12 actors, 10,000 flows',
+  )
   .option('--keep <numbers>', 'let only these faults of the seed happen, such as 3,7; "none" for none', numbersOf)
-  .addOption(new Option('--sabotage <name>', 'put a wrong part in, to see that it is caught').choices(Object.keys(sabotages)))
+  .addOption(
+    new Option('--sabotage <name>', 'put a wrong part in, to see that it is caught').choices(Object.keys(sabotages)),
+  )
   .option('--jobs <n>', 'threads', wholeNumber(1, 64), availableParallelism())
   .option('--json', 'the outcome as JSON')
   .addHelpText(

@@ -38,17 +38,23 @@ export const sabotages: Readonly<Record<string, Sabotage>> = {
     caughtWithin: 40,
     apply: () => {
       const viewsOf = new WeakMap<Decider, ViewHistory>();
-      const undoView = wrap(DsslCore, 'onView', (original) =>
-        function (this: DsslCore, ...args: Parameters<DsslCore['onView']>) {
-          viewsOf.set(this.decider, this.views);
-          original.apply(this, args);
-        },
+      const undoView = wrap(
+        DsslCore,
+        'onView',
+        (original) =>
+          function (this: DsslCore, ...args: Parameters<DsslCore['onView']>) {
+            viewsOf.set(this.decider, this.views);
+            original.apply(this, args);
+          },
       );
-      const undoBegin = wrap(Decider, 'begin', (original) =>
-        function (this: Decider, view: CompiledView, timestampMs: number) {
-          const views = viewsOf.get(this);
-          original.call(this, views === undefined ? view : byOwnCount(view, this, views), timestampMs);
-        },
+      const undoBegin = wrap(
+        Decider,
+        'begin',
+        (original) =>
+          function (this: Decider, view: CompiledView, timestampMs: number) {
+            const views = viewsOf.get(this);
+            original.call(this, views === undefined ? view : byOwnCount(view, this, views), timestampMs);
+          },
       );
       return () => {
         undoBegin();
@@ -61,16 +67,22 @@ export const sabotages: Readonly<Record<string, Sabotage>> = {
     caughtWithin: 150,
     apply: () => {
       let nowMs = 0;
-      const undoFrame = wrap(DsslCore, 'onFrame', (original) =>
-        function (this: DsslCore, message: Uint8Array, now: number) {
-          nowMs = now;
-          original.call(this, message, now);
-        },
+      const undoFrame = wrap(
+        DsslCore,
+        'onFrame',
+        (original) =>
+          function (this: DsslCore, message: Uint8Array, now: number) {
+            nowMs = now;
+            original.call(this, message, now);
+          },
       );
-      const undoAt = wrap(Decider, 'at', (original) =>
-        function (this: Decider) {
-          original.call(this, nowMs);
-        },
+      const undoAt = wrap(
+        Decider,
+        'at',
+        (original) =>
+          function (this: Decider) {
+            original.call(this, nowMs);
+          },
       );
       return () => {
         undoAt();
@@ -92,46 +104,58 @@ export const sabotages: Readonly<Record<string, Sabotage>> = {
     what: 'views are written over whatever is there',
     caughtWithin: 20,
     apply: () =>
-      wrap(SimStore, 'write', (original) =>
-        function (this: SimStore, ...args: Parameters<SimStore['write']>) {
-          this.compares = false;
-          return original.apply(this, args);
-        },
+      wrap(
+        SimStore,
+        'write',
+        (original) =>
+          function (this: SimStore, ...args: Parameters<SimStore['write']>) {
+            this.compares = false;
+            return original.apply(this, args);
+          },
       ),
   },
   seam: {
     what: 'a joiner takes answers of peers that had not come as far as its own first frame',
     caughtWithin: 200,
     apply: () =>
-      wrap(Learner, 'accepts', (original) =>
-        function (this: Learner, ...[answer, nowMs]: Parameters<Learner['accepts']>) {
-          return original.call(this, { ...answer, positions: new Map() }, nowMs);
-        },
+      wrap(
+        Learner,
+        'accepts',
+        (original) =>
+          function (this: Learner, ...[answer, nowMs]: Parameters<Learner['accepts']>) {
+            return original.call(this, { ...answer, positions: new Map() }, nowMs);
+          },
       ),
   },
   'drain-drops': {
     what: 'a server that drains is no member any more',
     caughtWithin: 20,
     apply: () =>
-      wrap(SimStore, 'write', (original) =>
-        function (this: SimStore, ...[key, value, ...rest]: Parameters<SimStore['write']>) {
-          const view = decodeView(value);
-          const members = view?.members.filter(({ state }) => state !== 'draining');
-          const bytes = view === undefined ? value : encodeView({ ...view, members: members ?? [] });
-          return original.call(this, key, bytes, ...rest);
-        },
+      wrap(
+        SimStore,
+        'write',
+        (original) =>
+          function (this: SimStore, ...[key, value, ...rest]: Parameters<SimStore['write']>) {
+            const view = decodeView(value);
+            const members = view?.members.filter(({ state }) => state !== 'draining');
+            const bytes = view === undefined ? value : encodeView({ ...view, members: members ?? [] });
+            return original.call(this, key, bytes, ...rest);
+          },
       ),
   },
   'holes-unnoticed': {
     what: 'a member that missed frames goes on as if nothing had happened',
     caughtWithin: 60,
     apply: () =>
-      wrap(Streams, 'arrive', (original) =>
-        function (this: Streams, ...args: Parameters<Streams['arrive']>) {
-          const stream = this.get(args[0].tier1Id);
-          if (stream !== undefined && args[0].sequence > stream.received) stream.received = args[0].sequence - 1;
-          return original.apply(this, args);
-        },
+      wrap(
+        Streams,
+        'arrive',
+        (original) =>
+          function (this: Streams, ...args: Parameters<Streams['arrive']>) {
+            const stream = this.get(args[0].tier1Id);
+            if (stream !== undefined && args[0].sequence > stream.received) stream.received = args[0].sequence - 1;
+            return original.apply(this, args);
+          },
       ),
   },
   'never-gone': {
@@ -144,17 +168,23 @@ export const sabotages: Readonly<Record<string, Sabotage>> = {
     caughtWithin: 300,
     apply: () => {
       const newestOf = new WeakMap<CompiledView, ViewHistory>();
-      const undoAdd = wrap(ViewHistory, 'get', (original) =>
-        function (this: ViewHistory, number: number) {
-          const view = original.call(this, number);
-          if (view !== undefined) newestOf.set(view, this);
-          return view;
-        },
+      const undoAdd = wrap(
+        ViewHistory,
+        'get',
+        (original) =>
+          function (this: ViewHistory, number: number) {
+            const view = original.call(this, number);
+            if (view !== undefined) newestOf.set(view, this);
+            return view;
+          },
       );
-      const undoGone = wrap(CompiledView, 'isGone', (original) =>
-        function (this: CompiledView, server: number) {
-          return original.call(newestOf.get(this)?.newest ?? this, server);
-        },
+      const undoGone = wrap(
+        CompiledView,
+        'isGone',
+        (original) =>
+          function (this: CompiledView, server: number) {
+            return original.call(newestOf.get(this)?.newest ?? this, server);
+          },
       );
       return () => {
         undoGone();
@@ -171,10 +201,13 @@ export const sabotages: Readonly<Record<string, Sabotage>> = {
     what: 'a sweep takes entries that a packet could still find',
     caughtWithin: 150,
     apply: () =>
-      wrap(FlowTable, 'sweep', (original) =>
-        function (this: FlowTable, slots: number, tick: number) {
-          return original.call(this, slots, tick + 200);
-        },
+      wrap(
+        FlowTable,
+        'sweep',
+        (original) =>
+          function (this: FlowTable, slots: number, tick: number) {
+            return original.call(this, slots, tick + 200);
+          },
       ),
   },
   'fragments-forgotten': {
@@ -186,11 +219,14 @@ export const sabotages: Readonly<Record<string, Sabotage>> = {
     what: 'a server that has been removed goes on deciding',
     caughtWithin: 300,
     apply: () =>
-      wrap(CompiledView, 'markGone', (original) =>
-        function (this: CompiledView, ...args: Parameters<CompiledView['markGone']>) {
-          original.apply(this, args);
-          this.selfGone = false;
-        },
+      wrap(
+        CompiledView,
+        'markGone',
+        (original) =>
+          function (this: CompiledView, ...args: Parameters<CompiledView['markGone']>) {
+            original.apply(this, args);
+            this.selfGone = false;
+          },
       ),
   },
 };

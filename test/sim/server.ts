@@ -2,8 +2,8 @@
 // handed.
 
 import { type ActorLog, DsslActor } from '../../services/dssl/actor.ts';
-import type { DecisionAudit } from '../../services/dssl/core.ts';
 import type { Egress } from '../../services/dssl/egress/egress.ts';
+import type { DecisionAudit } from '../../services/dssl/rows.ts';
 import type { ClusterMap } from '../../shared/cluster/map.ts';
 import { readStamp } from '../../shared/packet/stamp.ts';
 import type { Subjects } from '../../shared/subjects.ts';
@@ -66,7 +66,8 @@ export class SimServer {
         data = bytes;
       },
       add: (offset, length) => {
-        if (!readStamp(data, offset, offset + length, stamp)) throw new Error(`${life.name} got a packet without stamp`);
+        if (!readStamp(data, offset, offset + length, stamp))
+          throw new Error(`${life.name} got a packet without stamp`);
         this.handed++;
         ledger.accept(stamp.id, life, nowMs());
       },

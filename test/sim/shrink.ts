@@ -10,7 +10,12 @@ export interface Shrunk {
 }
 
 /** `faults`: numbers of the faults that the failing run had. Runs the seed at most some sixty times. */
-export async function shrink(seed: number, options: RunOptions, finding: Finding, faults: readonly number[]): Promise<Shrunk> {
+export async function shrink(
+  seed: number,
+  options: RunOptions,
+  finding: Finding,
+  faults: readonly number[],
+): Promise<Shrunk> {
   let keep = [...faults];
   let found = finding;
   let runs = 0;

@@ -1,7 +1,7 @@
 // The story of a flow that broke: the seed runs again, which is the same run, and this time somebody listens to every
 // decision about that flow and to everything that happened around it.
 
-import type { DecisionAudit } from '../../services/dssl/core.ts';
+import type { DecisionAudit } from '../../services/dssl/rows.ts';
 import { noPacket, verdicts, waiting } from '../../services/dssl/verdict.ts';
 import { readStamp } from '../../shared/packet/stamp.ts';
 import type { Finding } from './checkers/finding.ts';
@@ -69,7 +69,10 @@ function inWords(world: World, finding: Finding, lines: Line[]): string {
     lines.push({ atMs: fromMs, packet: -1, text: `trouble: ${what}, until ${(untilMs / 1_000).toFixed(3)} s` });
   lines.sort((one, other) => one.atMs - other.atMs);
   if (flow === undefined || broken === undefined)
-    return lines.filter(({ packet }) => packet === -1).map(inLine).join('\n');
+    return lines
+      .filter(({ packet }) => packet === -1)
+      .map(inLine)
+      .join('\n');
   // The first packets of the flow, and the last ones up to the broken one.
   const known = flow.packets.filter((id) => id <= broken.id);
   const told = new Set([...known.slice(0, packetsTold / 2), ...known.slice(-packetsTold / 2), broken.id]);

@@ -1,7 +1,7 @@
 // The cluster in a bottle: tier 1s and actors as they run in production, on a simulated bus and store, under one virtual
 // clock, driven by simulated clients, befallen by faults. Everything follows from the seed.
 
-import type { DecisionAudit } from '../../services/dssl/core.ts';
+import type { DecisionAudit } from '../../services/dssl/rows.ts';
 import { Tier1Actor } from '../../services/tier1/actor.ts';
 import { VirtualClock } from '../../shared/clock.ts';
 import { type ClusterMap, encodeMap } from '../../shared/cluster/map.ts';
@@ -330,7 +330,12 @@ export class World {
       case 'disconnect': {
         if (process === undefined) return;
         const which = amount < 0.4 ? ['data'] : amount < 0.7 ? ['control'] : ['data', 'control'];
-        weather.note('disconnect', process.name, lastsMs, `${process.name} loses its ${which.join(' and ')} connection`);
+        weather.note(
+          'disconnect',
+          process.name,
+          lastsMs,
+          `${process.name} loses its ${which.join(' and ')} connection`,
+        );
         const buses = this.#network.buses.filter((bus) => bus.process === process && which.includes(bus.channel));
         for (const bus of buses) bus.disconnect();
         clock.setTimer(lastsMs, () => {
@@ -339,7 +344,8 @@ export class World {
         return;
       }
       case 'loss':
-        if (slot?.running !== undefined) weather.lose(slot.running.options.process, 20 + Math.floor(amount * 80), lastsMs);
+        if (slot?.running !== undefined)
+          weather.lose(slot.running.options.process, 20 + Math.floor(amount * 80), lastsMs);
         return;
       case 'slow-network':
         if (process !== undefined) weather.slowNetwork(process, 20 + Math.floor(amount * 250), lastsMs);

@@ -9,9 +9,9 @@
 import { type Frame, wordsPerRow } from '../../../shared/frame.ts';
 import { FrameFlags, protocolClassShift } from '../../../shared/frameFlags.ts';
 import { limits } from '../../../shared/limits.ts';
-import type { DecisionAudit } from '../../dssl/core.ts';
 import { accepts } from '../../dssl/decide.ts';
 import { idleTicks, longestIdleMs } from '../../dssl/idleLimits.ts';
+import type { DecisionAudit } from '../../dssl/rows.ts';
 import { noPacket, V, waiting } from '../../dssl/verdict.ts';
 import { Histogram } from './histogram.ts';
 

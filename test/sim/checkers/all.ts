@@ -8,12 +8,4 @@ import { noBlackHole, served } from './served.ts';
 import { stickiness } from './stickiness.ts';
 import { views } from './views.ts';
 
-export const checkers: readonly Checker[] = [
-  exactlyOne,
-  stickiness,
-  views,
-  counters,
-  tableLimits,
-  served,
-  noBlackHole,
-];
+export const checkers: readonly Checker[] = [exactlyOne, stickiness, views, counters, tableLimits, served, noBlackHole];

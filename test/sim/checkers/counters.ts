@@ -13,7 +13,9 @@ export function counters(world: World): Finding | undefined {
     if (process.isAlive && received !== offered - lost)
       return wrong(`${name} was given ${offered - lost} packets and received ${received}`);
     if (received !== distributed + drops + pending)
-      return wrong(`${name}: received ${received} is not distributed ${distributed} + dropped ${drops} + open ${pending}`);
+      return wrong(
+        `${name}: received ${received} is not distributed ${distributed} + dropped ${drops} + open ${pending}`,
+      );
   }
   for (const { actor, handed, options } of world.servers) {
     const accepted = verdicts.filter((verdict) => verdict.startsWith('accept'));

@@ -1,7 +1,7 @@
 // At most one server accepts a packet, whatever goes wrong. There is no excuse.
 
-import { type Finding, seconds } from './finding.ts';
 import type { World } from '../world.ts';
+import { type Finding, seconds } from './finding.ts';
 
 export function exactlyOne({ ledger }: World): Finding | undefined {
   for (const { id, flow, acceptedBy, sentMs } of ledger.packets) {

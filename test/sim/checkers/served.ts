@@ -11,8 +11,8 @@
 // Pauses, slow messages, wrong clocks, doubled control messages, stale reads, and everything that operators do explain
 // nothing.
 
-import type { FlowRecord, PacketRecord } from '../ledger.ts';
 import type { Trouble } from '../faults.ts';
+import type { FlowRecord, PacketRecord } from '../ledger.ts';
 import type { World } from '../world.ts';
 import { type Finding, idleMs, isMember, seconds } from './finding.ts';
 
@@ -52,7 +52,11 @@ export function noBlackHole(world: World): Finding | undefined {
   const calmMs = calmAfterMs + Math.max(0, ...world.weather.troubles.map(({ untilMs }) => untilMs));
   for (const flow of ledger.flows) {
     const first = ledger.packets[flow.packets[0]];
-    if (first === undefined || first.sentMs < calmMs || flow.packets.some((id) => ledger.packets[id].acceptedBy.length > 0))
+    if (
+      first === undefined ||
+      first.sentMs < calmMs ||
+      flow.packets.some((id) => ledger.packets[id].acceptedBy.length > 0)
+    )
       continue;
     const what = `flow ${flow.id} (${flow.tuple}) began at ${seconds(first.sentMs)}, when all troubles had been over for long, and was never served`;
     return { checker: 'no-black-hole', what, flow: flow.id, packet: first.id };
@@ -61,7 +65,9 @@ export function noBlackHole(world: World): Finding | undefined {
 }
 
 function isExplained(world: World, flow: FlowRecord, packet: PacketRecord): boolean {
-  return isBroken(world, flow, packet) || world.weather.troubles.some((trouble) => explains(world, trouble, flow, packet));
+  return (
+    isBroken(world, flow, packet) || world.weather.troubles.some((trouble) => explains(world, trouble, flow, packet))
+  );
 }
 
 function isBroken(world: World, flow: FlowRecord, packet: PacketRecord): boolean {
@@ -70,7 +76,11 @@ function isBroken(world: World, flow: FlowRecord, packet: PacketRecord): boolean
   const times = [...earlier.map(({ sentMs }) => sentMs), packet.sentMs];
   if (flow.type1 && times.some((sentMs, index) => index > 0 && sentMs - times[index - 1] > idleMs)) return true;
   // The client repeats a start until it is taken, and sends nothing else before.
-  if (flow.type1 && packet.kind !== 'start' && !earlier.some(({ kind, acceptedBy }) => kind === 'start' && acceptedBy.length > 0))
+  if (
+    flow.type1 &&
+    packet.kind !== 'start' &&
+    !earlier.some(({ kind, acceptedBy }) => kind === 'start' && acceptedBy.length > 0)
+  )
     return true;
   const homes = earlier.flatMap(({ acceptedBy }) => acceptedBy.slice(0, 1));
   const home = homes.length === 0 ? undefined : ledger.lives[homes[homes.length - 1]];

@@ -20,7 +20,10 @@ export function views(world: World): Finding | undefined {
       if (!server.options.process.isAlive || server.options.group !== id) continue;
       const newest = server.actor.core.views.newest?.view.number ?? 0;
       if (newest !== number)
-        return { checker: 'views', what: `${server.options.name} ended with view ${newest} of ${id}, the store with ${number}` };
+        return {
+          checker: 'views',
+          what: `${server.options.name} ended with view ${newest} of ${id}, the store with ${number}`,
+        };
     }
   }
   return undefined;
