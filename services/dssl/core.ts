@@ -182,6 +182,7 @@ export class DsslCore {
     }
     if (!this.views.add(view)) return;
     this.standing.onView(view, this.views.newest?.view, nowMs);
+    this.decider.newest = this.views.newest;
     this.decider.guess(!this.standing.isEstablished);
     this.#resume(nowMs);
   }

@@ -50,6 +50,8 @@ export class Decider {
   elsewhereOverflow = 0;
   /** Flows that a peer says are another's than this module knows. */
   ownersAtOdds = 0;
+  /** The newest view that this module knows. */
+  newest: CompiledView | undefined;
   readonly #self: number;
   readonly #egress: Egress;
   /** While this module joins: flows that it took for new ones, and by which view. */
@@ -203,7 +205,8 @@ export class Decider {
   }
 
   /**
-   * A peer says who holds a flow; `isClaim`: it says so of itself. A member believes what it has seen. One that joins has
+   * A peer says who holds a flow; `isClaim`: it says so of itself, and is believed as long as it is a member. Otherwise a
+   * member believes what it has seen, unless that owner has gone: then the peer saw who took its place. One that joins has
    * seen flows in their middle and took them for new ones: there the peer is right, unless the owner it names had gone by
    * the view under which the joiner saw the flow.
    */
@@ -225,18 +228,26 @@ export class Decider {
     }
     const known = table.owner(slot);
     if (known !== owner) {
-      const guessedBy = this.#guesses?.get(guessKey(hi, lo));
-      const isBetter = guessedBy === undefined ? this.#guesses !== undefined && isClaim : !guessedBy.isGone(owner);
-      if (!isBetter || known === this.#self) {
+      if (known === this.#self || !this.#knowsBetter(hi, lo, known, owner, isClaim)) {
         this.ownersAtOdds++;
         return;
       }
       table.setOwner(slot, owner);
+      if (owner === this.#self) this.#egress.flowStarted(hi, lo, this.#timestampMs);
     }
     if (isClaim) this.#guesses?.delete(guessKey(hi, lo));
     if (ageTicks(tick, table.lastSeen(slot)) < 0) return;
     table.touch(slot, tick);
     if (table.state(slot) < state) table.setState(slot, state);
+  }
+
+  /** Whether a peer that names `owner` is to be believed rather than what is `known` here. */
+  #knowsBetter(hi: number, lo: number, known: number, owner: number, isClaim: boolean): boolean {
+    const guessedBy = this.#guesses?.get(guessKey(hi, lo));
+    if (guessedBy !== undefined) return !guessedBy.isGone(owner);
+    const { newest } = this;
+    if (newest === undefined || newest.isGone(owner)) return false;
+    return isClaim || newest.isGone(known);
   }
 
   /** A joiner takes every flow that it does not know for a new one, and remembers that it guessed; a member knows. */

@@ -2,7 +2,7 @@
 // whether the answers and what this module saw itself leave a gap. A joiner learns everything; a member that missed
 // frames learns what began since.
 
-import type { View } from '../../shared/cluster/view.ts';
+import { findMember, type View } from '../../shared/cluster/view.ts';
 import type { Decider } from './decide.ts';
 import type { Streams } from './streams.ts';
 import { RowKind, readRows, type SyncAnswer, type SyncRequest } from './sync.ts';
@@ -98,7 +98,11 @@ export class Learner {
   }
 
   #followMembers(view: View, nowMs: number): void {
-    const holders = view.members.filter((member) => member.server !== this.#server && member.state !== 'joining');
+    // Those that join themselves have nothing to tell a joiner; but they hear the frames, which a member may have missed.
+    const self = findMember(view, this.#server);
+    const holders = view.members.filter(
+      (member) => member !== self && (member.state !== 'joining' || self?.state !== 'joining'),
+    );
     for (const name of this.#peers.keys()) {
       if (!holders.some((member) => member.server === name)) this.#peers.delete(name);
     }

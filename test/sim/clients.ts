@@ -36,7 +36,7 @@ const retryAfterMs = 1_000;
 const retriesMax = 5;
 const roundTripMs = 15;
 /** An idle time from which the cluster may forget an unconfirmed flow: what comes later counts as a new flow. */
-const forgetUnconfirmedMs = 24_000;
+const forgetUnconfirmedMs = 21_000;
 
 type Shape = 'connection' | 'asking' | 'stream' | 'elephant' | 'fragments';
 

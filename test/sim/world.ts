@@ -364,7 +364,8 @@ export class World {
         return;
       case 'clock-jump': {
         if (process === undefined) return;
-        const jumpMs = Math.round((amount - 0.5) * 10_000);
+        // Never further from true time than this, however often it jumps: nothing can be held to idle limits otherwise.
+        const jumpMs = Math.round((amount - 0.5) * 7_000) - process.skewMs;
         weather.note('clock-jump', process.name, 0, `the clock of ${process.name} jumps by ${jumpMs} ms`);
         process.skewMs += jumpMs;
         return;

@@ -14,7 +14,7 @@ export interface Finding {
 }
 
 /** Flows with one packet are remembered for 30 s; clocks may differ by some of that. */
-export const idleMs = 23_000;
+export const idleMs = 21_000;
 
 /** The first thing that does not hold at the end of a run, or undefined. */
 export type Checker = (world: World) => Finding | undefined;
