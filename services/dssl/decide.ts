@@ -115,7 +115,10 @@ export class Decider {
     const slot = table.find(hi, lo, this.#tick);
     let owner = this.recentStarts.find(hi, lo, this.#tick);
     const repeated = owner !== -1 && !this.#view.isGone(owner);
-    if (!repeated) owner = this.#view.place(hi, lo, ordinal);
+    if (!repeated) {
+      owner = this.#view.place(hi, lo, ordinal);
+      this.#noteGuess(hi, lo);
+    }
     if (owner !== this.#self) {
       // The start went to somebody else, who sees this packet too: whatever I held on this tuple is stale.
       if (slot !== -1) this.#drop(hi, lo, slot, 'moved');
@@ -179,7 +182,7 @@ export class Decider {
     if (owner === noServer) return V.dropNoOwner;
     const state = flags & FrameFlags.END && !(flags & FrameFlags.AGGREGATE) ? FlowState.closing : FlowState.unconfirmed;
     this.recentStarts.record(hi, lo, this.#tick, owner, protocolClassOf(flags), true);
-    if (this.#guesses !== undefined && this.#guesses.size < guessesMax) this.#guesses.set(guessKey(hi, lo), view);
+    this.#noteGuess(hi, lo);
     const stored = table.insert(hi, lo, this.#tick, owner, state, protocolClassOf(flags)) !== -1;
     if (owner !== this.#self) {
       if (!stored) this.elsewhereOverflow++;
@@ -196,7 +199,8 @@ export class Decider {
    */
   learnStart(hi: number, lo: number, tick: number, owner: number, protocolClass: number, inTable: boolean): void {
     const known = this.recentStarts.find(hi, lo, tick);
-    if (known === -1) this.recentStarts.record(hi, lo, tick, owner, protocolClass, inTable);
+    const isWrong = known !== owner && this.#guesses?.get(guessKey(hi, lo))?.isGone(owner) === false;
+    if (known === -1 || isWrong) this.recentStarts.record(hi, lo, tick, owner, protocolClass, inTable);
     if (!inTable) {
       // As if the start had been seen: what was held here on this tuple is stale.
       const slot = owner === this.#self || known === this.#self ? -1 : this.table.find(hi, lo, tick);
@@ -239,6 +243,10 @@ export class Decider {
     if (ageTicks(tick, table.lastSeen(slot)) < 0) return;
     table.touch(slot, tick);
     if (table.state(slot) < state) table.setState(slot, state);
+  }
+
+  #noteGuess(hi: number, lo: number): void {
+    if (this.#guesses !== undefined && this.#guesses.size < guessesMax) this.#guesses.set(guessKey(hi, lo), this.#view);
   }
 
   /** Whether a peer that names `owner` is to be believed rather than what is `known` here. */

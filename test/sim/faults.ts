@@ -47,6 +47,8 @@ export interface Trouble {
 }
 
 export interface FaultOptions {
+  /** Kinds that may occur; default all. */
+  readonly kinds?: readonly FaultKind[];
   readonly faults: number;
   /** Changes of weights or placement by an operator, beside those among the faults. */
   readonly changes: number;
@@ -90,7 +92,7 @@ const lasting: Partial<Record<FaultKind, readonly [number, number]>> = {
 
 /** The faults of a seed, in order of time. Each seed has its own taste: some kinds do not occur in it. */
 export function drawFaults(prng: Prng, options: FaultOptions): Fault[] {
-  const kinds = faultKinds.filter(() => prng.chance(2, 3));
+  const kinds = options.kinds ?? faultKinds.filter(() => prng.chance(2, 3));
   const weights = kinds.map((kind) => shares[kind]);
   const drawn = Array.from({ length: options.faults + options.changes }, (_, index) => {
     const isFault = index < options.faults && kinds.length > 0;

@@ -5,6 +5,8 @@ import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { wholeNumber } from '../../services/cli/parse.ts';
+import { isOneOf } from '../../shared/validate.ts';
+import { type FaultKind, faultKinds } from './faults.ts';
 import type { RunOptions } from './run.ts';
 import { sabotages } from './sabotage.ts';
 import type { SeedResult } from './worker.ts';
@@ -15,6 +17,7 @@ interface Options {
   readonly steps: number;
   readonly standard?: boolean;
   readonly keep?: readonly number[];
+  readonly only?: readonly FaultKind[];
   readonly sabotage?: string;
   readonly jobs: number;
   readonly json?: boolean;
@@ -36,6 +39,7 @@ const options = new Command('npm run sim --')
     'the standard cluster instead of one drawn from the seed: 3 tier 1s, 4 groups, 12 actors, 10,000 flows',
   )
   .option('--keep <numbers>', 'let only these faults of the seed happen, such as 3,7; "none" for none', numbersOf)
+  .option('--only <kinds>', `only faults of these kinds, and more of them: ${faultKinds.join(', ')}`, kindsOf)
   .addOption(
     new Option('--sabotage <name>', 'put a wrong part in, to see that it is caught').choices(Object.keys(sabotages)),
   )
@@ -54,6 +58,8 @@ Exit code 1 when something did not hold in any of them. test/sim/README.md tells
   .parse()
   .opts<Options>();
 
+const sabotage = options.sabotage === undefined ? undefined : sabotages[options.sabotage];
+const kinds = options.only ?? sabotage?.kinds;
 const firstSeed = options.seed ?? Date.now() % largestSeed;
 const lastSeed = firstSeed + options.seeds - 1;
 const startMs = performance.now();
@@ -84,6 +90,8 @@ function runAll(): Promise<void> {
     seconds: options.steps,
     standard: options.standard === true,
     ...(options.keep === undefined ? {} : { keep: options.keep }),
+    ...(kinds === undefined ? {} : { kinds }),
+    ...(sabotage?.plan === undefined ? {} : { plan: sabotage.plan }),
   };
   let next = firstSeed;
   const work = async (): Promise<void> => {
@@ -127,6 +135,7 @@ function commandFor(seed: number, keep: readonly number[]): string {
   return [
     `npm run sim -- --seeds 1 --seed ${seed} --steps ${options.steps}`,
     options.standard ? ' --standard' : '',
+    options.only === undefined ? '' : ` --only ${options.only.join(',')}`,
     options.sabotage === undefined ? '' : ` --sabotage ${options.sabotage}`,
     ` --keep ${keep.length === 0 ? 'none' : keep.join(',')}`,
   ].join('');
@@ -136,6 +145,13 @@ function numbersOf(text: string): readonly number[] {
   if (text === 'none') return [];
   if (!/^\d+(,\d+)*$/.test(text)) throw new InvalidArgumentError('numbers separated by commas are wanted, or "none"');
   return text.split(',').map(Number);
+}
+
+function kindsOf(text: string): readonly FaultKind[] {
+  return text.split(',').map((kind) => {
+    if (!isOneOf(faultKinds, kind)) throw new InvalidArgumentError(`there is no fault "${kind}"`);
+    return kind;
+  });
 }
 
 function count(value: number): string {

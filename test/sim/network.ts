@@ -24,8 +24,8 @@ interface Interest {
 
 /** What a fault may do to messages, asked for each. */
 export interface NetworkFaults {
-  /** Milliseconds that messages of this process take longer. */
-  extraDelayMs(process: SimProcess): number;
+  /** Milliseconds that messages of this process take longer on this channel. */
+  extraDelayMs(process: SimProcess, channel: string): number;
   /** Whether this delivery is lost at a slow subscriber. */
   loses(process: SimProcess, subject: string): boolean;
   /** Whether this delivery comes twice. */
@@ -66,11 +66,11 @@ export class SimNetwork {
   }
 
   /** A delay of one step of the way: mostly short, now and then long. */
-  delayMs(process: SimProcess): number {
+  delayMs({ process, channel }: SimBus): number {
     const { prng } = this;
     const usual = this.plan.delayMs * (0.2 + 1.6 * prng.fraction());
     const spike = prng.chance(1, 40) ? prng.fraction() * 12 : 0;
-    return usual + spike + this.faults.extraDelayMs(process);
+    return usual + spike + this.faults.extraDelayMs(process, channel);
   }
 
   add(interest: Interest): void {
@@ -216,7 +216,7 @@ export class SimBus implements Bus {
   up(fn: () => void): void {
     const { clock } = this.#network;
     const { line } = this;
-    this.#upMs = Math.max(this.#upMs, clock.monotonicMs() + this.#network.delayMs(this.process));
+    this.#upMs = Math.max(this.#upMs, clock.monotonicMs() + this.#network.delayMs(this));
     clock.setTimer(this.#upMs - clock.monotonicMs(), () => {
       if (this.line === line) fn();
     });
@@ -234,7 +234,7 @@ export class SimBus implements Bus {
     };
     this.#whenBroken.add(whenBroken);
     const answer = (fn: () => void): void => {
-      network.clock.setTimer(network.delayMs(this.process), () => {
+      network.clock.setTimer(network.delayMs(this), () => {
         if (done || this.line !== line) return;
         done = true;
         this.#whenBroken.delete(whenBroken);
@@ -250,9 +250,9 @@ export class SimBus implements Bus {
     const { faults, clock } = network;
     if (!this.isConnected || !faults.reaches(from.node, this.node)) return;
     if (faults.loses(this.process, subject)) return;
-    const route = from.node === this.node ? 0 : network.delayMs(this.process);
+    const route = from.node === this.node ? 0 : network.delayMs(this);
     const nowMs = clock.monotonicMs();
-    const atMs = Math.max(this.#downMs.get(from) ?? 0, nowMs + route + network.delayMs(this.process));
+    const atMs = Math.max(this.#downMs.get(from) ?? 0, nowMs + route + network.delayMs(this));
     this.#downMs.set(from, atMs);
     const { line } = this;
     const deliver = (): void => {

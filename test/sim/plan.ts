@@ -4,6 +4,7 @@
 import type { ClusterMap } from '../../shared/cluster/map.ts';
 import { defaultRules, placementNames } from '../../shared/cluster/view.ts';
 import type { Prng } from '../../shared/prng.ts';
+import type { FaultKind } from './faults.ts';
 
 export interface Plan {
   readonly tier1s: number;
@@ -15,6 +16,8 @@ export interface Plan {
   readonly packetsPerSecond: number;
   readonly clients: number;
   readonly faults: number;
+  /** Kinds of faults that occur; default all. */
+  readonly kinds?: readonly FaultKind[];
   /** Times an operator changes weights or placement, beside what is among the faults. */
   readonly changes: number;
   /** Usual delay of one step of a message's way. */

@@ -3,6 +3,7 @@
 import { Prng } from '../../shared/prng.ts';
 import { checkers } from './checkers/all.ts';
 import type { Finding } from './checkers/finding.ts';
+import type { FaultKind } from './faults.ts';
 import { drawPlan, type Plan, standardPlan } from './plan.ts';
 import { World, type WorldHooks } from './world.ts';
 
@@ -11,6 +12,10 @@ export interface RunOptions {
   readonly standard?: boolean;
   /** Faults of the seed that shall happen; default all. */
   readonly keep?: readonly number[];
+  /** Kinds of faults that shall happen, twice as many of them; default all kinds. */
+  readonly kinds?: readonly FaultKind[];
+  /** What shall be otherwise than drawn. */
+  readonly plan?: Partial<Plan>;
 }
 
 export interface Outcome {
@@ -24,8 +29,9 @@ export interface Outcome {
   readonly digest: string;
 }
 
-export function planOf(seed: number, { seconds, standard }: RunOptions): Plan {
-  return standard ? standardPlan(seconds * 1_000) : drawPlan(new Prng(seed).fork('plan'), seconds * 1_000);
+export function planOf(seed: number, { seconds, standard, kinds, plan: other }: RunOptions): Plan {
+  const plan = standard ? standardPlan(seconds * 1_000) : drawPlan(new Prng(seed).fork('plan'), seconds * 1_000);
+  return { ...plan, ...(kinds === undefined ? {} : { faults: 2 * plan.faults + 10, kinds }), ...other };
 }
 
 /** `onMade` gets the world before anything has happened in it. */

@@ -14,6 +14,8 @@ import { RecentStarts } from '../../services/dssl/recentStarts.ts';
 import { Streams } from '../../services/dssl/streams.ts';
 import { CompiledView, ViewHistory } from '../../services/dssl/viewHistory.ts';
 import { decodeView, encodeView } from '../../shared/cluster/view.ts';
+import type { FaultKind } from './faults.ts';
+import type { Plan } from './plan.ts';
 import { SimStore } from './store.ts';
 
 export interface Sabotage {
@@ -21,6 +23,10 @@ export interface Sabotage {
   readonly what: string;
   /** Seeds from 1 on within which a checker must catch it. */
   readonly caughtWithin: number;
+  /** Faults that bring it out; default all. */
+  readonly kinds?: readonly FaultKind[];
+  /** The kind of cluster that brings it out. */
+  readonly plan?: Partial<Plan>;
   apply(): () => void;
 }
 
@@ -65,6 +71,7 @@ export const sabotages: Readonly<Record<string, Sabotage>> = {
   'local-clock': {
     what: "entries age by the actor's own clock, not by the frames' time",
     caughtWithin: 150,
+    kinds: ['clock-jump', 'add-server', 'reweigh'],
     apply: () => {
       let nowMs = 0;
       const undoFrame = wrap(
@@ -93,11 +100,13 @@ export const sabotages: Readonly<Record<string, Sabotage>> = {
   'join-unsynchronised': {
     what: 'a joiner takes flows before it has learnt which ones the others hold',
     caughtWithin: 10,
+    kinds: ['add-server', 'crash'],
     apply: () => replace(Learner, 'isComplete', () => true),
   },
   'start-forgotten': {
     what: 'nobody remembers where a start went, so a repeated one is placed again',
     caughtWithin: 60,
+    kinds: ['reweigh', 'add-server'],
     apply: () => replace(RecentStarts, 'find', () => -1),
   },
   'put-for-compare-and-set': {
@@ -117,6 +126,8 @@ export const sabotages: Readonly<Record<string, Sabotage>> = {
   seam: {
     what: 'a joiner takes answers of peers that had not come as far as its own first frame',
     caughtWithin: 200,
+    kinds: ['add-server', 'slow-network', 'reweigh'],
+    plan: { serversPerGroup: 1, packetsPerSecond: 200, flows: 80 },
     apply: () =>
       wrap(
         Learner,
@@ -146,6 +157,7 @@ export const sabotages: Readonly<Record<string, Sabotage>> = {
   'holes-unnoticed': {
     what: 'a member that missed frames goes on as if nothing had happened',
     caughtWithin: 60,
+    kinds: ['loss', 'disconnect', 'reweigh', 'drain-server', 'add-server'],
     apply: () =>
       wrap(
         Streams,
@@ -166,6 +178,7 @@ export const sabotages: Readonly<Record<string, Sabotage>> = {
   'gone-by-newest': {
     what: 'whether an owner has gone is asked of the newest view, not of the one that the frame names',
     caughtWithin: 300,
+    kinds: ['crash', 'drain-server', 'add-server'],
     apply: () => {
       const newestOf = new WeakMap<CompiledView, ViewHistory>();
       const undoAdd = wrap(
@@ -218,6 +231,7 @@ export const sabotages: Readonly<Record<string, Sabotage>> = {
   'no-fencing': {
     what: 'a server that has been removed goes on deciding',
     caughtWithin: 300,
+    kinds: ['crash', 'drain-server', 'reweigh', 'pause'],
     apply: () =>
       wrap(
         CompiledView,

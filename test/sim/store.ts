@@ -210,7 +210,7 @@ class SimWatch {
     const { store, clock } = this.#network;
     const { plan, prng } = this.#network;
     const lateMs = plan.watchDelayMs * prng.fraction();
-    const delayMs = this.#network.delayMs(this.#bus.process) + store.faults.slowMs() + lateMs;
+    const delayMs = this.#network.delayMs(this.#bus) + store.faults.slowMs() + lateMs;
     clock.setTimer(delayMs, () => {
       this.#isUnderWay = false;
       if (this.#isStopped || !this.#bus.isConnected) return;

@@ -12,7 +12,7 @@ export class Weather implements NetworkFaults, StoreFaults {
   readonly #clock: VirtualClock;
   readonly #prng: Prng;
   readonly #nodes: number;
-  readonly #slow = new Map<string, number>();
+  readonly #slow = new Map<string, { readonly channel: string; readonly extraMs: number }>();
   readonly #losing = new Map<string, number>();
   readonly #repeating = new Set<string>();
   /** Node that is cut off from the others; -1 for none. */
@@ -35,9 +35,11 @@ export class Weather implements NetworkFaults, StoreFaults {
     return trouble;
   }
 
-  slowNetwork(process: SimProcess, extraMs: number, lastsMs: number): void {
-    this.note('slow-network', process.name, lastsMs, `messages of ${process.name} take ${extraMs} ms longer`);
-    this.#slow.set(process.name, extraMs);
+  /** `channel`: 'data', 'control', or '' for both. */
+  slowNetwork(process: SimProcess, channel: string, extraMs: number, lastsMs: number): void {
+    const what = `${channel === '' ? 'messages' : `${channel} messages`} of ${process.name} take ${extraMs} ms longer`;
+    this.note('slow-network', process.name, lastsMs, what);
+    this.#slow.set(process.name, { channel, extraMs });
     this.#after(lastsMs, () => this.#slow.delete(process.name));
   }
 
@@ -86,9 +88,10 @@ export class Weather implements NetworkFaults, StoreFaults {
     });
   }
 
-  extraDelayMs(process: SimProcess): number {
-    const extra = this.#slow.size === 0 ? undefined : this.#slow.get(process.name);
-    return extra === undefined ? 0 : extra * this.#prng.fraction();
+  extraDelayMs(process: SimProcess, channel: string): number {
+    const slow = this.#slow.size === 0 ? undefined : this.#slow.get(process.name);
+    if (slow === undefined || (slow.channel !== '' && slow.channel !== channel)) return 0;
+    return slow.extraMs * this.#prng.fraction();
   }
 
   loses(process: SimProcess, subject: string): boolean {

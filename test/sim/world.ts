@@ -5,10 +5,11 @@ import type { DecisionAudit } from '../../services/dssl/rows.ts';
 import { Tier1Actor } from '../../services/tier1/actor.ts';
 import { VirtualClock } from '../../shared/clock.ts';
 import { type ClusterMap, encodeMap } from '../../shared/cluster/map.ts';
-import { decodeView, encodeView, placementNames, type View } from '../../shared/cluster/view.ts';
+import { decodeView, type View } from '../../shared/cluster/view.ts';
 import { FlowKeyer } from '../../shared/flow.ts';
 import { Prng } from '../../shared/prng.ts';
 import { mapKey, type Subjects, subjectsOf, viewKey } from '../../shared/subjects.ts';
+import { befall } from './befall.ts';
 import { Clients, type Gate } from './clients.ts';
 import { drawFaults, type Fault } from './faults.ts';
 import { Ledger } from './ledger.ts';
@@ -20,7 +21,7 @@ import { SimStore } from './store.ts';
 import { Weather } from './weather.ts';
 
 /** A place for a server: what runs in it now, under a name that its successors share. */
-interface Slot {
+export interface Slot {
   readonly name: string;
   readonly group: string;
   running: SimServer | undefined;
@@ -46,7 +47,7 @@ export interface WorldHooks {
 }
 
 /** After this the router sends nothing to a dead tier 1 any more. */
-const routerNoticesMs = 700;
+export const routerNoticesMs = 700;
 const wallStartMs = 1_700_000_000_000;
 /** Drains last at most so long. */
 const drainMs = 12_000;
@@ -64,7 +65,7 @@ export class World {
   readonly tier1s: RunningTier1[] = [];
   readonly servers: SimServer[] = [];
   readonly slots: Slot[] = [];
-  readonly #network: SimNetwork;
+  readonly network: SimNetwork;
   readonly #prng: Prng;
   readonly #subjects: Subjects;
   readonly #hooks: WorldHooks;
@@ -80,13 +81,14 @@ export class World {
     const drawn = drawFaults(prng.fork('faults'), {
       faults: plan.faults,
       changes: plan.changes,
+      ...(plan.kinds === undefined ? {} : { kinds: plan.kinds }),
       fromMs: 5_000,
       untilMs: Math.max(5_001, plan.durationMs - calmMs),
     });
     this.faults = keep === undefined ? drawn : drawn.filter(({ index }) => keep.includes(index));
     this.weather = new Weather(this.clock, prng.fork('weather'), plan.nodes);
     this.store = new SimStore(this.weather);
-    this.#network = new SimNetwork(this.clock, prng.fork('network'), this.store, this.weather, plan);
+    this.network = new SimNetwork(this.clock, prng.fork('network'), this.store, this.weather, plan);
     this.#subjects = subjectsOf('sim');
     this.map = {
       version: 1,
@@ -123,10 +125,10 @@ export class World {
     const { plan, clock } = this;
     this.store.write(mapKey, encodeMap(this.map), 0, 'operator', 0);
     for (let index = 0; index < plan.serversPerGroup; index++) {
-      for (const { id } of this.map.groups) this.#addSlot(id);
+      for (const { id } of this.map.groups) this.addSlot(id);
     }
-    for (let index = 0; index < plan.tier1s; index++) this.#startTier1(`t${index + 1}`);
-    for (const fault of this.faults) clock.setTimer(fault.atMs, () => this.#befall(fault));
+    for (let index = 0; index < plan.tier1s; index++) this.startTier1(`t${index + 1}`);
+    for (const fault of this.faults) clock.setTimer(fault.atMs, () => befall(this, fault));
     clock.setTimer(2_000, () => this.clients.start());
     clock.setTimer(plan.durationMs, () => this.clients.stop());
     await this.#runUntil(wallStartMs + plan.durationMs + 4_000);
@@ -147,7 +149,7 @@ export class World {
 
   async #runUntil(untilMs: number): Promise<void> {
     const { clock } = this;
-    const network = this.#network;
+    const network = this.network;
     let settledAtMs = 0;
     do {
       // Promises that no network settles (an actor's own) are few and in no hurry.
@@ -160,17 +162,17 @@ export class World {
     clock.advance(untilMs - clock.nowMs());
   }
 
-  #say(line: string): void {
+  say(line: string): void {
     this.#hooks.log?.(`${(this.nowMs / 1_000).toFixed(3)} s ${line}`);
   }
 
   #process(name: string): SimProcess {
-    this.#network.unsettled = true;
+    this.network.unsettled = true;
     const skewMs = Math.round((this.#prng.fraction() * 2 - 1) * this.plan.skewMs);
     return new SimProcess(name, this.clock, skewMs);
   }
 
-  #addSlot(group: string): void {
+  addSlot(group: string): void {
     const slot: Slot = { name: `s${++this.#names}`, group, running: undefined, isWanted: true, hasLeft: false };
     this.slots.push(slot);
     this.#startServer(slot);
@@ -179,8 +181,8 @@ export class World {
   #startServer(slot: Slot): void {
     const process = this.#process(slot.name);
     const node = this.#prng.below(this.plan.nodes);
-    const dataBus = this.#network.connect(process, 'data', node);
-    const controlBus = this.#network.connect(process, 'control', node);
+    const dataBus = this.network.connect(process, 'data', node);
+    const controlBus = this.network.connect(process, 'control', node);
     const server = new SimServer({
       name: slot.name,
       group: slot.group,
@@ -197,8 +199,8 @@ export class World {
       nowMs: () => this.nowMs,
       audit: this.#hooks.auditOf?.(slot.name),
       log: {
-        info: (fields, message) => this.#say(`${slot.name}: ${message} ${JSON.stringify(fields)}`),
-        warn: (fields, message) => this.#say(`${slot.name}: ${message} ${JSON.stringify(fields)}`),
+        info: (fields, message) => this.say(`${slot.name}: ${message} ${JSON.stringify(fields)}`),
+        warn: (fields, message) => this.say(`${slot.name}: ${message} ${JSON.stringify(fields)}`),
       },
     });
     process.onOverrun = () => {
@@ -208,29 +210,29 @@ export class World {
     };
     this.servers.push(server);
     slot.running = server;
-    this.#say(`${slot.name}: starts in ${slot.group}`);
+    this.say(`${slot.name}: starts in ${slot.group}`);
     server.actor.start().catch((error) => {
-      this.#say(`${slot.name}: could not start: ${error.message}`);
-      this.#endServer(slot, server);
-      this.clock.setTimer(1_000, () => this.#restart(slot));
+      this.say(`${slot.name}: could not start: ${error.message}`);
+      this.endServer(slot, server);
+      this.clock.setTimer(1_000, () => this.restart(slot));
     });
     void server.actor.whenRemoved().then(() => {
       if (server.isDraining) return;
-      this.#endServer(slot, server);
-      this.clock.setTimer(1_000, () => this.#restart(slot));
+      this.endServer(slot, server);
+      this.clock.setTimer(1_000, () => this.restart(slot));
     });
   }
 
-  #restart(slot: Slot): void {
+  restart(slot: Slot): void {
     if (slot.running !== undefined || slot.hasLeft) return;
     this.#startServer(slot);
     if (!slot.isWanted) this.clock.setTimer(1_000, () => this.#leave(slot));
   }
 
-  #endServer(slot: Slot, server: SimServer): void {
+  endServer(slot: Slot, server: SimServer): void {
     const { process, dataBus, controlBus } = server.options;
     if (!process.isAlive) return;
-    this.#say(`${slot.name}: ends`);
+    this.say(`${slot.name}: ends`);
     process.crash();
     for (const bus of [dataBus, controlBus]) {
       bus.disconnect();
@@ -241,10 +243,10 @@ export class World {
     if (slot.running === server) slot.running = undefined;
   }
 
-  #startTier1(name: string): void {
+  startTier1(name: string): void {
     const process = this.#process(name);
     const node = this.#prng.below(this.plan.nodes);
-    const dataBus = this.#network.connect(process, 'data', node);
+    const dataBus = this.network.connect(process, 'data', node);
     const life = `${name}-${++this.#incarnations}`;
     const actor = new Tier1Actor({
       tier1Id: life,
@@ -252,7 +254,7 @@ export class World {
       keyer: new FlowKeyer({ secret: 'sim', flowKey: 'five-tuple', groupKey: 'address-pair', symmetric: true }),
       subjects: this.#subjects,
       dataBus,
-      controlBus: this.#network.connect(process, 'control', node),
+      controlBus: this.network.connect(process, 'control', node),
       clock: process.clock,
       packetTime: 'live',
     });
@@ -274,7 +276,7 @@ export class World {
       },
     };
     this.tier1s.push(tier1);
-    this.#say(`${life}: starts`);
+    this.say(`${life}: starts`);
     actor
       .start()
       .then(() => actor.whenServed())
@@ -282,124 +284,27 @@ export class World {
         tier1.isRouted = process.isAlive;
       })
       .catch(() => {
-        this.#endTier1(tier1);
-        this.clock.setTimer(1_000, () => this.#startTier1(name));
+        this.endTier1(tier1);
+        this.clock.setTimer(1_000, () => this.startTier1(name));
       });
   }
 
-  #endTier1(tier1: RunningTier1): void {
-    this.#say(`${tier1.name}: ends`);
+  endTier1(tier1: RunningTier1): void {
+    this.say(`${tier1.name}: ends`);
     tier1.process.crash();
-    for (const bus of this.#network.buses) if (bus.process === tier1.process) bus.disconnect();
+    for (const bus of this.network.buses) if (bus.process === tier1.process) bus.disconnect();
     this.clock.setTimer(routerNoticesMs, () => {
       tier1.isRouted = false;
     });
   }
 
-  #befall(fault: Fault): void {
-    const { weather, clock } = this;
-    const { kind, lastsMs, pick, amount } = fault;
-    const servers = this.slots.filter(({ running }) => running !== undefined);
-    const tier1s = this.tier1s.filter(({ process }) => process.isAlive);
-    const processes = [
-      ...servers.map(({ running }) => running?.options.process as SimProcess),
-      ...tier1s.map(({ process }) => process),
-    ];
-    const process = processes[pick % processes.length];
-    const slot = servers[pick % Math.max(1, servers.length)];
-    this.#say(`fault #${fault.index}: ${kind}`);
-    switch (kind) {
-      case 'pause':
-        if (process === undefined || process.isPaused) return;
-        weather.note('pause', process.name, lastsMs, `${process.name} is paused`);
-        process.pause();
-        clock.setTimer(lastsMs, () => process.resume());
-        return;
-      case 'crash':
-        if (pick % 5 === 0 && tier1s.length > 1) {
-          const tier1 = tier1s[pick % tier1s.length];
-          weather.note('crash', tier1.process.name, routerNoticesMs + 1_000, `${tier1.name} crashes`);
-          this.#endTier1(tier1);
-          clock.setTimer(lastsMs, () => this.#startTier1(tier1.process.name));
-        } else if (slot?.running !== undefined) {
-          weather.note('crash', slot.name, lastsMs, `${slot.name} crashes`);
-          this.#endServer(slot, slot.running);
-          clock.setTimer(lastsMs, () => this.#restart(slot));
-        }
-        return;
-      case 'disconnect': {
-        if (process === undefined) return;
-        const which = amount < 0.4 ? ['data'] : amount < 0.7 ? ['control'] : ['data', 'control'];
-        weather.note(
-          'disconnect',
-          process.name,
-          lastsMs,
-          `${process.name} loses its ${which.join(' and ')} connection`,
-        );
-        const buses = this.#network.buses.filter((bus) => bus.process === process && which.includes(bus.channel));
-        for (const bus of buses) bus.disconnect();
-        clock.setTimer(lastsMs, () => {
-          if (process.isAlive) for (const bus of buses) bus.reconnect();
-        });
-        return;
-      }
-      case 'loss':
-        if (slot?.running !== undefined)
-          weather.lose(slot.running.options.process, 20 + Math.floor(amount * 80), lastsMs);
-        return;
-      case 'slow-network':
-        if (process !== undefined) weather.slowNetwork(process, 20 + Math.floor(amount * 250), lastsMs);
-        return;
-      case 'partition':
-        weather.cut(pick % this.plan.nodes, lastsMs);
-        return;
-      case 'slow-store':
-        weather.slowStore(Math.floor(50 + amount * 1_500), lastsMs);
-        return;
-      case 'failing-store':
-        weather.failStore(Math.floor(20 + amount * 80), lastsMs);
-        return;
-      case 'stale-store':
-        weather.lagStore(Math.floor(100 + amount * 3_000), lastsMs);
-        return;
-      case 'clock-jump': {
-        if (process === undefined) return;
-        // Never further from true time than this, however often it jumps: nothing can be held to idle limits otherwise.
-        const jumpMs = Math.round((amount - 0.5) * 7_000) - process.skewMs;
-        weather.note('clock-jump', process.name, 0, `the clock of ${process.name} jumps by ${jumpMs} ms`);
-        process.skewMs += jumpMs;
-        return;
-      }
-      case 'repeat-control':
-        if (slot?.running !== undefined) weather.repeat(slot.running.options.process, lastsMs);
-        return;
-      case 'add-server':
-        if (servers.length < this.plan.groups * 6) this.#addSlot(this.map.groups[pick % this.plan.groups].id);
-        return;
-      case 'drain-server':
-        if (slot?.running !== undefined) this.#drain(slot);
-        return;
-      case 'reweigh':
-        this.#reweigh(this.map.groups[pick % this.plan.groups].id, fault);
-        return;
-      case 'add-tier1':
-        if (tier1s.length < 4) this.#startTier1(`t${this.tier1s.length + 1}`);
-        return;
-      case 'end-tier1':
-        if (tier1s.length < 2) return;
-        weather.note('end-tier1', tier1s[pick % tier1s.length].process.name, routerNoticesMs, 'a tier 1 is ended');
-        this.#endTier1(tier1s[pick % tier1s.length]);
-        return;
-    }
-  }
-
-  #drain(slot: Slot): void {
+  drain(slot: Slot): void {
     // Nobody drains the last server that takes flows.
     const others = this.viewOf(slot.group)?.members.filter(
       ({ server, state }) => state === 'active' && this.slots.find(({ name }) => name === server)?.isWanted === true,
     );
     if (!slot.isWanted || !others?.some(({ server }) => server !== slot.name)) return;
-    this.#say(`${slot.name}: is told to drain`);
+    this.say(`${slot.name}: is told to drain`);
     slot.isWanted = false;
     this.#leave(slot);
   }
@@ -409,27 +314,11 @@ export class World {
     if (server === undefined) return;
     server.isDraining = true;
     server.options.process.enter(() => {
-      this.#network.unsettled = true;
+      this.network.unsettled = true;
       void server.actor.drain(drainMs).then(() => {
         slot.hasLeft = true;
-        this.#endServer(slot, server);
+        this.endServer(slot, server);
       });
     });
-  }
-
-  /** What an operator's tool does: the next view with other weights, or another placement, by compare-and-set. */
-  #reweigh(group: string, { pick, amount }: Fault): void {
-    const entry = this.store.get(viewKey(group));
-    const view = entry && decodeView(entry.value);
-    if (entry === undefined || view === undefined) return;
-    const prng = new Prng(pick);
-    const next: View = {
-      ...view,
-      number: view.number + 1,
-      placement: amount < 0.3 ? prng.pick(placementNames) : view.placement,
-      members: view.members.map((member) => ({ ...member, weight: prng.chance(1, 6) ? 0 : prng.between(1, 300) })),
-    };
-    this.store.write(viewKey(group), encodeView(next), entry.revision, 'operator', this.nowMs);
-    this.#say(`operator: weights of ${group} in view ${next.number}`);
   }
 }
