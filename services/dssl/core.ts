@@ -18,7 +18,8 @@ import { Frame, type FrameFault, frameFaults } from '../../shared/frame.ts';
 import { limits } from '../../shared/limits.ts';
 import { Decider } from './decide.ts';
 import type { Egress } from './egress/egress.ts';
-import { Learner, takeIn } from './learner.ts';
+import { Guesses, Hearsay } from './hearsay.ts';
+import { Learner } from './learner.ts';
 import { type DecisionAudit, Rows } from './rows.ts';
 import { type MemberPhase, Standing } from './standing.ts';
 import { heardLatelyMs, keepFrame, Streams, type Tier1Stream } from './streams.ts';
@@ -93,6 +94,7 @@ export class DsslCore {
   readonly decider: Decider;
   readonly streams = new Streams();
   readonly learner: Learner;
+  readonly hearsay: Hearsay;
   readonly #teacher: Teacher;
   readonly #rows: Rows;
   readonly #ports: DsslPorts;
@@ -103,6 +105,10 @@ export class DsslCore {
   /** Frames were missed when the view was this one, and the peers have not yet told what was in them. */
   #unsureSinceView = Number.POSITIVE_INFINITY;
   #unsureAtMs = 0;
+  /** A joiner's second question, about what it guessed before the first was answered. */
+  #asksAgain = false;
+  /** Packet time of the first frame heard, less what clocks may differ by. */
+  #listensSince: number | undefined;
   /** When the last event came in. */
   #nowMs = 0;
   #fetchedAtMs = Number.NEGATIVE_INFINITY;
@@ -116,7 +122,8 @@ export class DsslCore {
     this.standing = new Standing(options.candidate);
     this.views = new ViewHistory(options.candidate.server, options.candidate.incarnation);
     this.decider = new Decider({ self: this.views.self, maxFlows: options.maxFlows }, ports.egress);
-    this.decider.guess(true);
+    this.decider.guesses = new Guesses();
+    this.hearsay = new Hearsay(this.decider, this.views);
     this.#rows = new Rows(this.decider, ports.egress, ports.audit);
     this.learner = new Learner(options.candidate.server);
     this.#teacher = new Teacher(options.candidate.server, options.candidate.incarnation, this.views);
@@ -157,7 +164,7 @@ export class DsslCore {
     const stream = this.streams.arrive(frame, nowMs, this.standing.isEstablished);
     if (stream === undefined) return;
     this.counters.frames++;
-    if (this.streams.lostFrames > lostBefore) this.#missed(stream);
+    if (this.streams.lostFrames > lostBefore && this.standing.isEstablished) this.#missed(stream);
     const view = this.views.get(frame.viewNumber);
     if (stream.waiting.length === 0 && view !== undefined && this.#isSure(view)) this.#decideFrame(frame, view, stream);
     else if (frame.viewNumber < this.views.oldestNumber && this.views.newest !== undefined) this.#drop(frame, stream);
@@ -167,7 +174,8 @@ export class DsslCore {
   /** The connection for frames was down for a while: every tier 1 may have sent something meanwhile, and gone since. */
   onReconnected(nowMs: number): void {
     this.#nowMs = nowMs;
-    for (const stream of this.streams.all()) this.#missed(stream);
+    if (!this.standing.isEstablished) this.learner.again(undefined, true);
+    else for (const stream of this.streams.all()) this.#missed(stream);
   }
 
   /** A view of the group, in any order, also again. */
@@ -182,8 +190,6 @@ export class DsslCore {
     }
     if (!this.views.add(view)) return;
     this.standing.onView(view, this.views.newest?.view, nowMs);
-    this.decider.newest = this.views.newest;
-    this.decider.guess(!this.standing.isEstablished);
     this.#resume(nowMs);
   }
 
@@ -192,7 +198,7 @@ export class DsslCore {
     const sync = decodeSync(message);
     if (sync === undefined) this.counters.badControl++;
     else if (sync.kind === 'request') this.#teacher.begin(sync, this.streams, nowMs);
-    else if (this.learner.accepts(sync, nowMs)) takeIn(sync, this.decider, this.views);
+    else if (this.learner.accepts(sync, nowMs)) this.hearsay.takeIn(sync);
   }
 
   /** Time passes: to be called every few tens of milliseconds. */
@@ -258,6 +264,7 @@ export class DsslCore {
     stream.viewNumber = frame.viewNumber;
     stream.timestampMs = frame.timestampMs;
     this.#lastTimestampMs = frame.timestampMs;
+    this.#listensSince ??= (tickOfMs(frame.timestampMs) - missedEarlierTicks) | 0;
     this.#rows.decide(frame, view);
   }
 
@@ -315,22 +322,36 @@ export class DsslCore {
     if (view === undefined) return;
     const { phase } = this;
     const isUnsure = this.#unsureSinceView !== Number.POSITIVE_INFINITY;
-    if (phase === 'joining' || (this.standing.isEstablished && isUnsure)) {
-      for (const request of this.learner.requests(view, this.streams, nowMs)) {
-        this.#ports.publishControl(encodeRequest(request));
-      }
-      if (this.learner.isComplete(view, this.streams, nowMs)) {
-        if (phase === 'joining') this.#propose((newest) => activate(newest, this.candidate));
-        this.#unsureSinceView = Number.POSITIVE_INFINITY;
-        this.#resume(nowMs);
-      }
-    }
+    if (phase === 'joining' || (this.standing.isEstablished && isUnsure)) this.#learn(view, nowMs);
     const isDrained = this.ownFlows === 0 && this.standing.getsNothingNew(this.streams, nowMs);
     if (this.#wantsToLeave && phase === 'active') {
       this.#propose((newest) => drain(newest, this.candidate));
     } else if (phase === 'draining' && (isDrained || nowMs >= this.#leaveByMs)) {
       this.#propose((newest) => leave(newest, this.candidate));
     }
+  }
+
+  /** Asks the peers; a joiner becomes active when it knows enough, a member that missed frames is sure again. */
+  #learn(view: View, nowMs: number): void {
+    for (const request of this.learner.requests(view, this.streams, nowMs)) {
+      this.#ports.publishControl(encodeRequest(request));
+    }
+    if (!this.learner.isComplete(view, this.streams, nowMs)) return;
+    if (this.phase !== 'joining') {
+      this.#unsureSinceView = Number.POSITIVE_INFINITY;
+      this.#resume(nowMs);
+      return;
+    }
+    const { guesses } = this.decider;
+    if (guesses !== undefined && guesses.count > 0 && !this.#asksAgain) {
+      this.#asksAgain = true;
+      guesses.close();
+      const reached = new Map([...this.streams.all()].map((stream) => [stream.id, stream.received]));
+      this.learner.again(this.#listensSince, true, reached);
+      return;
+    }
+    this.hearsay.forgetGuesses();
+    this.#propose((newest) => activate(newest, this.candidate));
   }
 
   /** Proposes a step, and with it how many flows each member holds as far as this module's table knows. */

@@ -25,14 +25,12 @@ import type { Egress } from './egress/egress.ts';
 import type { FlowEndReason } from './egress/handler.ts';
 import { EndReason, FlowState, ownerOf, stateOf } from './flowEntry.ts';
 import { FlowTable } from './flowTable.ts';
+import type { Guesses } from './hearsay.ts';
 import { idleTicks } from './idleLimits.ts';
 import { RecentStarts } from './recentStarts.ts';
-import { ageTicks, tickOfMs } from './ticks.ts';
+import { tickOfMs } from './ticks.ts';
 import { lastAccept, V, verdicts } from './verdict.ts';
 import { type CompiledView, noServer } from './viewHistory.ts';
-
-/** Guesses a joiner remembers; a join is a matter of seconds. */
-const guessesMax = 1_000_000;
 
 export interface DeciderOptions {
   /** Server number of this module's own server. */
@@ -48,14 +46,10 @@ export class Decider {
   readonly counts = new Float64Array(verdicts.length);
   /** Flows of others that did not fit the table: this module may later take them for new ones. */
   elsewhereOverflow = 0;
-  /** Flows that a peer says are another's than this module knows. */
-  ownersAtOdds = 0;
-  /** The newest view that this module knows. */
-  newest: CompiledView | undefined;
+  /** While this module joins: the flows that it took for new ones. */
+  guesses: Guesses | undefined;
   readonly #self: number;
   readonly #egress: Egress;
-  /** While this module joins: flows that it took for new ones, and by which view. */
-  #guesses: Map<number, CompiledView> | undefined;
   #view!: CompiledView;
   #tick = 0;
   #timestampMs = 0;
@@ -74,6 +68,11 @@ export class Decider {
         egress.flowEnded(hi, lo, why, this.#timestampMs);
       },
     });
+  }
+
+  /** A flow that was not seen to start is this server's. */
+  own(hi: number, lo: number): void {
+    this.#egress.flowStarted(hi, lo, this.#timestampMs);
   }
 
   /** The packets' time, as a tick. */
@@ -117,11 +116,11 @@ export class Decider {
     const repeated = owner !== -1 && !this.#view.isGone(owner);
     if (!repeated) {
       owner = this.#view.place(hi, lo, ordinal);
-      this.#noteGuess(hi, lo);
+      this.guesses?.note(hi, lo, this.#view);
     }
     if (owner !== this.#self) {
       // The start went to somebody else, who sees this packet too: whatever I held on this tuple is stale.
-      if (slot !== -1) this.#drop(hi, lo, slot, 'moved');
+      if (slot !== -1) this.drop(hi, lo, slot, 'moved');
       if (owner === noServer) return V.dropNoOwner;
       if (repeated) return V.ignoreRecentStart;
       this.recentStarts.record(hi, lo, this.#tick, owner, protocolClassOf(flags), false);
@@ -135,7 +134,7 @@ export class Decider {
         table.touch(slot, this.#tick);
         return V.acceptKnown;
       }
-      this.#drop(hi, lo, slot, 'closed');
+      this.drop(hi, lo, slot, 'closed');
     }
     if (table.insert(hi, lo, this.#tick, owner, FlowState.unconfirmed, protocolClassOf(flags)) === -1) {
       return V.dropTableFull;
@@ -182,7 +181,7 @@ export class Decider {
     if (owner === noServer) return V.dropNoOwner;
     const state = flags & FrameFlags.END && !(flags & FrameFlags.AGGREGATE) ? FlowState.closing : FlowState.unconfirmed;
     this.recentStarts.record(hi, lo, this.#tick, owner, protocolClassOf(flags), true);
-    this.#noteGuess(hi, lo);
+    this.guesses?.note(hi, lo, this.#view);
     const stored = table.insert(hi, lo, this.#tick, owner, state, protocolClassOf(flags)) !== -1;
     if (owner !== this.#self) {
       if (!stored) this.elsewhereOverflow++;
@@ -193,79 +192,8 @@ export class Decider {
     return midFlow ? V.acceptAdopted : V.acceptNew;
   }
 
-  /**
-   * A peer says what this module missed: `owner` got the flow that began at `tick`. Own flows become known as if their
-   * first packet had been seen.
-   */
-  learnStart(hi: number, lo: number, tick: number, owner: number, protocolClass: number, inTable: boolean): void {
-    const known = this.recentStarts.find(hi, lo, tick);
-    const isWrong = known !== owner && this.#guesses?.get(guessKey(hi, lo))?.isGone(owner) === false;
-    if (known === -1 || isWrong) this.recentStarts.record(hi, lo, tick, owner, protocolClass, inTable);
-    if (!inTable) {
-      // As if the start had been seen: what was held here on this tuple is stale.
-      const slot = owner === this.#self || known === this.#self ? -1 : this.table.find(hi, lo, tick);
-      if (slot !== -1) this.#drop(hi, lo, slot, 'moved');
-    } else this.learnFlow(hi, lo, tick, owner, FlowState.unconfirmed, protocolClass, false);
-  }
-
-  /**
-   * A peer says who holds a flow; `isClaim`: it says so of itself, and is believed as long as it is a member. Otherwise a
-   * member believes what it has seen, unless that owner has gone: then the peer saw who took its place. One that joins has
-   * seen flows in their middle and took them for new ones: there the peer is right, unless the owner it names had gone by
-   * the view under which the joiner saw the flow.
-   */
-  learnFlow(
-    hi: number,
-    lo: number,
-    tick: number,
-    owner: number,
-    state: FlowState,
-    protocolClass: number,
-    isClaim: boolean,
-  ): void {
-    const { table } = this;
-    const slot = table.find(hi, lo, tick);
-    if (slot === -1) {
-      const stored = table.insert(hi, lo, tick, owner, state, protocolClass) !== -1;
-      if (stored && owner === this.#self) this.#egress.flowStarted(hi, lo, this.#timestampMs);
-      return;
-    }
-    const known = table.owner(slot);
-    if (known !== owner) {
-      if (known === this.#self || !this.#knowsBetter(hi, lo, known, owner, isClaim)) {
-        this.ownersAtOdds++;
-        return;
-      }
-      table.setOwner(slot, owner);
-      if (owner === this.#self) this.#egress.flowStarted(hi, lo, this.#timestampMs);
-    }
-    if (isClaim) this.#guesses?.delete(guessKey(hi, lo));
-    if (ageTicks(tick, table.lastSeen(slot)) < 0) return;
-    table.touch(slot, tick);
-    if (table.state(slot) < state) table.setState(slot, state);
-  }
-
-  #noteGuess(hi: number, lo: number): void {
-    if (this.#guesses !== undefined && this.#guesses.size < guessesMax) this.#guesses.set(guessKey(hi, lo), this.#view);
-  }
-
-  /** Whether a peer that names `owner` is to be believed rather than what is `known` here. */
-  #knowsBetter(hi: number, lo: number, known: number, owner: number, isClaim: boolean): boolean {
-    const guessedBy = this.#guesses?.get(guessKey(hi, lo));
-    if (guessedBy !== undefined) return !guessedBy.isGone(owner);
-    const { newest } = this;
-    if (newest === undefined || newest.isGone(owner)) return false;
-    return isClaim || newest.isGone(known);
-  }
-
-  /** A joiner takes every flow that it does not know for a new one, and remembers that it guessed; a member knows. */
-  guess(isGuessing: boolean): void {
-    if (!isGuessing) this.#guesses = undefined;
-    else this.#guesses ??= new Map();
-  }
-
   /** Forgets an entry that a new start has made stale. */
-  #drop(hi: number, lo: number, slot: number, reason: FlowEndReason): void {
+  drop(hi: number, lo: number, slot: number, reason: FlowEndReason): void {
     const own = this.table.owner(slot) === this.#self;
     this.table.remove(slot);
     if (own) this.#egress.flowEnded(hi, lo, reason, this.#timestampMs);
@@ -292,11 +220,6 @@ export class Decider {
     this.#egress.flowEnded(hi, lo, 'closed', this.#timestampMs);
     this.#egress.flowStarted(hi, lo, this.#timestampMs);
   }
-}
-
-/** 52 bits of the hash: enough to tell the flows of a few seconds apart, and a number that is exact. */
-function guessKey(hi: number, lo: number): number {
-  return (hi >>> 12) * 0x1_0000_0000 + (lo >>> 0);
 }
 
 export function accepts(verdict: number): boolean {

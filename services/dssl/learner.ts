@@ -2,12 +2,10 @@
 // whether the answers and what this module saw itself leave a gap. A joiner learns everything; a member that missed
 // frames learns what began since.
 
-import { findMember, type View } from '../../shared/cluster/view.ts';
-import type { Decider } from './decide.ts';
+import type { View } from '../../shared/cluster/view.ts';
 import type { Streams } from './streams.ts';
-import { RowKind, readRows, type SyncAnswer, type SyncRequest } from './sync.ts';
+import type { SyncAnswer, SyncRequest } from './sync.ts';
 import { ageTicks } from './ticks.ts';
-import type { ViewHistory } from './viewHistory.ts';
 
 /** A peer that has not answered whole, or whose answer left a gap, is asked again after this. */
 const askAgainMs = 500;
@@ -33,6 +31,7 @@ export class Learner {
   readonly #peers = new Map<string, Peer>();
   #nonce = 0;
   #since: number | undefined;
+  #least: ReadonlyMap<string, number> = new Map();
   /** Answers that left a gap to what was seen here, and had to be asked for again. */
   gaps = 0;
   /** Peers that never answered and were given up. */
@@ -42,8 +41,12 @@ export class Learner {
     this.#server = server;
   }
 
-  /** Something was missed: every peer is to tell what began since that tick; undefined for everything. */
-  again(since: number | undefined, isFirst: boolean): void {
+  /**
+   * Something was missed: every peer is to tell what began since that tick; undefined for everything. `least`: sequences
+   * of tier 1s up to which a peer must have come when it answers, where this module's own frames do not say so.
+   */
+  again(since: number | undefined, isFirst: boolean, least: ReadonlyMap<string, number> = new Map()): void {
+    this.#least = least;
     if (isFirst) this.#since = since;
     else if (this.#since !== undefined && (since === undefined || ageTicks(since, this.#since) < 0))
       this.#since = since;
@@ -98,11 +101,8 @@ export class Learner {
   }
 
   #followMembers(view: View, nowMs: number): void {
-    // Those that join themselves have nothing to tell a joiner; but they hear the frames, which a member may have missed.
-    const self = findMember(view, this.#server);
-    const holders = view.members.filter(
-      (member) => member !== self && (member.state !== 'joining' || self?.state !== 'joining'),
-    );
+    // Those that join themselves only guess.
+    const holders = view.members.filter((member) => member.server !== this.#server && member.state !== 'joining');
     for (const name of this.#peers.keys()) {
       if (!holders.some((member) => member.server === name)) this.#peers.delete(name);
     }
@@ -124,21 +124,11 @@ export class Learner {
   #gapOf(positions: ReadonlyMap<string, number>, streams: Streams): 'none' | 'gap' | 'unknown' {
     let unknown = false;
     for (const [id, reached] of positions) {
+      if (reached < (this.#least.get(id) ?? 0)) return 'gap';
       const stream = streams.get(id);
       if (stream === undefined) unknown = true;
       else if (stream.completeFrom > reached + 1) return 'gap';
     }
     return unknown ? 'unknown' : 'none';
   }
-}
-
-/** Takes in what a peer said: flows, and what began lately. */
-export function takeIn(answer: SyncAnswer, decider: Decider, views: ViewHistory): void {
-  const numbers = answer.owners.map((life) => views.learnLife(life));
-  readRows(answer.rows, (kind, hi, lo, tick, state, protocolClass, index) => {
-    const owner = numbers[index];
-    if (owner === undefined) return;
-    if (kind === RowKind.flow) decider.learnFlow(hi, lo, tick, owner, state, protocolClass, index === 0);
-    else decider.learnStart(hi, lo, tick, owner, protocolClass, kind === RowKind.startInTable);
-  });
 }

@@ -34,7 +34,12 @@ export function befall(world: World, fault: Fault): void {
         world.endTier1(tier1);
         clock.setTimer(lastsMs, () => world.startTier1(tier1.process.name));
       } else if (slot?.running !== undefined) {
-        weather.note('crash', slot.name, lastsMs, `${slot.name} crashes`);
+        {
+          const { process: dying } = slot.running.options;
+          const trouble = weather.note('crash', slot.name, lastsMs, `${slot.name} crashes`);
+          // What had reached it while it was paused dies with it.
+          if (dying.isPaused) trouble.fromMs = dying.pausedAtMs;
+        }
         world.endServer(slot, slot.running);
         clock.setTimer(lastsMs, () => world.restart(slot));
       }

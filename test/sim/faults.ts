@@ -39,7 +39,7 @@ export interface Fault {
 /** Something that really happened, and may explain packets that nobody took. */
 export interface Trouble {
   readonly kind: FaultKind | 'overrun';
-  readonly fromMs: number;
+  fromMs: number;
   untilMs: number;
   /** Process it befell; '*' when it concerns everybody. */
   readonly process: string;

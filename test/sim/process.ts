@@ -15,6 +15,8 @@ export class SimProcess {
   isAlive = true;
   /** How far its wall clock is ahead of true time, in milliseconds. */
   skewMs: number;
+  /** When it was paused last. */
+  pausedAtMs = 0;
   /** Told when the backlog of a paused process has grown too long: servers cut such connections. */
   onOverrun: () => void = () => undefined;
   readonly #world: VirtualClock;
@@ -49,6 +51,7 @@ export class SimProcess {
 
   pause(): void {
     this.#backlog ??= [];
+    this.pausedAtMs = this.#world.monotonicMs();
   }
 
   resume(): void {

@@ -9,6 +9,7 @@ import { DsslCore } from '../../services/dssl/core.ts';
 import { DatagramTable } from '../../services/dssl/datagramTable.ts';
 import { Decider } from '../../services/dssl/decide.ts';
 import { FlowTable } from '../../services/dssl/flowTable.ts';
+import { Guesses } from '../../services/dssl/hearsay.ts';
 import { Learner } from '../../services/dssl/learner.ts';
 import { RecentStarts } from '../../services/dssl/recentStarts.ts';
 import { Streams } from '../../services/dssl/streams.ts';
@@ -208,7 +209,7 @@ export const sabotages: Readonly<Record<string, Sabotage>> = {
   'guesses-kept': {
     what: 'a joiner keeps to what it guessed of flows that it first saw in their middle',
     caughtWithin: 60,
-    apply: () => replace(Decider, 'guess', () => undefined),
+    apply: () => replace(Guesses, 'note', () => undefined),
   },
   'early-sweep': {
     what: 'a sweep takes entries that a packet could still find',
