@@ -1,24 +1,20 @@
 // `flowherd dssl`: one DSSL actor with its server as a process of its own. It joins a group, takes the packets of its flows
 // from the bus, and hands them to the server's handler. A signal makes it drain and leave.
 
-import { randomBytes, randomInt } from 'node:crypto';
-import { hostname } from 'node:os';
+import { randomInt } from 'node:crypto';
 import { Command, Option } from 'commander';
 import type { Logger } from 'pino';
-import type { KeyValue } from '../../shared/bus/bus.ts';
 import { systemClock } from '../../shared/clock.ts';
-import type { ClusterMap } from '../../shared/cluster/map.ts';
-import { decodeView } from '../../shared/cluster/view.ts';
-import { errorCodes, FlowherdError } from '../../shared/errors.ts';
-import { viewKey } from '../../shared/subjects.ts';
-import { DsslActor } from '../dssl/actor.ts';
+import type { DsslActor } from '../dssl/actor.ts';
 import { loadHandler } from '../dssl/egress/load.ts';
 import { LocalEgress } from '../dssl/egress/local.ts';
+import { removalOf, type TakenPlace, takePlace } from '../dssl/place.ts';
 import { count } from './cluster/words.ts';
 import { type Environment, environmentHelp } from './environment.ts';
 import { handlerLog, serviceLog } from './log.ts';
 import { collect, nameOption, pairsOf, wholeNumber } from './parse.ts';
 import { handlerPatienceMs, within } from './patience.ts';
+import { serverOption, uniqueServerName } from './serverName.ts';
 import { addServiceOptions, connectCluster, onSignals, type ServiceOptions } from './service.ts';
 
 interface DsslOptions extends Omit<ServiceOptions, 'group'> {
@@ -45,8 +41,13 @@ export function dsslCommand(environment: () => Environment): Command {
     .description(
       'One DSSL actor and its server as a process of its own: takes the packets of its flows and hands them to a handler.',
     )
-    .addOption(nameOption('--server <name>', 'name of the server (default: made from the host name)'))
-    .addOption(nameOption('--member-of <group>', 'group to join (default: the one with the fewest members)'))
+    .addOption(serverOption())
+    .addOption(
+      nameOption(
+        '--member-of <group>',
+        'group to join (default: its former one, else the one with the fewest members for its weight)',
+      ),
+    )
     .addOption(
       new Option('--weight <n>', 'share of new flows relative to the others')
         .default(100)
@@ -77,11 +78,7 @@ export function dsslCommand(environment: () => Environment): Command {
 }
 
 async function runDssl(options: DsslOptions, environment: Environment): Promise<void> {
-  const server =
-    options.server ??
-    `${hostname()
-      .replace(/[^A-Za-z0-9_-]/g, '-')
-      .slice(0, 50)}-${randomBytes(3).toString('hex')}`;
+  const server = options.server || uniqueServerName();
   const log = serviceLog(server, environment.logLevel);
   const { subjects, map, dataBus, controlBus } = await connectCluster(
     'dssl',
@@ -89,10 +86,33 @@ async function runDssl(options: DsslOptions, environment: Environment): Promise<
     environment,
     log,
   );
+  const ended = new AbortController();
+  let place: TakenPlace | undefined;
   let egress: LocalEgress | undefined;
-  let actor: DsslActor | undefined;
+  let wasRemoved = false;
   try {
-    const group = await chooseGroup(await controlBus.openKeyValue(subjects.bucket), map, options.memberOf);
+    const signalled = new Promise<void>((resolve) => {
+      onSignals((signal) => {
+        const flows = place?.actor.core.ownFlows ?? 0;
+        log.info({ signal, flows, seconds: options.drainSeconds }, 'draining');
+        ended.abort();
+        resolve();
+      });
+    });
+    place = await takePlace({
+      map,
+      memberOf: options.memberOf,
+      stop: ended.signal,
+      candidate: { server, incarnation: randomInt(2 ** 47), weight: options.weight },
+      maxFlows: options.maxFlows,
+      subjects,
+      dataBus,
+      controlBus,
+      clock: systemClock,
+      log,
+    });
+    if (place === undefined) return log.info('ended before it was a member');
+    const { group, actor } = place;
     const context = {
       server,
       group,
@@ -107,55 +127,23 @@ async function runDssl(options: DsslOptions, environment: Environment): Promise<
       nowMs: () => systemClock.monotonicMs(),
     });
     await egress.start();
-    actor = new DsslActor({
-      birth: { group, cluster: map.cluster, placement: map.placement, seed: map.seed, rules: map.rules },
-      candidate: { server, incarnation: randomInt(2 ** 47), weight: options.weight },
-      maxFlows: options.maxFlows,
-      subjects,
-      dataBus,
-      controlBus,
-      egress,
-      clock: systemClock,
-      log,
-    });
-    const running = actor;
-    const signalled = new Promise<void>((resolve) => {
-      onSignals((signal) => {
-        log.info({ signal, flows: running.core.ownFlows, seconds: options.drainSeconds }, 'draining');
-        resolve();
-      });
-    });
-    await actor.start();
+    place.serve(egress);
     log.info({ group, handler: options.handler }, 'joined');
     await Promise.race([signalled, actor.whenRemoved()]);
-    await actor.drain(options.drainSeconds * 1_000);
+    wasRemoved = !ended.signal.aborted;
+    if (!wasRemoved) await actor.drain(options.drainSeconds * 1_000);
+  } catch (error) {
+    await place?.giveBack();
+    throw error;
   } finally {
-    actor?.stop();
+    place?.actor.stop();
     if (egress !== undefined && !(await within(handlerPatienceMs, egress.stop()))) {
       log.warn('the handler did not stop in time; it is left behind');
     }
     await Promise.all([dataBus.close(), controlBus.close()]);
   }
-  tellCounts(server, actor, egress, options.json === true, log);
-}
-
-/** The group asked for, or the one with the fewest members. Rejects with `bad-config` when there is no such group. */
-async function chooseGroup(store: KeyValue, map: ClusterMap, wanted: string | undefined): Promise<string> {
-  const ids = map.groups.map(({ id }) => id);
-  if (wanted !== undefined) {
-    if (ids.includes(wanted)) return wanted;
-    throw new FlowherdError(
-      errorCodes.badConfig,
-      `there is no group ${wanted} in this cluster; its groups are ${ids.join(', ')}`,
-    );
-  }
-  const sizes = await Promise.all(
-    ids.map(async (id) => {
-      const entry = await store.get(viewKey(id));
-      return (entry && decodeView(entry.value)?.members.length) ?? 0;
-    }),
-  );
-  return ids[sizes.indexOf(Math.min(...sizes))];
+  tellCounts(server, place.actor, egress, options.json === true, log);
+  if (wasRemoved) throw removalOf(place.actor);
 }
 
 function tellCounts(server: string, actor: DsslActor, egress: LocalEgress, asJson: boolean, log: Logger): void {

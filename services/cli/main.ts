@@ -32,6 +32,8 @@ try {
   await program.parseAsync();
 } catch (error) {
   process.exitCode = exitCodeOf(error);
+  // What is still open, such as a connection to a server that never greeted, must not keep a failed process alive.
+  setTimeout(() => process.exit(), 1_000).unref();
 }
 
 function exitCodeOf(error: unknown): number {

@@ -4,7 +4,8 @@
 import type { Bus, KeyValue, Subscription } from '../../shared/bus/bus.ts';
 import type { Clock, Timer } from '../../shared/clock.ts';
 import { type Candidate, type GroupBirth, join } from '../../shared/cluster/membership.ts';
-import { decodeView, encodeView, type View } from '../../shared/cluster/view.ts';
+import { changeView } from '../../shared/cluster/store.ts';
+import { decodeView, type View } from '../../shared/cluster/view.ts';
 import { errorCodes, FlowherdError, reasonOf } from '../../shared/errors.ts';
 import { type Subjects, viewKey } from '../../shared/subjects.ts';
 import { DsslCore, type Proposal } from './core.ts';
@@ -41,8 +42,9 @@ const phaseWords = {
 
 const tickMs = 20;
 const egressTickMs = 1_000;
-/** Compare-and-set attempts for one step; each loses only to somebody who succeeded. */
-const commitAttempts = 100;
+
+/** The step into a group; undefined declines it, because the view is not what it was when the group was chosen. */
+export type JoinStep = (view: View | undefined) => View | undefined;
 
 export class DsslActor {
   readonly core: DsslCore;
@@ -56,6 +58,7 @@ export class DsslActor {
   #committing = false;
   #fetching = false;
   #stopped = false;
+  #toldLate = false;
   #whenLeft: (() => void)[] = [];
   #whenReleased: (() => void)[] = [];
 
@@ -81,7 +84,19 @@ export class DsslActor {
    * soon as it has learnt what the others hold (`whenActive`). Rejects with a FlowherdError.
    */
   async start(): Promise<void> {
-    const { birth, dataBus, controlBus, subjects, clock, candidate } = this.#options;
+    const { birth, candidate } = this.#options;
+    await this.listen();
+    await this.join((view) => join(view, birth, candidate));
+    this.run();
+  }
+
+  get group(): string {
+    return this.#options.birth.group;
+  }
+
+  /** The first part of starting: subscribes and reads the views. */
+  async listen(): Promise<void> {
+    const { birth, dataBus, controlBus, subjects, clock } = this.#options;
     this.#store = await controlBus.openKeyValue(subjects.bucket);
     // Listening before joining: every flow that starts from here on is seen.
     this.#subscriptions = [
@@ -92,9 +107,23 @@ export class DsslActor {
       if (kind === 'reconnected') this.core.onReconnected(clock.nowMs());
     });
     await Promise.all([dataBus.flush(), controlBus.flush()]);
-    this.#stopWatch = await this.#store.watch(this.#key, (entry) => this.#onView(entry.value));
+    this.#stopWatch = await this.#store.watch(this.#key, (entry) => this.#onEntry(entry.value));
     await this.#fetchViews();
-    await this.#commit((view) => join(view, birth, candidate));
+  }
+
+  /** The second part: becomes a member by `step`. Resolves to false when the step declines; it may be tried again. */
+  async join(step: JoinStep): Promise<boolean> {
+    let declined = true;
+    await this.#commit((view) => {
+      const next = step(view);
+      declined = next === undefined;
+      return next;
+    });
+    return !declined;
+  }
+
+  /** The third part: time begins to pass for the actor. */
+  run(): void {
     this.#tick();
   }
 
@@ -144,6 +173,7 @@ export class DsslActor {
       this.#egressTickedAtMs = nowMs;
       this.#options.egress.tick?.(nowMs);
     }
+    if (this.core.phase === 'joining') this.#tellLate(nowMs);
     if (this.core.phase === 'left') {
       for (const resolve of this.#whenLeft.splice(0)) resolve();
     }
@@ -153,12 +183,20 @@ export class DsslActor {
     this.#timer = this.#options.clock.setTimer(tickMs, () => this.#tick());
   }
 
-  #onView(value: Uint8Array): void {
+  #tellLate(nowMs: number): void {
+    const servers = this.core.learner.late(nowMs);
+    if (servers.length === 0 || this.#toldLate) return;
+    this.#toldLate = true;
+    this.#options.log.warn({ servers }, 'waiting for members that do not answer; after ten seconds, joining without');
+  }
+
+  #onEntry(value: Uint8Array): void {
     const view = decodeView(value);
-    if (view === undefined) {
-      this.#options.log.warn({ key: this.#key }, 'the key-value store holds something that is not a view');
-      return;
-    }
+    if (view !== undefined) this.#onView(view);
+    else this.#options.log.warn({ key: this.#key }, 'the key-value store holds something that is not a view');
+  }
+
+  #onView(view: View): void {
     const before = this.core.phase;
     this.core.onView(view, this.#options.clock.nowMs());
     const { phase } = this.core;
@@ -174,7 +212,7 @@ export class DsslActor {
     if (this.#fetching || this.#store === undefined) return;
     this.#fetching = true;
     try {
-      for (const entry of await this.#store.history(this.#key)) this.#onView(entry.value);
+      for (const entry of await this.#store.history(this.#key)) this.#onEntry(entry.value);
     } catch (error) {
       this.#options.log.warn({ reason: reasonOf(error) }, 'could not read the views');
     } finally {
@@ -191,34 +229,12 @@ export class DsslActor {
     }
   }
 
-  /** Writes `step` of the newest view, again from a newer one as long as somebody else is first. */
-  async #commit(step: (view: View | undefined) => View | undefined): Promise<void> {
-    const store = this.#store;
-    if (store === undefined) return;
+  async #commit(step: JoinStep): Promise<void> {
+    if (this.#store === undefined) return;
     this.#committing = true;
     try {
-      for (let attempt = 0; attempt < commitAttempts; attempt++) {
-        const entry = await store.get(this.#key);
-        const view = entry && decodeView(entry.value);
-        if (entry !== undefined && view === undefined) {
-          throw new FlowherdError(errorCodes.badDocument, `the key-value store holds no view under ${this.#key}`);
-        }
-        const next = step(view);
-        if (next === undefined || next === view) return;
-        const bytes = encodeView(next);
-        const written =
-          entry === undefined
-            ? await store.create(this.#key, bytes)
-            : await store.update(this.#key, bytes, entry.revision);
-        if (written !== undefined) {
-          this.#onView(bytes);
-          return;
-        }
-      }
-      throw new FlowherdError(
-        errorCodes.busTimeout,
-        `${this.#key} changed ${commitAttempts} times before it could be written`,
-      );
+      const written = await changeView(this.#store, this.group, step);
+      if (written !== undefined) this.#onView(written);
     } finally {
       this.#committing = false;
     }

@@ -12,7 +12,7 @@
 // others did. When the view has changed since, or a start goes by its number, it could take a flow that another member
 // holds; and by Fig. 6 a start may have ended what it holds.
 
-import { activate, type Candidate, drain, leave } from '../../shared/cluster/membership.ts';
+import { activate, type Candidate, drain, isLifeOf, leave, withdraw } from '../../shared/cluster/membership.ts';
 import type { Member, View } from '../../shared/cluster/view.ts';
 import { Frame, type FrameFault, frameFaults } from '../../shared/frame.ts';
 import { limits } from '../../shared/limits.ts';
@@ -23,7 +23,7 @@ import { Learner } from './learner.ts';
 import { type DecisionAudit, Rows } from './rows.ts';
 import { type MemberPhase, Standing } from './standing.ts';
 import { heardLatelyMs, keepFrame, Streams, type Tier1Stream } from './streams.ts';
-import { decodeSync, encodeAnswer, encodeRequest } from './sync.ts';
+import { decodeSync, encodeAnswer, encodeLife, encodeRequest } from './sync.ts';
 import { Teacher } from './teacher.ts';
 import { ageTicks, tickOfMs } from './ticks.ts';
 import { countsByName, V, type Verdict } from './verdict.ts';
@@ -95,6 +95,8 @@ export class DsslCore {
   readonly streams = new Streams();
   readonly learner: Learner;
   readonly hearsay: Hearsay;
+  /** False while the server is not ready: the module learns, and does not become active before it may. */
+  mayActivate = true;
   readonly #teacher: Teacher;
   readonly #rows: Rows;
   readonly #ports: DsslPorts;
@@ -198,7 +200,9 @@ export class DsslCore {
     const sync = decodeSync(message);
     if (sync === undefined) this.counters.badControl++;
     else if (sync.kind === 'request') this.#teacher.begin(sync, this.streams, nowMs);
-    else if (this.learner.accepts(sync, nowMs)) this.hearsay.takeIn(sync);
+    else if (sync.kind === 'answer' && this.learner.accepts(sync, nowMs)) this.hearsay.takeIn(sync);
+    else if (sync.kind === 'probe' && isLifeOf(sync, this.candidate) && this.phase !== 'left')
+      this.#ports.publishControl(encodeLife({ ...sync, kind: 'alive' }));
   }
 
   /** Time passes: to be called every few tens of milliseconds. */
@@ -322,7 +326,8 @@ export class DsslCore {
     if (view === undefined) return;
     const { phase } = this;
     const isUnsure = this.#unsureSinceView !== Number.POSITIVE_INFINITY;
-    if (phase === 'joining' || (this.standing.isEstablished && isUnsure)) this.#learn(view, nowMs);
+    if (phase === 'joining' && this.#wantsToLeave) this.#propose((newest) => withdraw(newest, this.candidate));
+    else if (phase === 'joining' || (this.standing.isEstablished && isUnsure)) this.#learn(view, nowMs);
     const isDrained = this.ownFlows === 0 && this.standing.getsNothingNew(this.streams, nowMs);
     if (this.#wantsToLeave && phase === 'active') {
       this.#propose((newest) => drain(newest, this.candidate));
@@ -350,6 +355,7 @@ export class DsslCore {
       this.learner.again(this.#listensSince, true, reached);
       return;
     }
+    if (!this.mayActivate) return;
     this.hearsay.forgetGuesses();
     this.#propose((newest) => activate(newest, this.candidate));
   }

@@ -2,6 +2,7 @@
 // their addresses, keyed by the datagram they belong to. Every module of the group sees the first fragment as well, which
 // names both the datagram and the flow, and learns from it. A fragment that comes before the first one waits briefly.
 
+import { FrameFlags } from '../../shared/frameFlags.ts';
 import { limits } from '../../shared/limits.ts';
 import { DatagramTable } from './datagramTable.ts';
 import type { CompiledView } from './viewHistory.ts';
@@ -61,4 +62,9 @@ export class Fragments {
     this.#waiting = [];
     return all;
   }
+}
+
+/** A later fragment is a packet of its flow, and never the start or the end of it. */
+export function laterFlags(firstFlags: number): number {
+  return (firstFlags & ~(FrameFlags.START | FrameFlags.END)) | FrameFlags.LATER_FRAGMENT;
 }

@@ -14,6 +14,8 @@ const askAgainMs = 500;
  * closed to newcomers because a member died.
  */
 const silentPeerMs = 10_000;
+/** After so long without a word from a peer, people are told what is waited for. */
+const latePeerMs = 2_000;
 
 interface Peer {
   readonly incarnation: number;
@@ -77,6 +79,13 @@ export class Learner {
     return due;
   }
 
+  /** Peers that have told nothing for a while and are still waited for. */
+  late(nowMs: number): string[] {
+    const isLate = ([name, peer]: [string, Peer]) =>
+      peer.positions === undefined && !this.silent.has(name) && nowMs - peer.heardAtMs > latePeerMs;
+    return [...this.#peers].filter(isLate).map(([name]) => name);
+  }
+
   /** True when the chunk belongs to an answer that was asked for: its rows are to be taken in. */
   accepts(answer: SyncAnswer, nowMs: number): boolean {
     const peer = this.#peers.get(answer.from);
@@ -104,10 +113,14 @@ export class Learner {
     // Those that join themselves only guess.
     const holders = view.members.filter((member) => member.server !== this.#server && member.state !== 'joining');
     for (const name of this.#peers.keys()) {
-      if (!holders.some((member) => member.server === name)) this.#peers.delete(name);
+      if (holders.some((member) => member.server === name)) continue;
+      this.#peers.delete(name);
+      this.silent.delete(name);
     }
     for (const { server, incarnation } of holders) {
       if (this.#peers.get(server)?.incarnation === incarnation) continue;
+      // That a former life of it was silent says nothing of this one.
+      this.silent.delete(server);
       const askedAtMs = Number.NEGATIVE_INFINITY;
       this.#peers.set(server, {
         incarnation,

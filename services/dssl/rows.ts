@@ -6,7 +6,7 @@ import { FrameFlags } from '../../shared/frameFlags.ts';
 import { limits } from '../../shared/limits.ts';
 import { accepts, type Decider } from './decide.ts';
 import type { Egress } from './egress/egress.ts';
-import { Fragments, type WaitingFragment } from './fragments.ts';
+import { Fragments, laterFlags, type WaitingFragment } from './fragments.ts';
 import { tickOfMs } from './ticks.ts';
 import { noPacket, V, waiting } from './verdict.ts';
 import type { CompiledView } from './viewHistory.ts';
@@ -147,9 +147,4 @@ export class Rows {
     this.#decider.counts[V.dropFragment]++;
     this.#audit?.onLate(fragment.tier1Id, fragment.sequence, fragment.row, V.dropFragment);
   }
-}
-
-/** A later fragment is a packet of its flow, and never the start or the end of it. */
-function laterFlags(firstFlags: number): number {
-  return (firstFlags & ~(FrameFlags.START | FrameFlags.END)) | FrameFlags.LATER_FRAGMENT;
 }

@@ -42,9 +42,10 @@ export class Standing {
       this.#drainingIn = view.number;
       this.#drainingAtMs = nowMs;
     } else if (this.phase !== 'outside' && this.phase !== 'left') {
-      this.phase = 'left';
+      // One that only joined was never given anything.
+      this.#leftAtMs = this.phase === 'joining' ? Number.NEGATIVE_INFINITY : nowMs;
       this.#leftIn = view.number;
-      this.#leftAtMs = nowMs;
+      this.phase = 'left';
     }
   }
 

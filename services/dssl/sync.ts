@@ -14,6 +14,8 @@
 //
 //   request  [ version, 1, to, from, nonce, since ]      since: tick, or nil for everything
 //   answer   [ version, 2, to, from, incarnation, nonce, chunk, isLast, positions, owners, rows ]
+//   probe    [ version, 3, to, incarnation, nonce ]      nonce is the asker's, and comes back in the answer
+//   alive    [ version, 4, from, incarnation, nonce ]
 //
 //   positions  [ tier1Id, sequence, ... ] of the tier 1s heard lately, the same in every chunk
 //   owners     [ server, incarnation, number of the view in which it joined, ... ] that rows refer to; the first is the
@@ -23,8 +25,12 @@
 //
 // Answers travel in chunks on the control subject, a few a tick, so that neither the peer nor the bus stalls. The table
 // may change while it is read: what changes after the positions were taken, the joiner sees by itself.
+//
+// Before that, whoever wants to join under a name that a view holds already asks whether that life of the server is
+// alive. A living one says so at once; silence means that its place is free (place.ts).
 
 import { Packr } from 'msgpackr';
+import type { Life } from '../../shared/cluster/membership.ts';
 import { limits } from '../../shared/limits.ts';
 import { isName } from '../../shared/subjects.ts';
 import { isWhole } from '../../shared/validate.ts';
@@ -62,6 +68,20 @@ export interface SyncAnswer {
   readonly rows: Uint8Array;
 }
 
+/** Is this life of the server alive? */
+export interface LifeProbe extends Life {
+  readonly kind: 'probe';
+  readonly nonce: number;
+}
+
+/** This life of the server is alive; the nonce is the probe's. */
+export interface SignOfLife extends Life {
+  readonly kind: 'alive';
+  readonly nonce: number;
+}
+
+export type SyncMessage = SyncRequest | SyncAnswer | LifeProbe | SignOfLife;
+
 export function encodeRequest(request: SyncRequest): Uint8Array {
   const { to, from, nonce, since } = request;
   return Uint8Array.from(packr.pack([version, 1, to, from, nonce, since ?? null]));
@@ -75,8 +95,12 @@ export function encodeAnswer(answer: SyncAnswer): Uint8Array {
   );
 }
 
+export function encodeLife({ kind, server, incarnation, nonce }: LifeProbe | SignOfLife): Uint8Array {
+  return Uint8Array.from(packr.pack([version, kind === 'probe' ? 3 : 4, server, incarnation, nonce]));
+}
+
 /** Reads a control message; undefined when it is none that this version knows. */
-export function decodeSync(message: Uint8Array): SyncRequest | SyncAnswer | undefined {
+export function decodeSync(message: Uint8Array): SyncMessage | undefined {
   let fields: unknown;
   try {
     fields = packr.unpack(message);
@@ -86,6 +110,7 @@ export function decodeSync(message: Uint8Array): SyncRequest | SyncAnswer | unde
   if (!Array.isArray(fields) || fields[0] !== version) return undefined;
   if (fields[1] === 1 && fields.length === 6) return readRequest(fields);
   if (fields[1] === 2 && fields.length === 11) return readAnswer(fields);
+  if ((fields[1] === 3 || fields[1] === 4) && fields.length === 5) return readLife(fields);
   return undefined;
 }
 
@@ -93,6 +118,11 @@ function readRequest([, , to, from, nonce, since]: unknown[]): SyncRequest | und
   if (!isServer(to) || !isServer(from) || !isCount(nonce)) return undefined;
   if (since !== null && !isWhole(since, -0x8000_0000, 0x7fff_ffff)) return undefined;
   return { kind: 'request', to, from, nonce, since: since ?? undefined };
+}
+
+function readLife([, type, server, incarnation, nonce]: unknown[]): LifeProbe | SignOfLife | undefined {
+  if (!isServer(server) || !isCount(incarnation) || !isCount(nonce)) return undefined;
+  return { kind: type === 3 ? 'probe' : 'alive', server, incarnation, nonce };
 }
 
 function readAnswer(fields: unknown[]): SyncAnswer | undefined {

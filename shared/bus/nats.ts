@@ -27,7 +27,7 @@ import { errorCodes, FlowherdError, isFlowherdError, reasonOf } from '../errors.
 import { limits } from '../limits.ts';
 import type { Bus, BusStats, BusStatus, KeyValue, MessageHandler, Subscription } from './bus.ts';
 import { FlushWindow } from './flushWindow.ts';
-import { asBusError, causeInWords, refused, serversOf } from './natsErrors.ts';
+import { asBusError, causeInWords, finalError, serversOf } from './natsErrors.ts';
 import { type JetStreamWire, NatsKeyValue, type WireMessage } from './natsKeyValue.ts';
 import { NatsSockets } from './natsSockets.ts';
 import { assertBucket, assertPattern, isPattern } from './subjectMatch.ts';
@@ -82,10 +82,8 @@ export async function connectNats(options: NatsOptions, first: FirstConnection =
     } catch (error) {
       if (isFlowherdError(error)) throw error;
       const where = servers.join(', ');
-      if (refused(error)) {
-        const text = `the NATS server at ${where} refused the login (${causeInWords(error)}): check user, password, token or credentials`;
-        throw new FlowherdError(errorCodes.busRefused, text, error);
-      }
+      const final = finalError(error, where);
+      if (final !== undefined) throw final;
       const spentMs = clock.monotonicMs() - startMs;
       const waitMs = Math.min(100 * 2 ** (attempt - 1), 2_000) + randomInt(100);
       if (attempt >= (first.attempts ?? Number.POSITIVE_INFINITY) || spentMs + waitMs > timeoutMs) {
@@ -359,6 +357,8 @@ class NatsBus implements Bus {
 
 function clientOptions(options: NatsOptions, servers: string[], timeoutMs: number): ConnectionOptions {
   const { auth } = options;
+  // The client does not look at the scheme: untold, it would talk to a server without TLS in plain text.
+  const tls = options.tls ?? (servers.some((server) => server.startsWith('tls://')) ? {} : undefined);
   const login =
     auth === undefined
       ? {}
@@ -371,7 +371,7 @@ function clientOptions(options: NatsOptions, servers: string[], timeoutMs: numbe
     servers,
     name: options.name,
     ...login,
-    ...(options.tls === undefined ? {} : { tls: options.tls }),
+    ...(tls === undefined ? {} : { tls }),
     ...(options.inboxPrefix === undefined ? {} : { inboxPrefix: options.inboxPrefix }),
     timeout: Math.min(2_000, timeoutMs),
     pingInterval: options.pingIntervalMs ?? 2_500,

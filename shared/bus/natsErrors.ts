@@ -7,7 +7,7 @@ export function serversOf(url: string): string[] {
   const servers = url.split(',').map((one) => one.trim());
   for (const server of servers) {
     const match = /^(nats|tls):\/\/([^/@]*@)?([^/@]+)\/?$/.exec(server);
-    if (match === null) {
+    if (match === null || !URL.canParse(server.replace(/^\w+/, 'http'))) {
       throw new FlowherdError(errorCodes.badConfig, `not a NATS address: "${shown(server)}" (nats://host:port is)`);
     }
     if (match[2] !== undefined) {
@@ -18,12 +18,27 @@ export function serversOf(url: string): string[] {
   return servers;
 }
 
-/** True when the server answered and does not want us. */
-export function refused(error: unknown): boolean {
-  const code = codeOf(error);
-  return ['AUTHORIZATION_VIOLATION', 'AUTHENTICATION_EXPIRED', 'AUTHENTICATION_TIMEOUT', 'BAD_AUTHENTICATION'].includes(
-    code,
-  );
+/** Why connecting failed, where trying again would not help; else undefined. */
+export function finalError(error: unknown, where: string): FlowherdError | undefined {
+  switch (codeOf(error)) {
+    case 'AUTHORIZATION_VIOLATION':
+    case 'AUTHENTICATION_EXPIRED':
+    case 'AUTHENTICATION_TIMEOUT':
+    case 'BAD_AUTHENTICATION': {
+      const text = `the NATS server at ${where} refused the login (${causeInWords(error)}): check user, password, token or credentials`;
+      return new FlowherdError(errorCodes.busRefused, text, error);
+    }
+    case 'BAD_CREDS': {
+      const text = 'the credentials are not those of a NATS user: a .creds file holds a token and a seed';
+      return new FlowherdError(errorCodes.badConfig, text, error);
+    }
+    case 'SERVER_OPT_NA': {
+      const text = `the NATS server at ${where} does not offer what this side needs (${causeInWords(error)}): for tls:// it must have a certificate`;
+      return new FlowherdError(errorCodes.busRefused, text, error);
+    }
+    default:
+      return undefined;
+  }
 }
 
 /** A library error as one of ours; `doing` names the subject or operation for people. */

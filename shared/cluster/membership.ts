@@ -13,10 +13,14 @@ export interface GroupBirth {
   readonly rules: GroupRules;
 }
 
-/** One life of a server that wants to be a member. */
-export interface Candidate {
+/** One life of a server: a process of that name from its start to its end. */
+export interface Life {
   readonly server: string;
   readonly incarnation: number;
+}
+
+/** One life of a server that wants to be a member. */
+export interface Candidate extends Life {
   readonly weight: number;
 }
 
@@ -44,9 +48,19 @@ export function drain(view: View, candidate: Candidate): View {
 }
 
 /** The member is gone. */
-export function leave(view: View, candidate: Candidate): View {
-  const members = view.members.filter((member) => !isLifeOf(member, candidate));
+export function leave(view: View, life: Life): View {
+  const members = view.members.filter((member) => !isLifeOf(member, life));
   return members.length === view.members.length ? view : successor(view, members);
+}
+
+/** The member gives up joining. It holds nothing, so it may go at once, which it may not once flows may be placed at it. */
+export function withdraw(view: View, life: Life): View {
+  const member = view.members.find((each) => isLifeOf(each, life));
+  return member?.state === 'joining' ? leave(view, life) : view;
+}
+
+export function isLifeOf(one: Life, other: Life): boolean {
+  return one.server === other.server && one.incarnation === other.incarnation;
 }
 
 function changeState(view: View, candidate: Candidate, from: MemberState, to: MemberState): View {
@@ -60,8 +74,4 @@ function changeState(view: View, candidate: Candidate, from: MemberState, to: Me
 
 function successor(view: View, members: readonly Member[]): View {
   return { ...view, number: view.number + 1, members };
-}
-
-function isLifeOf(member: Member, candidate: Candidate): boolean {
-  return member.server === candidate.server && member.incarnation === candidate.incarnation;
 }

@@ -56,6 +56,11 @@ export class Service {
     return this.#ended;
   }
 
+  /** Sends a signal that need not end it. */
+  signal(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+
   #read(text: string): void {
     const lines = (this.#partial + text).split('\n');
     this.#partial = lines.pop() ?? '';

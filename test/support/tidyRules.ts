@@ -29,6 +29,7 @@ const packageUsers: Readonly<Record<string, RegExp>> = {
 const shell: readonly RegExp[] = [
   /^services\/cli\//,
   /^services\/(tier1|dssl)\/actor\.ts$/,
+  /^services\/dssl\/place\.ts$/,
   /^services\/tier1\/ingress\/capture\.ts$/,
   /^services\/dssl\/egress\//,
   /^shared\/bus\//,

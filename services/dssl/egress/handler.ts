@@ -102,7 +102,7 @@ export interface ServerContext {
  * and logged; it never stops the actor. Only start() may refuse: if it throws, the actor does not start.
  */
 export interface ServerHandler {
-  /** Called once before anything else; the actor joins its group when it has resolved. */
+  /** Called once before anything else; flows are placed at the server only when it has resolved. */
   start?(): void | Promise<void>;
   /** A flow is this server's from now on. */
   onFlowStart?(flow: FlowEvent, origin: FlowOrigin): void;
