@@ -85,7 +85,7 @@ export class VirtualClock implements Clock {
   /** Moves time forward by `ms` and runs everything that falls due, including what that sets for the same span. */
   advance(ms: number): void {
     const untilMs = this.#nowMs + ms;
-    while (this.#step(untilMs)) {
+    while (this.step(untilMs)) {
       // each step runs one event
     }
     this.#nowMs = untilMs;
@@ -95,18 +95,19 @@ export class VirtualClock implements Clock {
   async advanceAsync(ms: number): Promise<void> {
     const untilMs = this.#nowMs + ms;
     await settlePromises();
-    while (this.#step(untilMs)) await settlePromises();
+    while (this.step(untilMs)) await settlePromises();
     this.#nowMs = untilMs;
   }
 
   /** Runs events, moving time to each, until none is left. Throws after `maxEvents`: something sets timers for ever. */
   runAll(maxEvents = 1_000_000): void {
-    for (let ran = 0; this.#step(Number.POSITIVE_INFINITY); ran++) {
+    for (let ran = 0; this.step(Number.POSITIVE_INFINITY); ran++) {
       if (ran >= maxEvents) throw new Error(`VirtualClock.runAll: still events after ${maxEvents}`);
     }
   }
 
-  #step(untilMs: number): boolean {
+  /** Moves time to the earliest event due by `untilMs` (as nowMs() tells time) and runs it; false when there is none. */
+  step(untilMs: number): boolean {
     for (;;) {
       const event = this.#heap[0];
       if (event === undefined || event.atMs > untilMs) return false;

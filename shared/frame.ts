@@ -111,9 +111,11 @@ export class FrameBuilder {
     const start = metaStart - binHeaderBytes - fields.length;
     message.set(fields, start);
     const end = payloadStart + this.payloadBytes;
-    this.#message = Buffer.allocUnsafe(usualMessageBytes);
     this.count = 0;
     this.payloadBytes = 0;
+    // A short message is cheaper to copy than a new buffer is to make; a long one is given away.
+    if (end - start <= shortMessageBytes) return Buffer.from(message.subarray(start, end));
+    this.#message = Buffer.allocUnsafe(usualMessageBytes);
     return message.subarray(start, end);
   }
 
@@ -130,6 +132,7 @@ const binHeaderBytes = 5;
 /** Eight fields before the columns: a name and numbers of at most nine bytes each. */
 const headerBytesMax = 1 + 2 + nameBytesMax + 7 * 9;
 const payloadStart = headerBytesMax + 2 * binHeaderBytes + limits.frameRows * metaRowBytes;
+const shortMessageBytes = 4_000;
 const usualMessageBytes = payloadStart + limits.frameTargetBytes;
 
 /** The array's first byte, which says that ten fields follow, and the first eight of them. */

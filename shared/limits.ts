@@ -51,6 +51,8 @@ export const limits = {
   /** Runs of traffic generators that an actor answers at once, and how long after their last packet. */
   receiptRuns: 16,
   receiptRunMs: 10_000,
+  /** Clocks of tier 1s may differ by this much. Idle limits are longer, and what all must agree on allows for it. */
+  clockErrorMs: 5_000,
   /** A frame time further behind than this is a clock that was set back, not a late packet. */
   clockJumpMs: 3_600_000,
   /** Longest payload of a UDP datagram: 65,535 less the UDP header (over IPv4 its header comes off as well: 65,507). */

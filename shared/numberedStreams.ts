@@ -40,12 +40,19 @@ export class NumberedStreams<S extends NumberedStream> {
 
   /**
    * The sender of message number `sequence`, with the loss before it counted: `received` has moved on, `onHole` was told
-   * how many are missing. Undefined when the message is a repeat.
+   * how many are missing. Undefined when the message is a repeat. `first`: the number with which an unknown sender is
+   * known to have begun; by default with this message.
    */
-  arrive(id: string, sequence: number, nowMs: number, onHole?: (stream: S, missing: number) => void): S | undefined {
+  arrive(
+    id: string,
+    sequence: number,
+    nowMs: number,
+    onHole?: (stream: S, missing: number) => void,
+    first: number = sequence,
+  ): S | undefined {
     let stream = this.#streams.get(id);
     if (stream === undefined) {
-      stream = this.#options.create(id, sequence, nowMs);
+      stream = this.#options.create(id, first, nowMs);
       this.#streams.set(id, stream);
       if (this.#streams.size > this.#options.most) this.#forgetSilentest(stream);
     }

@@ -35,7 +35,7 @@ const packr = new Packr({ useRecords: false });
  * `accepted` is the server's own; the others are why an actor had to drop a packet of which nobody else can know more.
  * Several actors may drop one packet, and another one may still accept it.
  */
-export const receiptVerdicts = ['accepted', 'tableFull', 'view', 'noServer', 'fragment'] as const;
+export const receiptVerdicts = ['accepted', 'tableFull', 'view', 'noServer', 'fragment', 'unsure'] as const;
 export type ReceiptVerdict = (typeof receiptVerdicts)[number];
 
 /** Who writes a message, and what it says beside its rows. */

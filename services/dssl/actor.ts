@@ -8,8 +8,9 @@ import { changeView } from '../../shared/cluster/store.ts';
 import { decodeView, type View } from '../../shared/cluster/view.ts';
 import { errorCodes, FlowherdError, reasonOf } from '../../shared/errors.ts';
 import { type Subjects, viewKey } from '../../shared/subjects.ts';
-import { type DecisionAudit, DsslCore, type Proposal } from './core.ts';
+import { DsslCore, type Proposal } from './core.ts';
 import type { Egress } from './egress/egress.ts';
+import type { DecisionAudit } from './rows.ts';
 
 /** Lines for people about what happens to the actor; a pino logger fits. */
 export interface ActorLog {
@@ -59,6 +60,7 @@ export class DsslActor {
   #stopped = false;
   #toldLate = false;
   #whenLeft: (() => void)[] = [];
+  #whenReleased: (() => void)[] = [];
 
   constructor(options: DsslActorOptions) {
     this.#options = options;
@@ -101,6 +103,9 @@ export class DsslActor {
       dataBus.subscribe(subjects.data(birth.group), (data) => this.core.onFrame(data, clock.nowMs())),
       controlBus.subscribe(subjects.control(birth.group), (data) => this.core.onControl(data, clock.nowMs())),
     ];
+    dataBus.onStatus(({ kind }) => {
+      if (kind === 'reconnected') this.core.onReconnected(clock.nowMs());
+    });
     await Promise.all([dataBus.flush(), controlBus.flush()]);
     this.#stopWatch = await this.#store.watch(this.#key, (entry) => this.#onEntry(entry.value));
     await this.#fetchViews();
@@ -137,13 +142,14 @@ export class DsslActor {
     }
   }
 
-  /** Drains and leaves: resolves when the server is no member any more, at the latest `deadlineMs` from now. */
-  async drain(deadlineMs: number): Promise<void> {
-    const left = this.whenRemoved();
+  /**
+   * Drains and leaves: resolves when the server is no member any more and no packets come that are still its own; at the
+   * latest some seconds after `deadlineMs` from now.
+   */
+  drain(deadlineMs: number): Promise<void> {
+    const released = new Promise<void>((resolve) => this.#whenReleased.push(resolve));
     this.core.drain(this.#options.clock.nowMs() + deadlineMs);
-    await left;
-    // Frames of earlier views that have reached the bus are still this server's to decide: a round trip brings them in.
-    await this.#options.dataBus.flush().catch(() => undefined);
+    return released;
   }
 
   /** Resolves when the server is no member any more, asked for or not. */
@@ -170,6 +176,9 @@ export class DsslActor {
     if (this.core.phase === 'joining') this.#tellLate(nowMs);
     if (this.core.phase === 'left') {
       for (const resolve of this.#whenLeft.splice(0)) resolve();
+    }
+    if (this.#whenReleased.length > 0 && this.core.isReleased(nowMs)) {
+      for (const resolve of this.#whenReleased.splice(0)) resolve();
     }
     this.#timer = this.#options.clock.setTimer(tickMs, () => this.#tick());
   }

@@ -2,37 +2,35 @@
 // `DsslPorts`. Nothing here waits, reads a clock or opens a socket, so that a whole cluster of these runs in one process
 // under a virtual clock.
 //
-//   frame ─► stream of its tier 1 ─► view known? ── no ──► waits, in order ──► view came, or time is up (drop)
+//   frame ─► stream of its tier 1 ─► view known, and sure? ── no ──► waits, in order ──► it is, or time is up (drop)
 //                                        │ yes
 //                                        ▼
-//                       rows: fragment? ─► decide (decide.ts) ─► accepted rows ─► egress ─► server
+//                       rows.ts ─► decide.ts, row by row ─► accepted rows ─► egress ─► server
+//
+// A module that missed frames is *unsure*: it does not know what began in them. Frames wait until its peers have told. Only
+// by Fig. 7, and as long as the view is the one of that time, it need not wait: it would place such a flow where the
+// others did. When the view has changed since, or a start goes by its number, it could take a flow that another member
+// holds; and by Fig. 6 a start may have ended what it holds.
 
 import { activate, type Candidate, drain, isLifeOf, leave, withdraw } from '../../shared/cluster/membership.ts';
-import { findMember, type Member, type View } from '../../shared/cluster/view.ts';
-import { Frame, type FrameFault, frameFaults, wordsPerRow } from '../../shared/frame.ts';
-import { FrameFlags } from '../../shared/frameFlags.ts';
+import type { Member, View } from '../../shared/cluster/view.ts';
+import { Frame, type FrameFault, frameFaults } from '../../shared/frame.ts';
 import { limits } from '../../shared/limits.ts';
-import { accepts, Decider } from './decide.ts';
+import { Decider } from './decide.ts';
 import type { Egress } from './egress/egress.ts';
-import { Fragments, laterFlags, type WaitingFragment } from './fragments.ts';
-import { Learner, takeIn } from './learner.ts';
+import { Guesses, Hearsay } from './hearsay.ts';
+import { Learner } from './learner.ts';
+import { type DecisionAudit, Rows } from './rows.ts';
+import { type MemberPhase, Standing } from './standing.ts';
 import { heardLatelyMs, keepFrame, Streams, type Tier1Stream } from './streams.ts';
 import { decodeSync, encodeAnswer, encodeLife, encodeRequest } from './sync.ts';
 import { Teacher } from './teacher.ts';
-import { tickOfMs } from './ticks.ts';
-import { countsByName, noPacket, V, type Verdict, waiting } from './verdict.ts';
+import { ageTicks, tickOfMs } from './ticks.ts';
+import { countsByName, V, type Verdict } from './verdict.ts';
 import { type CompiledView, ViewHistory } from './viewHistory.ts';
 
 /** One step from the present view to the next; see shared/cluster/membership.ts. */
 export type Proposal = (view: View) => View;
-
-/** Sees every verdict, for those who check that exactly one module accepts. Costs time; absent in production. */
-export interface DecisionAudit {
-  /** Verdicts of all rows of a frame; valid during the call. `waiting` and `noPacket` are not final. */
-  onFrame(frame: Frame, verdicts: Uint8Array): void;
-  /** The verdict on a packet that had to wait. */
-  onLate(tier1Id: string, sequence: number, row: number, verdict: number): void;
-}
 
 export interface DsslPorts {
   readonly egress: Egress;
@@ -51,9 +49,6 @@ export interface DsslOptions {
   readonly maxFlows: number;
 }
 
-/** `outside`: no member yet. `left`: was one, and is no longer. */
-export type MemberPhase = 'outside' | 'joining' | 'active' | 'draining' | 'left';
-
 export interface DsslCounters {
   frames: number;
   /** Messages that were no frame, by fault. */
@@ -63,12 +58,21 @@ export interface DsslCounters {
   /** Frames that had to wait for their view, and those whose view never came or was forgotten. */
   viewWaits: number;
   viewDrops: number;
+  /** Frames that had to wait because frames before them were missed, and those that waited in vain. */
+  unsureWaits: number;
+  unsureDrops: number;
+  /** Times that this module asked its peers because it had missed frames. */
+  resyncs: number;
   /** Views of another life of the key-value store, which were not taken in. */
   foreignViews: number;
 }
 
-/** Slots of the flow table that one tick looks at for expired entries. */
-const sweepSlots = 8_192;
+/** Slots of the flow table that are looked at for expired entries each time that packet time has moved on by a tick. */
+const sweepSlots = 32_768;
+/** Entries are swept this much later than they expire: clocks of tier 1s differ, and all must still agree on an entry. */
+const sweepLaterTicks = tickOfMs(limits.clockErrorMs);
+/** What was missed may have begun this much earlier by another tier 1's clock. */
+const missedEarlierTicks = tickOfMs(limits.clockErrorMs);
 /** Waiting frames ask for views again after this. */
 const fetchAgainMs = 200;
 
@@ -80,47 +84,64 @@ export class DsslCore {
     badControl: 0,
     viewWaits: 0,
     viewDrops: 0,
+    unsureWaits: 0,
+    unsureDrops: 0,
+    resyncs: 0,
     foreignViews: 0,
   };
+  readonly standing: Standing;
   readonly views: ViewHistory;
   readonly decider: Decider;
   readonly streams = new Streams();
   readonly learner: Learner;
+  readonly hearsay: Hearsay;
   /** False while the server is not ready: the module learns, and does not become active before it may. */
   mayActivate = true;
   readonly #teacher: Teacher;
-  readonly #fragments = new Fragments();
+  readonly #rows: Rows;
   readonly #ports: DsslPorts;
   readonly #group: string;
   readonly #frame = new Frame();
-  readonly #verdicts = new Uint8Array(limits.frameRows);
   #lastTimestampMs = 0;
+  #sweptTick = 0;
+  /** Frames were missed when the view was this one, and the peers have not yet told what was in them. */
+  #unsureSinceView = Number.POSITIVE_INFINITY;
+  #unsureAtMs = 0;
+  /** A joiner's second question, about what it guessed before the first was answered. */
+  #asksAgain = false;
+  /** Packet time of the first frame heard, less what clocks may differ by. */
+  #listensSince: number | undefined;
+  /** When the last event came in. */
+  #nowMs = 0;
   #fetchedAtMs = Number.NEGATIVE_INFINITY;
-  #wasMember = false;
   #wantsToLeave = false;
   #leaveByMs = Number.POSITIVE_INFINITY;
-  /** Number of the view in which this server began to drain. */
-  #drainingSince = Number.POSITIVE_INFINITY;
-  #drainingSinceMs = 0;
-  /** Keeps the reads of the prefetching pass from being optimised away. */
-  prefetched = 0;
 
   constructor(options: DsslOptions, ports: DsslPorts) {
     this.candidate = options.candidate;
     this.#group = options.group;
     this.#ports = ports;
+    this.standing = new Standing(options.candidate);
     this.views = new ViewHistory(options.candidate.server, options.candidate.incarnation);
     this.decider = new Decider({ self: this.views.self, maxFlows: options.maxFlows }, ports.egress);
+    this.decider.guesses = new Guesses();
+    this.hearsay = new Hearsay(this.decider, this.views);
+    this.#rows = new Rows(this.decider, ports.egress, ports.audit);
     this.learner = new Learner(options.candidate.server);
-    this.#teacher = new Teacher(options.candidate.server, options.candidate.incarnation, this.views.self);
+    this.#teacher = new Teacher(options.candidate.server, options.candidate.incarnation, this.views);
   }
 
   /** Where this server stands in the newest view. */
   get phase(): MemberPhase {
-    const view = this.views.newest?.view;
-    const member = view && findMember(view, this.candidate.server);
-    if (member?.incarnation === this.candidate.incarnation) return member.state;
-    return this.#wasMember ? 'left' : 'outside';
+    return this.standing.phase;
+  }
+
+  /**
+   * Whether a server that has left is not needed any more: packets that are stamped with a view in which it was a member
+   * are its own to decide, and a tier 1 may learn late that it has gone.
+   */
+  isReleased(nowMs: number): boolean {
+    return this.standing.isReleased(this.streams, nowMs);
   }
 
   /** Flows this server holds. */
@@ -134,23 +155,34 @@ export class DsslCore {
 
   /** A message on the group's data subject. */
   onFrame(message: Uint8Array, nowMs: number): void {
+    this.#nowMs = nowMs;
     const frame = this.#frame;
     const fault = frame.decode(message);
     if (fault !== 'none') {
       this.counters.faults[fault]++;
       return;
     }
-    const stream = this.streams.arrive(frame, nowMs);
+    const lostBefore = this.streams.lostFrames;
+    const stream = this.streams.arrive(frame, nowMs, this.standing.isEstablished);
     if (stream === undefined) return;
     this.counters.frames++;
+    if (this.streams.lostFrames > lostBefore && this.standing.isEstablished) this.#missed(stream);
     const view = this.views.get(frame.viewNumber);
-    if (stream.waiting.length === 0 && view !== undefined) this.#decideFrame(frame, view, stream);
+    if (stream.waiting.length === 0 && view !== undefined && this.#isSure(view)) this.#decideFrame(frame, view, stream);
     else if (frame.viewNumber < this.views.oldestNumber && this.views.newest !== undefined) this.#drop(frame, stream);
     else this.#wait(message, frame, stream, nowMs);
   }
 
+  /** The connection for frames was down for a while: every tier 1 may have sent something meanwhile, and gone since. */
+  onReconnected(nowMs: number): void {
+    this.#nowMs = nowMs;
+    if (!this.standing.isEstablished) this.learner.again(undefined, true);
+    else for (const stream of this.streams.all()) this.#missed(stream);
+  }
+
   /** A view of the group, in any order, also again. */
   onView(view: View, nowMs: number): void {
+    this.#nowMs = nowMs;
     if (view.group !== this.#group) return;
     const known = this.views.newest?.view;
     if (known !== undefined && known.cluster !== view.cluster) {
@@ -159,14 +191,9 @@ export class DsslCore {
       return;
     }
     if (!this.views.add(view)) return;
-    const member = findMember(view, this.candidate.server);
-    if (member?.incarnation === this.candidate.incarnation) {
-      this.#wasMember = true;
-      if (member.state === 'draining' && view.number < this.#drainingSince) {
-        this.#drainingSince = view.number;
-        this.#drainingSinceMs = nowMs;
-      }
-    }
+    this.standing.onView(view, this.views.newest?.view, nowMs);
+    // The first member of a group has nobody to learn from: what it takes for new is new.
+    if (this.standing.isEstablished) this.decider.guesses = undefined;
     this.#resume(nowMs);
   }
 
@@ -175,18 +202,21 @@ export class DsslCore {
     const sync = decodeSync(message);
     if (sync === undefined) this.counters.badControl++;
     else if (sync.kind === 'request') this.#teacher.begin(sync, this.streams, nowMs);
-    else if (sync.kind === 'answer' && this.learner.accepts(sync, nowMs)) takeIn(sync, this.decider, this.views);
+    else if (sync.kind === 'answer' && this.learner.accepts(sync, nowMs)) this.hearsay.takeIn(sync);
     else if (sync.kind === 'probe' && isLifeOf(sync, this.candidate) && this.phase !== 'left')
       this.#ports.publishControl(encodeLife({ ...sync, kind: 'alive' }));
   }
 
   /** Time passes: to be called every few tens of milliseconds. */
   tick(nowMs: number): void {
+    this.#nowMs = nowMs;
     this.#resume(nowMs);
-    this.#expireFragments();
+    this.#rows.expire(tickOfMs(this.#lastTimestampMs));
     if (this.#lastTimestampMs !== 0) {
       this.decider.at(this.#lastTimestampMs);
-      this.decider.table.sweep(sweepSlots, tickOfMs(this.#lastTimestampMs));
+      const tick = (this.#earliestTick(nowMs) - sweepLaterTicks) | 0;
+      if (tick !== this.#sweptTick) this.decider.table.sweep(sweepSlots, tick);
+      this.#sweptTick = tick;
     }
     for (const answer of this.#teacher.next(this.decider)) this.#ports.publishControl(encodeAnswer(answer));
     this.#stepMembership(nowMs);
@@ -201,109 +231,47 @@ export class DsslCore {
 
   /** No more frames will come: gives up on the fragments and frames that still wait. */
   finish(): void {
-    for (const fragment of this.#fragments.drain()) this.#orphan(fragment);
+    this.#rows.finish();
     for (const stream of this.streams.all()) {
       for (const { frame } of stream.waiting.splice(0)) this.#drop(frame, stream);
     }
   }
 
+  /** Whether a frame of this view can be decided, as far as missed frames are concerned. */
+  #isSure(view: CompiledView): boolean {
+    if (this.#unsureSinceView === Number.POSITIVE_INFINITY) return true;
+    return view.view.number <= this.#unsureSinceView && !view.placesByOrdinal && !view.ownFlowsOnly;
+  }
+
+  /** Frames of this stream were missed after the last one decided: the peers are to tell what began in them. */
+  #missed(stream: Tier1Stream): void {
+    const isFirst = this.#unsureSinceView === Number.POSITIVE_INFINITY;
+    this.#unsureSinceView = Math.min(this.#unsureSinceView, stream.viewNumber);
+    const since = stream.timestampMs === 0 ? undefined : (tickOfMs(stream.timestampMs) - missedEarlierTicks) | 0;
+    this.learner.again(since, isFirst);
+    if (!isFirst) return;
+    this.#unsureAtMs = this.#nowMs;
+    this.counters.resyncs++;
+  }
+
+  /** The earliest of the packet times that the tier 1s heard lately have come to. */
+  #earliestTick(nowMs: number): number {
+    let earliest = tickOfMs(this.#lastTimestampMs);
+    for (const { heardAtMs, timestampMs } of this.streams.all()) {
+      if (nowMs - heardAtMs > heardLatelyMs || timestampMs === 0) continue;
+      const tick = tickOfMs(timestampMs);
+      if (ageTicks(tick, earliest) < 0) earliest = tick;
+    }
+    return earliest;
+  }
+
   #decideFrame(frame: Frame, view: CompiledView, stream: Tier1Stream): void {
     stream.decided = frame.sequence;
     stream.viewNumber = frame.viewNumber;
+    stream.timestampMs = frame.timestampMs;
     this.#lastTimestampMs = frame.timestampMs;
-    const { decider } = this;
-    const { egress, audit } = this.#ports;
-    const verdicts = this.#verdicts;
-    const { words } = frame;
-    decider.begin(view, frame.timestampMs);
-    this.prefetched ^= decider.table.prefetch(words, frame.count);
-    egress.begin(frame.payload, frame.timestampMs, frame.tier1Id);
-    let offset = 0;
-    let ordinal = frame.startOrdinal;
-    let wasDatagram = false;
-    for (let row = 0, at = 0; row < frame.count; row++, at += wordsPerRow) {
-      const hi = words[at];
-      const lo = words[at + 1];
-      const length = words[at + 2] & 0xffff;
-      const flags = words[at + 2] >>> 16;
-      let verdict = noPacket;
-      if (flags & FrameFlags.LATER_FRAGMENT) {
-        verdict = this.#laterFragment(frame, view, row, offset);
-      } else if (!(flags & FrameFlags.DATAGRAM)) {
-        verdict = decider.decide(hi, lo, flags, flags & FrameFlags.START ? ordinal++ : -1);
-        if (accepts(verdict)) egress.add(offset, length, hi, lo, flags);
-        decider.counts[verdict]++;
-        if (wasDatagram) this.#learnDatagram(frame, row, hi, lo, flags, view);
-      }
-      wasDatagram = (flags & FrameFlags.DATAGRAM) !== 0;
-      verdicts[row] = verdict;
-      offset += length;
-    }
-    egress.end();
-    audit?.onFrame(frame, verdicts);
-  }
-
-  #laterFragment(frame: Frame, view: CompiledView, row: number, offset: number): number {
-    const hi = frame.hashHi(row);
-    const lo = frame.hashLo(row);
-    const { timestampMs, tier1Id, sequence } = frame;
-    const tick = tickOfMs(timestampMs);
-    const length = frame.length(row);
-    const { datagrams } = this.#fragments;
-    const found = datagrams.find(hi, lo, tick);
-    if (found !== -1) {
-      const flowHi = datagrams.flowHi(found);
-      const flowLo = datagrams.flowLo(found);
-      const flags = laterFlags(datagrams.flags(found));
-      const verdict = this.decider.decide(flowHi, flowLo, flags, -1);
-      if (accepts(verdict)) this.#ports.egress.add(offset, length, flowHi, flowLo, flags);
-      this.decider.counts[verdict]++;
-      return verdict;
-    }
-    const bytes = frame.payload.slice(offset, offset + length);
-    if (this.#fragments.wait({ hi, lo, bytes, view, timestampMs, tick, tier1Id, sequence, row })) return waiting;
-    this.decider.counts[V.dropFragment]++;
-    return V.dropFragment;
-  }
-
-  /** The row before named the datagram of which this row's packet is the first fragment. */
-  #learnDatagram(frame: Frame, row: number, hi: number, lo: number, flags: number, view: CompiledView): void {
-    const datagramHi = frame.hashHi(row - 1);
-    const datagramLo = frame.hashLo(row - 1);
-    this.#fragments.datagrams.learn(datagramHi, datagramLo, tickOfMs(frame.timestampMs), hi, lo, flags);
-    const released = this.#fragments.release(datagramHi, datagramLo);
-    if (released.length === 0) return;
-    const { egress } = this.#ports;
-    egress.end();
-    for (const fragment of released) {
-      const verdict = this.#decideLate(fragment, hi, lo, laterFlags(flags));
-      const isHere = fragment.sequence === frame.sequence && fragment.tier1Id === frame.tier1Id;
-      if (isHere) this.#verdicts[fragment.row] = verdict;
-      else this.#ports.audit?.onLate(fragment.tier1Id, fragment.sequence, fragment.row, verdict);
-    }
-    // Back to the frame: what follows lies in its payload again.
-    this.decider.begin(view, frame.timestampMs);
-    egress.begin(frame.payload, frame.timestampMs, frame.tier1Id);
-  }
-
-  #decideLate(fragment: WaitingFragment, hi: number, lo: number, flags: number): number {
-    const { egress } = this.#ports;
-    this.decider.begin(fragment.view, fragment.timestampMs);
-    egress.begin(fragment.bytes, fragment.timestampMs, fragment.tier1Id);
-    const verdict = this.decider.decide(hi, lo, flags, -1);
-    if (accepts(verdict)) egress.add(0, fragment.bytes.length, hi, lo, flags);
-    this.decider.counts[verdict]++;
-    egress.end();
-    return verdict;
-  }
-
-  #expireFragments(): void {
-    for (const fragment of this.#fragments.expire(tickOfMs(this.#lastTimestampMs))) this.#orphan(fragment);
-  }
-
-  #orphan(fragment: WaitingFragment): void {
-    this.decider.counts[V.dropFragment]++;
-    this.#ports.audit?.onLate(fragment.tier1Id, fragment.sequence, fragment.row, V.dropFragment);
+    this.#listensSince ??= (tickOfMs(frame.timestampMs) - missedEarlierTicks) | 0;
+    this.#rows.decide(frame, view);
   }
 
   #wait(message: Uint8Array, frame: Frame, stream: Tier1Stream, nowMs: number): void {
@@ -311,9 +279,11 @@ export class DsslCore {
       this.#drop(frame, stream);
       return;
     }
-    this.counters.viewWaits++;
     stream.waiting.push({ frame: keepFrame(message), sinceMs: nowMs });
-    this.#askForViews(nowMs);
+    const view = this.views.get(frame.viewNumber);
+    if (view !== undefined && !this.#isSure(view)) this.counters.unsureWaits++;
+    else this.counters.viewWaits++;
+    if (view === undefined) this.#askForViews(nowMs);
   }
 
   /** Decides the waiting frames whose view has come, and drops those that wait in vain, each stream in its own order. */
@@ -322,14 +292,16 @@ export class DsslCore {
       for (let first = stream.waiting[0]; first !== undefined; first = stream.waiting[0]) {
         const { frame, sinceMs } = first;
         const view = this.views.get(frame.viewNumber);
-        const isOverdue = nowMs - sinceMs > limits.waitingFrameMs || frame.viewNumber < this.views.oldestNumber;
-        if (view === undefined && !isOverdue) {
-          this.#askForViews(nowMs);
+        const isDecidable = view !== undefined && this.#isSure(view);
+        const waitsSinceMs = view === undefined ? sinceMs : Math.max(sinceMs, this.#unsureAtMs);
+        const isOverdue = nowMs - waitsSinceMs > limits.waitingFrameMs || frame.viewNumber < this.views.oldestNumber;
+        if (!isDecidable && !isOverdue) {
+          if (view === undefined) this.#askForViews(nowMs);
           break;
         }
         stream.waiting.shift();
-        if (view === undefined) this.#drop(frame, stream);
-        else this.#decideFrame(frame, view, stream);
+        if (isDecidable) this.#decideFrame(frame, view, stream);
+        else this.#drop(frame, stream);
       }
     }
   }
@@ -340,37 +312,54 @@ export class DsslCore {
     this.#ports.fetchViews();
   }
 
-  /** Gives up on a frame whose view is forgotten or never came: its packets are counted, not decided. */
+  /** Gives up on a frame that waited in vain: its packets are counted, not decided. It is missed like a lost one. */
   #drop(frame: Frame, stream: Tier1Stream): void {
     stream.decided = Math.max(stream.decided, frame.sequence);
     stream.completeFrom = Math.max(stream.completeFrom, frame.sequence + 1);
-    this.counters.viewDrops++;
-    const verdicts = this.#verdicts;
-    for (let row = 0; row < frame.count; row++) {
-      const isPacket = !(frame.flags(row) & FrameFlags.DATAGRAM);
-      verdicts[row] = isPacket ? V.dropView : noPacket;
-      if (isPacket) this.decider.counts[V.dropView]++;
-    }
-    this.#ports.audit?.onFrame(frame, verdicts);
+    const isUnsure = this.views.get(frame.viewNumber) !== undefined;
+    if (isUnsure) this.counters.unsureDrops++;
+    else this.counters.viewDrops++;
+    this.#rows.giveUp(frame, isUnsure ? V.dropUnsure : V.dropView);
+    if (this.standing.isEstablished) this.#missed(stream);
   }
 
   #stepMembership(nowMs: number): void {
     const view = this.views.newest?.view;
     if (view === undefined) return;
     const { phase } = this;
-    if (phase === 'joining' && this.#wantsToLeave) {
-      this.#propose((newest) => withdraw(newest, this.candidate));
-    } else if (phase === 'joining') {
-      for (const request of this.learner.requests(view, this.streams, nowMs)) {
-        this.#ports.publishControl(encodeRequest(request));
-      }
-      if (this.mayActivate && this.learner.isComplete(view, this.streams, nowMs))
-        this.#propose((newest) => activate(newest, this.candidate));
-    } else if (this.#wantsToLeave && phase === 'active') {
+    const isUnsure = this.#unsureSinceView !== Number.POSITIVE_INFINITY;
+    if (phase === 'joining' && this.#wantsToLeave) this.#propose((newest) => withdraw(newest, this.candidate));
+    else if (phase === 'joining' || (this.standing.isEstablished && isUnsure)) this.#learn(view, nowMs);
+    const isDrained = this.ownFlows === 0 && this.standing.getsNothingNew(this.streams, nowMs);
+    if (this.#wantsToLeave && phase === 'active') {
       this.#propose((newest) => drain(newest, this.candidate));
-    } else if (phase === 'draining' && (this.#isDrained(nowMs) || nowMs >= this.#leaveByMs)) {
+    } else if (phase === 'draining' && (isDrained || nowMs >= this.#leaveByMs)) {
       this.#propose((newest) => leave(newest, this.candidate));
     }
+  }
+
+  /** Asks the peers; a joiner becomes active when it knows enough, a member that missed frames is sure again. */
+  #learn(view: View, nowMs: number): void {
+    for (const request of this.learner.requests(view, this.streams, nowMs)) {
+      this.#ports.publishControl(encodeRequest(request));
+    }
+    if (!this.learner.isComplete(view, this.streams, nowMs)) return;
+    if (this.phase !== 'joining') {
+      this.#unsureSinceView = Number.POSITIVE_INFINITY;
+      this.#resume(nowMs);
+      return;
+    }
+    const { guesses } = this.decider;
+    if (guesses !== undefined && guesses.count > 0 && !this.#asksAgain) {
+      this.#asksAgain = true;
+      guesses.close();
+      const reached = new Map([...this.streams.all()].map((stream) => [stream.id, stream.received]));
+      this.learner.again(this.#listensSince, true, reached);
+      return;
+    }
+    if (!this.mayActivate) return;
+    this.hearsay.forgetGuesses();
+    this.#propose((newest) => activate(newest, this.candidate));
   }
 
   /** Proposes a step, and with it how many flows each member holds as far as this module's table knows. */
@@ -382,17 +371,5 @@ export class DsslCore {
         this.decider.table.countByOwner(this.views.numberOf(member.server, member.incarnation));
       return { ...next, members: next.members.map((member) => ({ ...member, flows: flowsOf(member) })) };
     });
-  }
-
-  /**
-   * No flows left, and none can come: every tier 1 that is heard has moved on to a view in which this server gets no new
-   * flows, and every tier 1 that speaks at all has had the time to be heard. One that lags behind may yet place one here.
-   */
-  #isDrained(nowMs: number): boolean {
-    if (this.ownFlows > 0 || nowMs - this.#drainingSinceMs < 2 * limits.idleFrameMs) return false;
-    for (const stream of this.streams.all()) {
-      if (nowMs - stream.heardAtMs < heardLatelyMs && stream.viewNumber < this.#drainingSince) return false;
-    }
-    return true;
   }
 }

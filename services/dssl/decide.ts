@@ -25,6 +25,7 @@ import type { Egress } from './egress/egress.ts';
 import type { FlowEndReason } from './egress/handler.ts';
 import { EndReason, FlowState, ownerOf, stateOf } from './flowEntry.ts';
 import { FlowTable } from './flowTable.ts';
+import type { Guesses } from './hearsay.ts';
 import { idleTicks } from './idleLimits.ts';
 import { RecentStarts } from './recentStarts.ts';
 import { tickOfMs } from './ticks.ts';
@@ -45,6 +46,8 @@ export class Decider {
   readonly counts = new Float64Array(verdicts.length);
   /** Flows of others that did not fit the table: this module may later take them for new ones. */
   elsewhereOverflow = 0;
+  /** While this module joins: the flows that it took for new ones. */
+  guesses: Guesses | undefined;
   readonly #self: number;
   readonly #egress: Egress;
   #view!: CompiledView;
@@ -65,6 +68,16 @@ export class Decider {
         egress.flowEnded(hi, lo, why, this.#timestampMs);
       },
     });
+  }
+
+  /** A flow that was not seen to start is this server's. */
+  own(hi: number, lo: number): void {
+    this.#egress.flowStarted(hi, lo, this.#timestampMs);
+  }
+
+  /** The packets' time, as a tick. */
+  get tick(): number {
+    return this.#tick;
   }
 
   /** Sets what holds for the rows that follow: the frame's view and the packets' time. */
@@ -101,22 +114,27 @@ export class Decider {
     const slot = table.find(hi, lo, this.#tick);
     let owner = this.recentStarts.find(hi, lo, this.#tick);
     const repeated = owner !== -1 && !this.#view.isGone(owner);
-    if (!repeated) owner = this.#view.place(hi, lo, ordinal);
+    if (!repeated) {
+      owner = this.#view.place(hi, lo, ordinal);
+      this.guesses?.note(hi, lo, this.#view);
+    }
     if (owner !== this.#self) {
       // The start went to somebody else, who sees this packet too: whatever I held on this tuple is stale.
-      if (slot !== -1) this.#drop(hi, lo, slot, 'moved');
+      if (slot !== -1) this.drop(hi, lo, slot, 'moved');
       if (owner === noServer) return V.dropNoOwner;
       if (repeated) return V.ignoreRecentStart;
-      this.recentStarts.record(hi, lo, this.#tick, owner);
+      this.recentStarts.record(hi, lo, this.#tick, owner, protocolClassOf(flags), false);
       return V.ignorePlacedElsewhere;
     }
-    if (!repeated) this.recentStarts.record(hi, lo, this.#tick, owner);
+    if (!repeated) this.recentStarts.record(hi, lo, this.#tick, owner, protocolClassOf(flags), false);
     if (slot !== -1) {
-      if ((repeated || tableFirst) && table.state(slot) !== FlowState.closing) {
+      // What was learnt of another member's flow on this tuple is stale now, like one of my own that a start replaces.
+      const isMine = table.owner(slot) === this.#self;
+      if (isMine && (repeated || tableFirst) && table.state(slot) !== FlowState.closing) {
         table.touch(slot, this.#tick);
         return V.acceptKnown;
       }
-      this.#drop(hi, lo, slot, 'closed');
+      this.drop(hi, lo, slot, 'closed');
     }
     if (table.insert(hi, lo, this.#tick, owner, FlowState.unconfirmed, protocolClassOf(flags)) === -1) {
       return V.dropTableFull;
@@ -156,11 +174,14 @@ export class Decider {
       }
       table.remove(slot);
     }
+    const view = this.#view;
     const midFlow = (flags & (FrameFlags.TYPE1 | FrameFlags.AGGREGATE | FrameFlags.START)) === FrameFlags.TYPE1;
     if (midFlow && !adopt) return V.ignoreMidFlow;
-    const owner = this.#view.place(hi, lo, ordinal);
+    const owner = view.place(hi, lo, ordinal);
     if (owner === noServer) return V.dropNoOwner;
     const state = flags & FrameFlags.END && !(flags & FrameFlags.AGGREGATE) ? FlowState.closing : FlowState.unconfirmed;
+    this.recentStarts.record(hi, lo, this.#tick, owner, protocolClassOf(flags), true);
+    this.guesses?.note(hi, lo, this.#view);
     const stored = table.insert(hi, lo, this.#tick, owner, state, protocolClassOf(flags)) !== -1;
     if (owner !== this.#self) {
       if (!stored) this.elsewhereOverflow++;
@@ -172,7 +193,7 @@ export class Decider {
   }
 
   /** Forgets an entry that a new start has made stale. */
-  #drop(hi: number, lo: number, slot: number, reason: FlowEndReason): void {
+  drop(hi: number, lo: number, slot: number, reason: FlowEndReason): void {
     const own = this.table.owner(slot) === this.#self;
     this.table.remove(slot);
     if (own) this.#egress.flowEnded(hi, lo, reason, this.#timestampMs);

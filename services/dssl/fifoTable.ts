@@ -21,6 +21,8 @@ const head = 3;
 export class FifoTable {
   /** Records pushed out although their time was not over: the capacity is too small for the rate. */
   overwritten = 0;
+  /** Tick of the newest one of them. */
+  overwrittenTick: number | undefined;
   readonly #capacity: number;
   readonly #windowTicks: number;
   readonly #stride: number;
@@ -127,7 +129,10 @@ export class FifoTable {
     const at = position * this.#stride;
     const slot = this.#slotOf(this.#ring[at], this.#ring[at + 1]);
     if (slot < 0 || this.#index[slot] !== position + 1) return;
-    if (ageTicks(tick, this.#ring[at + 2]) <= this.#windowTicks) this.overwritten++;
+    if (ageTicks(tick, this.#ring[at + 2]) <= this.#windowTicks) {
+      this.overwritten++;
+      this.overwrittenTick = this.#ring[at + 2];
+    }
     this.#unlink(slot);
   }
 

@@ -1,11 +1,11 @@
-// The joiner's side of learning what the group holds (sync.ts tells the whole story): whom to ask, whose answer is
-// complete, and whether the answers and what the joiner saw itself leave a gap.
+// The side of learning what the group knows (sync.ts tells the whole story): whom to ask, whose answer is complete, and
+// whether the answers and what this module saw itself leave a gap. A joiner learns everything; a member that missed
+// frames learns what began since.
 
 import type { View } from '../../shared/cluster/view.ts';
-import type { Decider } from './decide.ts';
 import type { Streams } from './streams.ts';
-import { RowKind, readRows, type SyncAnswer, type SyncRequest } from './sync.ts';
-import type { ViewHistory } from './viewHistory.ts';
+import type { SyncAnswer, SyncRequest } from './sync.ts';
+import { ageTicks } from './ticks.ts';
 
 /** A peer that has not answered whole, or whose answer left a gap, is asked again after this. */
 const askAgainMs = 500;
@@ -32,6 +32,8 @@ export class Learner {
   readonly #server: string;
   readonly #peers = new Map<string, Peer>();
   #nonce = 0;
+  #since: number | undefined;
+  #least: ReadonlyMap<string, number> = new Map();
   /** Answers that left a gap to what was seen here, and had to be asked for again. */
   gaps = 0;
   /** Peers that never answered and were given up. */
@@ -39,6 +41,20 @@ export class Learner {
 
   constructor(server: string) {
     this.#server = server;
+  }
+
+  /**
+   * Something was missed: every peer is to tell what began since that tick; undefined for everything. `least`: sequences
+   * of tier 1s up to which a peer must have come when it answers, where this module's own frames do not say so.
+   */
+  again(since: number | undefined, isFirst: boolean, least: ReadonlyMap<string, number> = new Map()): void {
+    this.#least = least;
+    if (isFirst) this.#since = since;
+    else if (this.#since !== undefined && (since === undefined || ageTicks(since, this.#since) < 0))
+      this.#since = since;
+    // What a peer is about to answer may be older than what was missed.
+    this.#peers.clear();
+    this.silent.clear();
   }
 
   /** The requests to send now, one for each peer that has not told all it holds. */
@@ -58,7 +74,7 @@ export class Learner {
       peer.askedAtMs = nowMs;
       peer.nextChunk = 0;
       peer.positions = undefined;
-      due.push({ kind: 'request', to, from: this.#server, nonce: peer.nonce });
+      due.push({ kind: 'request', to, from: this.#server, nonce: peer.nonce, since: this.#since });
     }
     return due;
   }
@@ -94,6 +110,7 @@ export class Learner {
   }
 
   #followMembers(view: View, nowMs: number): void {
+    // Those that join themselves only guess.
     const holders = view.members.filter((member) => member.server !== this.#server && member.state !== 'joining');
     for (const name of this.#peers.keys()) {
       if (holders.some((member) => member.server === name)) continue;
@@ -119,26 +136,12 @@ export class Learner {
   /** A tier 1 that this module has not heard yet says nothing either way: its next frame, or its silence, will. */
   #gapOf(positions: ReadonlyMap<string, number>, streams: Streams): 'none' | 'gap' | 'unknown' {
     let unknown = false;
-    for (const [id, decided] of positions) {
+    for (const [id, reached] of positions) {
+      if (reached < (this.#least.get(id) ?? 0)) return 'gap';
       const stream = streams.get(id);
       if (stream === undefined) unknown = true;
-      else if (stream.completeFrom > decided + 1) return 'gap';
+      else if (stream.completeFrom > reached + 1) return 'gap';
     }
     return unknown ? 'unknown' : 'none';
   }
-}
-
-/** Takes in what a peer said it holds: flows into the elsewhere part of the table, and the starts it got lately. */
-export function takeIn(answer: SyncAnswer, { table, recentStarts }: Decider, views: ViewHistory): void {
-  const owner = views.numberOf(answer.from, answer.incarnation);
-  readRows(answer.rows, (kind, hi, lo, tick, state, protocolClass) => {
-    if (kind === RowKind.recentStart) {
-      if (recentStarts.find(hi, lo, tick) === -1) recentStarts.record(hi, lo, tick, owner);
-      return;
-    }
-    // What was seen here meanwhile is newer than what the peer says, but the peer knows who owns the flow.
-    const slot = table.find(hi, lo, tick);
-    if (slot === -1) table.insert(hi, lo, tick, owner, state, protocolClass);
-    else if (table.owner(slot) !== views.self) table.setOwner(slot, owner);
-  });
 }

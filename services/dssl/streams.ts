@@ -1,5 +1,5 @@
-// One stream of frames for each tier 1 this actor hears: from where on it is complete, how far it has come, what is missing, and the
-// frames that wait for a view not seen yet. Tier 1s are told apart because each numbers its own frames, and because a
+// One stream of frames for each tier 1 this actor hears: from where on it is complete, how far it has come, what is
+// missing, and the frames that wait, for a view not seen yet or for peers to tell what was in frames that were missed. Tier 1s are told apart because each numbers its own frames, and because a
 // frame that has to wait must hold back the later frames of the same tier 1 only.
 
 import { Frame } from '../../shared/frame.ts';
@@ -14,14 +14,20 @@ export class Tier1Stream extends NumberedStream {
   completeFrom: number;
   /** Sequence of the newest frame decided. */
   decided: number;
-  /** View of the newest frame decided. */
+  /** View of the newest frame decided, and its packets' time. */
   viewNumber = 0;
+  timestampMs = 0;
   readonly waiting: { readonly frame: Frame; readonly sinceMs: number }[] = [];
 
   constructor(id: string, sequence: number, nowMs: number) {
     super(id, sequence, nowMs);
     this.completeFrom = sequence;
     this.decided = sequence - 1;
+  }
+
+  /** Sequence up to which every frame was decided here, or lost for good. */
+  get reached(): number {
+    return this.waiting.length > 0 ? this.waiting[0].frame.sequence - 1 : this.received;
   }
 }
 
@@ -42,11 +48,17 @@ export class Streams {
     return this.#streams.repeated;
   }
 
-  /** The stream that a frame continues, with the loss before it counted; undefined when the frame is a repeat. */
-  arrive(frame: Frame, nowMs: number): Tier1Stream | undefined {
-    return this.#streams.arrive(frame.tier1Id, frame.sequence, nowMs, (stream) => {
+  /**
+   * The stream that a frame continues, with the loss before it counted; undefined when the frame is a repeat.
+   * `fromFirst`: whoever listens has listened for so long that a tier 1 it does not know must be new, and its frames
+   * begin at number 1.
+   */
+  arrive(frame: Frame, nowMs: number, fromFirst: boolean): Tier1Stream | undefined {
+    const first = fromFirst ? 1 : frame.sequence;
+    const onHole = (stream: Tier1Stream): void => {
       stream.completeFrom = frame.sequence;
-    });
+    };
+    return this.#streams.arrive(frame.tier1Id, frame.sequence, nowMs, onHole, first);
   }
 
   get(id: string): Tier1Stream | undefined {

@@ -1,20 +1,27 @@
-// How a joining member learns which flows the others hold, so that it breaks none of them (claim 13).
+// How modules tell each other what they know, so that one that joins breaks no flow (claim 13), and one that missed frames
+// does not stay ignorant of what began in them.
 //
-// The joiner listens to the group's frames from the moment it subscribes, so it sees every flow that starts after that.
-// What started before, each peer tells: its own flows, and the starts it got in the last seconds. The two halves must
-// meet without a gap. A peer may answer before it has decided a frame that reached the joiner's side of the bus just
-// before the joiner's subscription did, and that flow would be in neither half. So an answer says how far the peer had
-// come with each tier 1 when it began, and the joiner takes it only if the first frame it heard itself of that tier 1
-// is no later than the next one. Otherwise it asks again.
+// A joiner listens to the group's frames from the moment it subscribes, so it sees every flow that starts after that. What
+// started before, each peer tells: its own flows, those whose owner has gone, and what began in the last seconds. The two
+// halves must meet without a gap. A peer may answer before it has decided a frame that reached the joiner's side of the
+// bus just before the joiner's subscription did, and that flow would be in neither half. So an answer says how far the
+// peer had come with each tier 1 when it began, and the joiner takes it only if the first frame it heard itself of that
+// tier 1 is no later than the next one. Otherwise it asks again.
 //
-//   request  [ version, 1, to, from, nonce ]
-//   answer   [ version, 2, to, from, incarnation, nonce, chunk, isLast, positions, rows ]
-//   probe    [ version, 3, to, incarnation, nonce ]       nonce is the asker's, and comes back in the answer
+// A member that missed frames asks the same with `since`, and is told what began since then, by whomever it is held, and
+// which flows had packets since. The cut is the same: a peer's answer counts when the peer had come as far as the frames
+// after the hole.
+//
+//   request  [ version, 1, to, from, nonce, since ]      since: tick, or nil for everything
+//   answer   [ version, 2, to, from, incarnation, nonce, chunk, isLast, positions, owners, rows ]
+//   probe    [ version, 3, to, incarnation, nonce ]      nonce is the asker's, and comes back in the answer
 //   alive    [ version, 4, from, incarnation, nonce ]
 //
-//   positions  [ tier1Id, decided sequence, ... ] of the tier 1s heard lately, the same in every chunk
-//   rows       16 bytes each, little-endian: hashHi i32, hashLo i32, tick i32, kind u8 (0 flow, 1 recent start),
-//              state u8, protocol class u8, 0
+//   positions  [ tier1Id, sequence, ... ] of the tier 1s heard lately, the same in every chunk
+//   owners     [ server, incarnation, number of the view in which it joined, ... ] that rows refer to; the first is the
+//              peer itself
+//   rows       16 bytes each, little-endian: hashHi i32, hashLo i32, tick i32, kind u8 (RowKind),
+//              state u8 (bits 0-1; bits 4-7 protocol class), owner u16
 //
 // Answers travel in chunks on the control subject, a few a tick, so that neither the peer nor the bus stalls. The table
 // may change while it is read: what changes after the positions were taken, the joiner sees by itself.
@@ -24,23 +31,28 @@
 
 import { Packr } from 'msgpackr';
 import type { Life } from '../../shared/cluster/membership.ts';
+import { limits } from '../../shared/limits.ts';
 import { isName } from '../../shared/subjects.ts';
 import { isWhole } from '../../shared/validate.ts';
 import { FlowState } from './flowEntry.ts';
+import type { ServerLife } from './viewHistory.ts';
 
-const version = 1;
+const version = 2;
 const rowBytes = 16;
 export const rowsPerChunk = 4_096;
 const positionsMax = 1_024;
 const packr = new Packr({ useRecords: false });
 
-export const RowKind = { flow: 0, recentStart: 1 } as const;
+/** A flow in the table; a flow that began lately, which only its owner has in a table (Fig. 6); one that all have (Fig. 7). */
+export const RowKind = { flow: 0, start: 1, startInTable: 2 } as const;
 
 export interface SyncRequest {
   readonly kind: 'request';
   readonly to: string;
   readonly from: string;
   readonly nonce: number;
+  /** Packet time as a tick: tell only what began since then. Undefined: tell everything. */
+  readonly since: number | undefined;
 }
 
 export interface SyncAnswer {
@@ -52,6 +64,7 @@ export interface SyncAnswer {
   readonly chunk: number;
   readonly isLast: boolean;
   readonly positions: ReadonlyMap<string, number>;
+  readonly owners: readonly ServerLife[];
   readonly rows: Uint8Array;
 }
 
@@ -70,13 +83,15 @@ export interface SignOfLife extends Life {
 export type SyncMessage = SyncRequest | SyncAnswer | LifeProbe | SignOfLife;
 
 export function encodeRequest(request: SyncRequest): Uint8Array {
-  return Uint8Array.from(packr.pack([version, 1, request.to, request.from, request.nonce]));
+  const { to, from, nonce, since } = request;
+  return Uint8Array.from(packr.pack([version, 1, to, from, nonce, since ?? null]));
 }
 
 export function encodeAnswer(answer: SyncAnswer): Uint8Array {
-  const { to, from, incarnation, nonce, chunk, isLast, positions, rows } = answer;
+  const { to, from, incarnation, nonce, chunk, isLast, positions, owners, rows } = answer;
+  const named = owners.flatMap((owner) => [owner.server, owner.incarnation, owner.joinedIn]);
   return Uint8Array.from(
-    packr.pack([version, 2, to, from, incarnation, nonce, chunk, isLast, [...positions].flat(), rows]),
+    packr.pack([version, 2, to, from, incarnation, nonce, chunk, isLast, [...positions].flat(), named, rows]),
   );
 }
 
@@ -93,15 +108,16 @@ export function decodeSync(message: Uint8Array): SyncMessage | undefined {
     return undefined;
   }
   if (!Array.isArray(fields) || fields[0] !== version) return undefined;
-  if (fields[1] === 1 && fields.length === 5) return readRequest(fields);
-  if (fields[1] === 2 && fields.length === 10) return readAnswer(fields);
+  if (fields[1] === 1 && fields.length === 6) return readRequest(fields);
+  if (fields[1] === 2 && fields.length === 11) return readAnswer(fields);
   if ((fields[1] === 3 || fields[1] === 4) && fields.length === 5) return readLife(fields);
   return undefined;
 }
 
-function readRequest([, , to, from, nonce]: unknown[]): SyncRequest | undefined {
+function readRequest([, , to, from, nonce, since]: unknown[]): SyncRequest | undefined {
   if (!isServer(to) || !isServer(from) || !isCount(nonce)) return undefined;
-  return { kind: 'request', to, from, nonce };
+  if (since !== null && !isWhole(since, -0x8000_0000, 0x7fff_ffff)) return undefined;
+  return { kind: 'request', to, from, nonce, since: since ?? undefined };
 }
 
 function readLife([, type, server, incarnation, nonce]: unknown[]): LifeProbe | SignOfLife | undefined {
@@ -110,7 +126,7 @@ function readLife([, type, server, incarnation, nonce]: unknown[]): LifeProbe | 
 }
 
 function readAnswer(fields: unknown[]): SyncAnswer | undefined {
-  const [, , to, from, incarnation, nonce, chunk, isLast, flat, rows] = fields;
+  const [, , to, from, incarnation, nonce, chunk, isLast, flat, named, rows] = fields;
   if (!isServer(to) || !isServer(from) || !isCount(incarnation) || !isCount(nonce) || !isCount(chunk)) return undefined;
   if (typeof isLast !== 'boolean' || !(rows instanceof Uint8Array) || rows.length % rowBytes !== 0) return undefined;
   if (!Array.isArray(flat) || flat.length % 2 !== 0 || flat.length > 2 * positionsMax) return undefined;
@@ -120,7 +136,15 @@ function readAnswer(fields: unknown[]): SyncAnswer | undefined {
     if (typeof id !== 'string' || !isCount(sequence)) return undefined;
     positions.set(id, sequence);
   }
-  return { kind: 'answer', to, from, incarnation, nonce, chunk, isLast, positions, rows };
+  if (!Array.isArray(named) || named.length % 3 !== 0 || named.length > 3 * limits.knownServers) return undefined;
+  const owners: ServerLife[] = [];
+  for (let i = 0; i < named.length; i += 3) {
+    const [server, life, joinedIn] = [named[i], named[i + 1], named[i + 2]];
+    if (!isServer(server) || !isCount(life) || !isCount(joinedIn)) return undefined;
+    owners.push({ server, incarnation: life, joinedIn });
+  }
+  if (owners[0]?.server !== from || owners[0].incarnation !== incarnation) return undefined;
+  return { kind: 'answer', to, from, incarnation, nonce, chunk, isLast, positions, owners, rows };
 }
 
 /** Rows waiting to be sent; they leave in chunks. */
@@ -132,13 +156,13 @@ export class RowQueue {
     return this.#count;
   }
 
-  add(kind: number, hi: number, lo: number, tick: number, state: number, protocolClass: number): void {
+  add(kind: number, hi: number, lo: number, tick: number, state: number, protocolClass: number, owner: number): void {
     const at = this.#count * rowBytes;
     if (at === this.#view.byteLength) this.#view = doubled(this.#view);
     this.#view.setInt32(at, hi, true);
     this.#view.setInt32(at + 4, lo, true);
     this.#view.setInt32(at + 8, tick, true);
-    this.#view.setUint32(at + 12, kind | (state << 8) | (protocolClass << 16), true);
+    this.#view.setUint32(at + 12, kind | (state << 8) | (protocolClass << 12) | (owner << 16), true);
     this.#count++;
   }
 
@@ -159,21 +183,29 @@ function doubled(view: DataView): DataView {
   return new DataView(larger.buffer);
 }
 
-export function readRows(
-  rows: Uint8Array,
-  visit: (kind: number, hi: number, lo: number, tick: number, state: FlowState, protocolClass: number) => void,
-): void {
+/** Sees one row; `owner` is a number of the answer's owners. */
+export type RowVisitor = (
+  kind: number,
+  hi: number,
+  lo: number,
+  tick: number,
+  state: FlowState,
+  protocolClass: number,
+  owner: number,
+) => void;
+
+export function readRows(rows: Uint8Array, visit: RowVisitor): void {
   const view = new DataView(rows.buffer, rows.byteOffset, rows.length);
   for (let at = 0; at < rows.length; at += rowBytes) {
-    const state = Math.min(view.getUint8(at + 13), FlowState.closing) as FlowState;
-    const protocolClass = view.getUint8(at + 14) & 15;
+    const stateAndClass = view.getUint8(at + 13);
     visit(
       view.getUint8(at + 12),
       view.getInt32(at, true),
       view.getInt32(at + 4, true),
       view.getInt32(at + 8, true),
-      state,
-      protocolClass,
+      Math.min(stateAndClass & 15, FlowState.closing) as FlowState,
+      stateAndClass >>> 4,
+      view.getUint16(at + 14, true),
     );
   }
 }

@@ -22,6 +22,8 @@ export class CompiledView {
   readonly ownFlowsOnly: boolean;
   readonly tableFirst: boolean;
   readonly adopts: boolean;
+  /** Round robin: the owner depends on the number of the start, so a repeated start may be placed elsewhere. */
+  readonly placesByOrdinal: boolean;
   readonly #placement: Placement;
   readonly #serverNumbers: Uint16Array;
   #gone: Uint8Array = new Uint8Array(0);
@@ -31,6 +33,7 @@ export class CompiledView {
     this.ownFlowsOnly = view.rules.typeOneMethod === 'fig-6';
     this.tableFirst = view.rules.tableFirst;
     this.adopts = view.rules.midFlow === 'adopt';
+    this.placesByOrdinal = view.placement === 'round-robin' || view.placement === 'weighted-round-robin';
     this.#placement = compilePlacement(view);
     this.#serverNumbers = serverNumbers;
   }
@@ -50,6 +53,13 @@ export class CompiledView {
     this.#gone = gone;
     this.selfGone = gone[self] === 1;
   }
+}
+
+/** One life of a server, and the number of the first view that has it as a member. */
+export interface ServerLife {
+  readonly server: string;
+  readonly incarnation: number;
+  readonly joinedIn: number;
 }
 
 interface KnownServer {
@@ -100,13 +110,32 @@ export class ViewHistory {
     }
     if (this.#newest === undefined || view.number > this.#newest.view.number) this.#newest = compiled;
     this.#forget();
-    for (const each of this.#views.values()) each.markGone(this.#goneIn(each.view), this.self);
+    this.#markGone();
     return true;
   }
 
   /** Name of a server number, for reports. */
   serverName(number: number): string {
     return this.#servers[number]?.name ?? '-';
+  }
+
+  /** Which life of which server a number means; undefined when it was never handed out. */
+  lifeOf(number: number): ServerLife | undefined {
+    const known = this.#servers[number];
+    return known && { server: known.name, incarnation: known.incarnation, joinedIn: known.joinedIn };
+  }
+
+  /**
+   * The number of a life that a peer names. This module may never have seen a view with it: only the peer's word tells
+   * one that has gone from one that has not come yet.
+   */
+  learnLife({ server, incarnation, joinedIn }: ServerLife): number {
+    const number = this.numberOf(server, incarnation);
+    const known = this.#servers[number];
+    if (joinedIn >= known.joinedIn) return number;
+    known.joinedIn = joinedIn;
+    this.#markGone();
+    return number;
   }
 
   /** The number of one life of a server; a new one the first time it is asked for. */
@@ -127,6 +156,10 @@ export class ViewHistory {
 
   #memberNumber(member: Member): number {
     return this.numberOf(member.server, member.incarnation);
+  }
+
+  #markGone(): void {
+    for (const each of this.#views.values()) each.markGone(this.#goneIn(each.view), this.self);
   }
 
   #goneIn(view: View): Uint8Array {

@@ -1,57 +1,159 @@
-// `npm run sim`: runs the schedules of seeds S, S+1, ... and tells of the first thing that does not hold in each.
+// `npm run sim`: a cluster in one process, virtual time, one seed after the other. It says what did not hold, tells the
+// story of the packet or flow that broke, and prints the command that runs exactly this again.
 
-import { Command } from 'commander';
+import { availableParallelism } from 'node:os';
+import { Worker } from 'node:worker_threads';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { wholeNumber } from '../../services/cli/parse.ts';
-import { storyOf } from './checkers.ts';
-import { Schedule } from './schedule.ts';
+import { isOneOf } from '../../shared/validate.ts';
+import { type FaultKind, faultKinds } from './faults.ts';
+import type { RunOptions } from './run.ts';
+import { sabotages } from './sabotage.ts';
+import type { SeedResult } from './worker.ts';
 
 interface Options {
   readonly seeds: number;
   readonly seed: number;
   readonly steps: number;
+  readonly standard?: boolean;
+  readonly keep?: readonly number[];
+  readonly only?: readonly FaultKind[];
+  readonly sabotage?: string;
+  readonly jobs: number;
   readonly json?: boolean;
 }
 
 const largestSeed = 2 ** 31 - 1;
+/** Stories printed in full; of further failures only the first line. */
+const storiesTold = 3;
 
 const options = new Command('npm run sim --')
   .description(
-    'Runs a group of DSSL actors through random schedules of joins, drains and deliveries, one for each seed.',
+    'Runs a whole cluster under simulated traffic and faults, once for each seed, and checks what must hold.',
   )
-  .option('--seeds <n>', 'schedules to run', wholeNumber(1, 10_000_000), 500)
-  .option('--seed <n>', 'the first seed ', wholeNumber(0, largestSeed), Date.now() % largestSeed)
-  .option('--steps <n>', 'steps of each schedule', wholeNumber(1, 100_000), 400)
+  .option('--seeds <n>', 'seeds to run, one after the other', wholeNumber(1, 10_000_000), 200)
+  .option('--seed <n>', 'the first seed (default: another one each time)', wholeNumber(0, largestSeed))
+  .option('--steps <n>', 'simulated seconds of each run', wholeNumber(25, 86_400), 60)
+  .option(
+    '--standard',
+    'the standard cluster instead of one drawn from the seed: 3 tier 1s, 4 groups, 12 actors, 10,000 flows',
+  )
+  .option('--keep <numbers>', 'let only these faults of the seed happen, such as 3,7; "none" for none', numbersOf)
+  .option('--only <kinds>', `only faults of these kinds, and more of them: ${faultKinds.join(', ')}`, kindsOf)
+  .addOption(
+    new Option('--sabotage <name>', 'put a wrong part in, to see that it is caught').choices(Object.keys(sabotages)),
+  )
+  .option('--jobs <n>', 'threads', wholeNumber(1, 64), availableParallelism())
   .option('--json', 'the outcome as JSON')
   .addHelpText(
     'after',
-    '\nExample:\n  $ npm run sim -- --seeds 10000 --seed 1\n\nExit code 1 when something did not hold in any of them.',
+    `
+Examples:
+  $ npm run sim -- --seeds 10000
+  $ npm run sim -- --seed 7 --seeds 1 --keep 2,5
+  $ npm run sim -- --sabotage join-unsynchronised
+
+Exit code 1 when something did not hold in any of them. test/sim/README.md tells how to add a fault or a checker.`,
   )
   .parse()
   .opts<Options>();
 
+const sabotage = options.sabotage === undefined ? undefined : sabotages[options.sabotage];
+const kinds = options.only ?? sabotage?.kinds;
+const firstSeed = options.seed ?? Date.now() % largestSeed;
+const lastSeed = firstSeed + options.seeds - 1;
 const startMs = performance.now();
 const failed: { seed: number; checker: string; story: string }[] = [];
 let packets = 0;
-let simulatedMs = 0;
-for (let seed = options.seed; seed < options.seed + options.seeds; seed++) {
-  const schedule = new Schedule(seed);
-  const beganMs = schedule.group.nowMs;
-  schedule.run(options.steps);
-  packets += schedule.group.packets.size;
-  simulatedMs += schedule.group.nowMs - beganMs;
-  const story = storyOf(schedule);
-  if (story === undefined) continue;
-  failed.push({ seed, ...story });
-  if (!options.json) {
-    const again = `npm run sim -- --seeds 1 --seed ${seed} --steps ${options.steps}`;
-    process.stdout.write(`seed ${seed}: ${story.checker}: ${story.story}\n  again: ${again}\n`);
-  }
-}
+let simulatedSeconds = 0;
+let done = 0;
+
+await runAll();
+
+failed.sort((one, other) => one.seed - other.seed);
 const seconds = Number(((performance.now() - startMs) / 1_000).toFixed(3));
-const { seeds } = options;
-process.stdout.write(
-  options.json
-    ? `${JSON.stringify({ seeds, failed, simulatedSeconds: simulatedMs / 1_000, packets, seconds }, null, 2)}\n`
-    : `${seeds} seeds from ${options.seed}, ${packets} packets, ${seconds} s: ${failed.length === 0 ? 'all held' : `${failed.length} failed`}\n`,
-);
+if (options.json) {
+  process.stdout.write(
+    `${JSON.stringify({ seeds: options.seeds, failed, simulatedSeconds: Math.round(simulatedSeconds), packets, seconds }, null, 2)}\n`,
+  );
+} else {
+  const verdict = failed.length === 0 ? 'all held' : `${failed.length} failed`;
+  process.stdout.write(
+    `seeds ${firstSeed} to ${lastSeed}: ${count(Math.round(simulatedSeconds))} simulated seconds, ${count(packets)} packets, in ${seconds} s: ${verdict}\n`,
+  );
+}
 if (failed.length > 0) process.exitCode = 1;
+
+/** Hands seeds to the workers as they become free. */
+function runAll(): Promise<void> {
+  const run: RunOptions = {
+    seconds: options.steps,
+    standard: options.standard === true,
+    ...(options.keep === undefined ? {} : { keep: options.keep }),
+    ...(kinds === undefined ? {} : { kinds }),
+    ...(sabotage?.plan === undefined ? {} : { plan: sabotage.plan }),
+  };
+  let next = firstSeed;
+  const work = async (): Promise<void> => {
+    const worker = new Worker(new URL('./worker.ts', import.meta.url), {
+      workerData: { options: run, sabotage: options.sabotage },
+    });
+    while (next <= lastSeed) {
+      worker.postMessage(next++);
+      take(await answerOf(worker));
+    }
+    await worker.terminate();
+  };
+  return Promise.all(Array.from({ length: Math.min(options.jobs, options.seeds) }, work)).then(() => undefined);
+}
+
+function answerOf(worker: Worker): Promise<SeedResult> {
+  return new Promise((resolve, reject) => {
+    const settle = (result: SeedResult): void => {
+      worker.off('error', reject);
+      resolve(result);
+    };
+    worker.once('message', settle);
+    worker.once('error', reject);
+  });
+}
+
+function take({ seed, failure, ...counts }: SeedResult): void {
+  packets += counts.packets;
+  simulatedSeconds += counts.simulatedSeconds;
+  done++;
+  if (process.stderr.isTTY && !options.json) process.stderr.write(`\r${done} of ${options.seeds} seeds \r`);
+  if (failure === undefined) return;
+  const again = commandFor(seed, failure.keep);
+  failed.push({ seed, checker: failure.checker, story: `${failure.story}\nagain: ${again}` });
+  if (options.json) return;
+  const story = failed.length > storiesTold ? failure.story.split('\n', 1)[0] : failure.story;
+  process.stdout.write(`seed ${seed}: ${failure.checker}: ${story}\n  again: ${again}\n`);
+}
+
+function commandFor(seed: number, keep: readonly number[]): string {
+  return [
+    `npm run sim -- --seeds 1 --seed ${seed} --steps ${options.steps}`,
+    options.standard ? ' --standard' : '',
+    options.only === undefined ? '' : ` --only ${options.only.join(',')}`,
+    options.sabotage === undefined ? '' : ` --sabotage ${options.sabotage}`,
+    ` --keep ${keep.length === 0 ? 'none' : keep.join(',')}`,
+  ].join('');
+}
+
+function numbersOf(text: string): readonly number[] {
+  if (text === 'none') return [];
+  if (!/^\d+(,\d+)*$/.test(text)) throw new InvalidArgumentError('numbers separated by commas are wanted, or "none"');
+  return text.split(',').map(Number);
+}
+
+function kindsOf(text: string): readonly FaultKind[] {
+  return text.split(',').map((kind) => {
+    if (!isOneOf(faultKinds, kind)) throw new InvalidArgumentError(`there is no fault "${kind}"`);
+    return kind;
+  });
+}
+
+function count(value: number): string {
+  return value.toLocaleString('en-US');
+}

@@ -9,9 +9,9 @@
 import { type Frame, wordsPerRow } from '../../../shared/frame.ts';
 import { FrameFlags, protocolClassShift } from '../../../shared/frameFlags.ts';
 import { limits } from '../../../shared/limits.ts';
-import type { DecisionAudit } from '../../dssl/core.ts';
 import { accepts } from '../../dssl/decide.ts';
 import { idleTicks, longestIdleMs } from '../../dssl/idleLimits.ts';
+import type { DecisionAudit } from '../../dssl/rows.ts';
 import { noPacket, V, waiting } from '../../dssl/verdict.ts';
 import { Histogram } from './histogram.ts';
 
@@ -61,6 +61,7 @@ for (const [weight, verdict] of [
   V.ignorePlacedElsewhere,
   V.ignoreRecentStart,
   V.dropView,
+  V.dropUnsure,
   V.dropFragment,
   V.dropNoOwner,
   V.dropTableFull,
@@ -72,6 +73,7 @@ const causeOf = new Map<number, NobodyCause>([
   [V.ignoreNotMine, 'midFlow'],
   [V.ignoreMidFlow, 'midFlow'],
   [V.dropView, 'view'],
+  [V.dropUnsure, 'lost'],
   [V.dropFragment, 'fragment'],
   [V.dropNoOwner, 'noServer'],
   [V.dropTableFull, 'tableFull'],

@@ -12,6 +12,7 @@ const causeWords: Readonly<Record<string, string>> = {
   tableFull: 'no room in the flow table',
   view: 'the view of the packet was forgotten or never came',
   noServer: 'no server in the group takes new flows',
+  unsure: 'an actor had missed frames, and no peer told in time what began in them',
   noGroup: 'no group serves flows of this type',
   fragment: 'a later fragment whose first one never came',
   busDown: 'dropped at tier 1 while its bus was down',

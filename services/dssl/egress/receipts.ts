@@ -18,7 +18,7 @@ import type { Frame } from '../../../shared/frame.ts';
 import { limits } from '../../../shared/limits.ts';
 import { readStamp, stampBytes } from '../../../shared/packet/stamp.ts';
 import { ReceiptRows, receiptVerdicts, runName } from '../../../shared/receipt.ts';
-import type { DecisionAudit } from '../core.ts';
+import type { DecisionAudit } from '../rows.ts';
 import { V } from '../verdict.ts';
 import type { Egress } from './egress.ts';
 import type { FlowEndReason } from './handler.ts';
@@ -58,6 +58,7 @@ const accepted = receiptVerdicts.indexOf('accepted');
 const answered = new Uint8Array(256);
 answered[V.dropTableFull] = receiptVerdicts.indexOf('tableFull');
 answered[V.dropView] = receiptVerdicts.indexOf('view');
+answered[V.dropUnsure] = receiptVerdicts.indexOf('unsure');
 answered[V.dropNoOwner] = receiptVerdicts.indexOf('noServer');
 answered[V.dropFragment] = receiptVerdicts.indexOf('fragment');
 

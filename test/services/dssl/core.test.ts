@@ -125,6 +125,8 @@ test('core - holes in the sequence are counted, and repeated frames are not deci
   a.core.onFrame(frame(before + 2), group.nowMs);
   assert.equal(a.core.streams.lostFrames, 4);
   assert.equal(a.core.streams.repeatedFrames, 2);
+  assert.equal(a.accepted.length, 1, 'what comes after a hole waits until the peers have been asked');
+  group.tick(20);
   assert.equal(a.accepted.length, 2);
 });
 

@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { storyOf } from '../../sim/checkers.ts';
-import { Schedule } from '../../sim/schedule.ts';
+import { Schedule } from '../../support/schedule.ts';
+import { storyOf } from '../../support/scheduleChecks.ts';
 
 test('group - under any schedule of joins, drains and deliveries every packet has one server, and flows stay', () => {
   // The same ones every time, with the first in which a joiner once overlooked a frame it had given up.

@@ -53,12 +53,12 @@ test('life - signs of life are nothing to a module, and what it does not know is
   const packr = new Packr({ useRecords: false });
   for (const bad of [
     [1, 5, 'a', 1, 1],
-    [1, 3, 'a', 1],
-    [1, 3, 'a', 1, 1, 1],
-    [1, 3, 'a.b', 1, 1],
-    [1, 4, 'a', -1, 1],
-    [1, 4, 'a', 1, 0.5],
-    [2, 3, 'a', 1, 1],
+    [2, 3, 'a', 1],
+    [2, 3, 'a', 1, 1, 1],
+    [2, 3, 'a.b', 1, 1],
+    [2, 4, 'a', -1, 1],
+    [2, 4, 'a', 1, 0.5],
+    [3, 3, 'a', 1, 1],
   ]) {
     const before: number = core.counters.badControl;
     core.onControl(Uint8Array.from(packr.pack(bad)), 0);

@@ -6,7 +6,7 @@
 
 import { FrameFlags } from '../../shared/frameFlags.ts';
 import { Prng } from '../../shared/prng.ts';
-import { groupOf, type Row, syn, type TestGroup, tcp, udp } from '../support/group.ts';
+import { groupOf, type Row, syn, type TestGroup, tcp, udp } from './group.ts';
 
 export interface Flow {
   readonly id: number;

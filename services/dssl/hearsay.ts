@@ -1,0 +1,159 @@
+// What peers say about flows, held against what this module has seen itself.
+//
+// A member believes what it has seen; what it has not seen it believes of its peers; and where a living peer says that a
+// flow is its own, that is believed in any case.
+//
+// One that joins is worse off: it hears packets of flows that began before it listened, and takes each for a new one. Such
+// a guess may be wrong, since the flow may have another owner than the one whom this view would choose. It notes its
+// guesses, and the peers' answers correct or confirm them. When all have told, everything that is new to it from there
+// on is really new. Then it asks once more, and whatever guess is still confirmed by nobody is forgotten: the member it
+// named has decided that packet by now, and does not have the flow.
+
+import type { Decider } from './decide.ts';
+import { FlowState } from './flowEntry.ts';
+import { RowKind, readRows, type SyncAnswer } from './sync.ts';
+import { ageTicks } from './ticks.ts';
+import type { CompiledView, ViewHistory } from './viewHistory.ts';
+
+/** Guesses that are noted at most; a join is a matter of seconds. */
+const guessesMax = 1_000_000;
+
+interface Guess {
+  readonly hi: number;
+  readonly lo: number;
+  /** The view by which the flow was placed. */
+  readonly view: CompiledView;
+}
+
+export class Guesses {
+  readonly #byFlow = new Map<number, Guess>();
+  #isClosed = false;
+
+  get count(): number {
+    return this.#byFlow.size;
+  }
+
+  note(hi: number, lo: number, view: CompiledView): void {
+    if (!this.#isClosed && this.#byFlow.size < guessesMax) this.#byFlow.set(keyOf(hi, lo), { hi, lo, view });
+  }
+
+  get(hi: number, lo: number): Guess | undefined {
+    return this.#byFlow.get(keyOf(hi, lo));
+  }
+
+  /** Somebody who knows has said so. */
+  settle(hi: number, lo: number): void {
+    this.#byFlow.delete(keyOf(hi, lo));
+  }
+
+  /** What is new from here on is no guess. */
+  close(): void {
+    this.#isClosed = true;
+  }
+
+  unsettled(): IterableIterator<Guess> {
+    return this.#byFlow.values();
+  }
+}
+
+export class Hearsay {
+  /** Flows that a peer says are another's than this module knows. */
+  atOdds = 0;
+  readonly #decider: Decider;
+  readonly #views: ViewHistory;
+
+  constructor(decider: Decider, views: ViewHistory) {
+    this.#decider = decider;
+    this.#views = views;
+  }
+
+  /** Takes in what a peer said: flows, and what began lately. */
+  takeIn(answer: SyncAnswer): void {
+    const numbers = answer.owners.map((life) => this.#views.learnLife(life));
+    readRows(answer.rows, (kind, hi, lo, tick, state, protocolClass, index) => {
+      const owner = numbers[index];
+      if (owner === undefined) return;
+      if (kind === RowKind.flow) this.#flow(hi, lo, tick, owner, state, protocolClass, index === 0);
+      else this.#start(hi, lo, tick, owner, protocolClass, kind === RowKind.startInTable);
+    });
+  }
+
+  /** Forgets the guesses that nobody has confirmed. */
+  forgetGuesses(): void {
+    const { guesses, table, recentStarts, tick } = this.#decider;
+    if (guesses === undefined) return;
+    for (const { hi, lo } of guesses.unsettled()) {
+      const slot = table.find(hi, lo, tick);
+      if (slot !== -1) table.remove(slot);
+      recentStarts.remove(hi, lo);
+    }
+    this.#decider.guesses = undefined;
+  }
+
+  /** A flow began at `tick` and `owner` got it. Own ones become known as if their first packet had been seen. */
+  #start(hi: number, lo: number, tick: number, owner: number, protocolClass: number, inTable: boolean): void {
+    const { recentStarts, table, guesses } = this.#decider;
+    const { self } = this.#views;
+    const known = recentStarts.find(hi, lo, tick);
+    const guess = guesses?.get(hi, lo);
+    if (known === -1 || (known !== owner && guess?.view.isGone(owner) === false)) {
+      recentStarts.record(hi, lo, tick, owner, protocolClass, inTable);
+    }
+    if (inTable) {
+      this.#flow(hi, lo, tick, owner, FlowState.unconfirmed, protocolClass, false);
+      return;
+    }
+    if (guess?.view.isGone(owner) === false) guesses?.settle(hi, lo);
+    // As if the start had been seen: what was held here on this tuple is stale.
+    const slot = owner === self || known === self ? -1 : table.find(hi, lo, tick);
+    if (slot !== -1) this.#decider.drop(hi, lo, slot, 'moved');
+  }
+
+  /** Somebody holds a flow; `isClaim`: it says so of itself. */
+  #flow(
+    hi: number,
+    lo: number,
+    tick: number,
+    owner: number,
+    state: FlowState,
+    protocolClass: number,
+    isClaim: boolean,
+  ): void {
+    const { table, guesses } = this.#decider;
+    const { self } = this.#views;
+    const slot = table.find(hi, lo, tick);
+    if (slot === -1) {
+      if (table.insert(hi, lo, tick, owner, state, protocolClass) !== -1 && owner === self) this.#decider.own(hi, lo);
+      return;
+    }
+    const known = table.owner(slot);
+    if (known !== owner) {
+      if (known === self || !this.#knowsBetter(hi, lo, known, owner, isClaim)) {
+        this.atOdds++;
+        return;
+      }
+      table.setOwner(slot, owner);
+      if (owner === self) this.#decider.own(hi, lo);
+    }
+    guesses?.settle(hi, lo);
+    // What was seen here meanwhile is newer than what the peer says.
+    if (ageTicks(tick, table.lastSeen(slot)) < 0) return;
+    table.touch(slot, tick);
+    if (table.state(slot) < state) table.setState(slot, state);
+  }
+
+  /** Whether a peer that names `owner` is to be believed rather than what is `known` here. */
+  #knowsBetter(hi: number, lo: number, known: number, owner: number, isClaim: boolean): boolean {
+    const guess = this.#decider.guesses?.get(hi, lo);
+    // Everybody else has placed the flow anew at that packet, if its owner had gone by then.
+    if (guess !== undefined) return !guess.view.isGone(owner);
+    const { newest } = this.#views;
+    if (newest === undefined || newest.isGone(owner)) return false;
+    return isClaim || newest.isGone(known);
+  }
+}
+
+/** 52 bits of the hash: enough to tell the flows of a few seconds apart, and a number that is exact. */
+function keyOf(hi: number, lo: number): number {
+  return (hi >>> 12) * 0x1_0000_0000 + (lo >>> 0);
+}

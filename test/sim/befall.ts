@@ -1,0 +1,125 @@
+// How each fault comes over the world: what it does to processes, connections, clocks, the bus and the store, and what is
+// noted for the checkers.
+
+import { decodeView, encodeView, placementNames, type View } from '../../shared/cluster/view.ts';
+import { Prng } from '../../shared/prng.ts';
+import { viewKey } from '../../shared/subjects.ts';
+import type { Fault } from './faults.ts';
+import type { SimProcess } from './process.ts';
+import { routerNoticesMs, type World } from './world.ts';
+
+export function befall(world: World, fault: Fault): void {
+  const { weather, clock } = world;
+  const { kind, lastsMs, pick, amount } = fault;
+  const servers = world.slots.filter(({ running }) => running !== undefined);
+  const tier1s = world.tier1s.filter(({ process }) => process.isAlive);
+  const processes = [
+    ...servers.map(({ running }) => running?.options.process as SimProcess),
+    ...tier1s.map(({ process }) => process),
+  ];
+  const process = processes[pick % processes.length];
+  const slot = servers[pick % Math.max(1, servers.length)];
+  world.say(`fault #${fault.index}: ${kind}`);
+  switch (kind) {
+    case 'pause':
+      if (process === undefined || process.isPaused) return;
+      weather.note('pause', process.name, lastsMs, `${process.name} is paused`);
+      process.pause();
+      clock.setTimer(lastsMs, () => process.resume());
+      return;
+    case 'crash':
+      if (pick % 5 === 0 && tier1s.length > 1) {
+        const tier1 = tier1s[pick % tier1s.length];
+        weather.note('crash', tier1.process.name, routerNoticesMs + 1_000, `${tier1.name} crashes`);
+        world.endTier1(tier1);
+        clock.setTimer(lastsMs, () => world.startTier1(tier1.process.name));
+      } else if (slot?.running !== undefined) {
+        {
+          const { process: dying } = slot.running.options;
+          const trouble = weather.note('crash', slot.name, lastsMs, `${slot.name} crashes`);
+          // What had reached it while it was paused dies with it.
+          if (dying.isPaused) trouble.fromMs = dying.pausedAtMs;
+        }
+        world.endServer(slot, slot.running);
+        clock.setTimer(lastsMs, () => world.restart(slot));
+      }
+      return;
+    case 'disconnect': {
+      if (process === undefined) return;
+      const which = amount < 0.4 ? ['data'] : amount < 0.7 ? ['control'] : ['data', 'control'];
+      weather.note('disconnect', process.name, lastsMs, `${process.name} loses its ${which.join(' and ')} connection`);
+      const buses = world.network.buses.filter((bus) => bus.process === process && which.includes(bus.channel));
+      for (const bus of buses) bus.disconnect();
+      clock.setTimer(lastsMs, () => {
+        if (process.isAlive) for (const bus of buses) bus.reconnect();
+      });
+      return;
+    }
+    case 'loss':
+      if (slot?.running !== undefined)
+        weather.lose(slot.running.options.process, 20 + Math.floor(amount * 80), lastsMs);
+      return;
+    case 'slow-network':
+      if (process !== undefined) {
+        const channel = ['', 'data', 'control'][pick % 3];
+        weather.slowNetwork(process, channel, 20 + Math.floor(amount * 250), lastsMs);
+      }
+      return;
+    case 'partition':
+      weather.cut(pick % world.plan.nodes, lastsMs);
+      return;
+    case 'slow-store':
+      weather.slowStore(Math.floor(50 + amount * 1_500), lastsMs);
+      return;
+    case 'failing-store':
+      weather.failStore(Math.floor(20 + amount * 80), lastsMs);
+      return;
+    case 'stale-store':
+      weather.lagStore(Math.floor(100 + amount * 3_000), lastsMs);
+      return;
+    case 'clock-jump': {
+      if (process === undefined) return;
+      // Never further from true time than this, however often it jumps: nothing can be held to idle limits otherwise.
+      const jumpMs = Math.round((amount - 0.5) * 7_000) - process.skewMs;
+      weather.note('clock-jump', process.name, 0, `the clock of ${process.name} jumps by ${jumpMs} ms`);
+      process.skewMs += jumpMs;
+      return;
+    }
+    case 'repeat-control':
+      if (slot?.running !== undefined) weather.repeat(slot.running.options.process, lastsMs);
+      return;
+    case 'add-server':
+      if (servers.length < world.plan.groups * 6) world.addSlot(world.map.groups[pick % world.plan.groups].id);
+      return;
+    case 'drain-server':
+      if (slot?.running !== undefined) world.drain(slot);
+      return;
+    case 'reweigh':
+      reweigh(world, world.map.groups[pick % world.plan.groups].id, fault);
+      return;
+    case 'add-tier1':
+      if (tier1s.length < 4) world.startTier1(`t${world.tier1s.length + 1}`);
+      return;
+    case 'end-tier1':
+      if (tier1s.length < 2) return;
+      weather.note('end-tier1', tier1s[pick % tier1s.length].process.name, routerNoticesMs, 'a tier 1 is ended');
+      world.endTier1(tier1s[pick % tier1s.length]);
+      return;
+  }
+}
+
+/** What an operator's tool does: the next view with other weights, or another placement, by compare-and-set. */
+function reweigh(world: World, group: string, { pick, amount }: Fault): void {
+  const entry = world.store.get(viewKey(group));
+  const view = entry && decodeView(entry.value);
+  if (entry === undefined || view === undefined) return;
+  const prng = new Prng(pick);
+  const next: View = {
+    ...view,
+    number: view.number + 1,
+    placement: amount < 0.3 ? prng.pick(placementNames) : view.placement,
+    members: view.members.map((member) => ({ ...member, weight: prng.chance(1, 6) ? 0 : prng.between(1, 300) })),
+  };
+  world.store.write(viewKey(group), encodeView(next), entry.revision, 'operator', world.nowMs);
+  world.say(`operator: weights of ${group} in view ${next.number}`);
+}

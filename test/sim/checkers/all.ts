@@ -1,0 +1,11 @@
+// Every checker, the gravest first.
+
+import { counters } from './counters.ts';
+import { exactlyOne } from './exactlyOne.ts';
+import type { Checker } from './finding.ts';
+import { tableLimits } from './limits.ts';
+import { noBlackHole, served } from './served.ts';
+import { stickiness } from './stickiness.ts';
+import { views } from './views.ts';
+
+export const checkers: readonly Checker[] = [exactlyOne, stickiness, views, counters, tableLimits, served, noBlackHole];

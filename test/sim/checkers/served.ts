@@ -1,0 +1,100 @@
+// A packet is accepted by nobody only for a listed cause, and only with a cause in the log of what went wrong. And once
+// nothing goes wrong any more, every new flow is served: no black holes.
+//
+// The listed causes:
+//   broken flow    its server died or left, or its start (type 1) was never taken for a reason of its own
+//   dead server    a server of its group is dead and its successor not yet a member
+//   lost           something broke or lost messages on its way: the sender's tier 1, a member of its group, the bus
+//   idle           the flow was silent for nearly as long as flows are remembered that have one packet
+//   no view        the store did not answer for so long that views could not be had
+//
+// Pauses, slow messages, wrong clocks, doubled control messages, stale reads, and everything that operators do explain
+// nothing.
+
+import type { Trouble } from '../faults.ts';
+import type { FlowRecord, PacketRecord } from '../ledger.ts';
+import type { World } from '../world.ts';
+import { type Finding, idleMs, isMember, seconds } from './finding.ts';
+
+/** A packet sent this long before a trouble may still have been on its way. */
+const underWayMs = 800;
+/** After a trouble everything must be right again within this. */
+export const recoveryMs = 4_000;
+/** A flow that starts so long after the last trouble must be served, whatever its cause would be. */
+const calmAfterMs = 12_000;
+
+const losing: ReadonlySet<Trouble['kind']> = new Set([
+  'crash',
+  'disconnect',
+  'loss',
+  'partition',
+  'overrun',
+  'end-tier1',
+  'slow-store',
+  'failing-store',
+]);
+
+export function served(world: World): Finding | undefined {
+  const { ledger } = world;
+  for (const flow of ledger.flows) {
+    for (const id of flow.packets) {
+      const packet = ledger.packets[id];
+      if (packet.acceptedBy.length > 0 || isExplained(world, flow, packet)) continue;
+      const what = `packet ${id} (${packet.kind}) of flow ${flow.id} (${flow.tuple}), sent at ${seconds(packet.sentMs)} through ${packet.tier1}, was accepted by nobody, and nothing explains it`;
+      return { checker: 'served', what, flow: flow.id, packet: id };
+    }
+  }
+  return undefined;
+}
+
+export function noBlackHole(world: World): Finding | undefined {
+  const { ledger } = world;
+  const calmMs = calmAfterMs + Math.max(0, ...world.weather.troubles.map(({ untilMs }) => untilMs));
+  for (const flow of ledger.flows) {
+    const first = ledger.packets[flow.packets[0]];
+    if (
+      first === undefined ||
+      first.sentMs < calmMs ||
+      flow.packets.some((id) => ledger.packets[id].acceptedBy.length > 0)
+    )
+      continue;
+    const what = `flow ${flow.id} (${flow.tuple}) began at ${seconds(first.sentMs)}, when all troubles had been over for long, and was never served`;
+    return { checker: 'no-black-hole', what, flow: flow.id, packet: first.id };
+  }
+  return undefined;
+}
+
+function isExplained(world: World, flow: FlowRecord, packet: PacketRecord): boolean {
+  return (
+    isBroken(world, flow, packet) || world.weather.troubles.some((trouble) => explains(world, trouble, flow, packet))
+  );
+}
+
+function isBroken(world: World, flow: FlowRecord, packet: PacketRecord): boolean {
+  const { ledger } = world;
+  const earlier = flow.packets.filter((id) => id < packet.id).map((id) => ledger.packets[id]);
+  const times = [...earlier.map(({ sentMs }) => sentMs), packet.sentMs];
+  if (flow.type1 && times.some((sentMs, index) => index > 0 && sentMs - times[index - 1] > idleMs)) return true;
+  // The client repeats a start until it is taken, and sends nothing else before.
+  if (
+    flow.type1 &&
+    packet.kind !== 'start' &&
+    !earlier.some(({ kind, acceptedBy }) => kind === 'start' && acceptedBy.length > 0)
+  )
+    return true;
+  const homes = earlier.flatMap(({ acceptedBy }) => acceptedBy.slice(0, 1));
+  const home = homes.length === 0 ? undefined : ledger.lives[homes[homes.length - 1]];
+  if (home === undefined) return false;
+  const untilMs = packet.takenMs + underWayMs;
+  if (home.endedMs > untilMs && isMember(world, home.group, home.name, untilMs)) return false;
+  // Other servers take over datagram flows when theirs has gone.
+  return flow.type1;
+}
+
+function explains(world: World, trouble: Trouble, flow: FlowRecord, packet: PacketRecord): boolean {
+  if (!losing.has(trouble.kind)) return false;
+  if (packet.takenMs < trouble.fromMs - underWayMs || packet.sentMs > trouble.untilMs + recoveryMs) return false;
+  if (trouble.process === '*' || trouble.process === packet.tier1.replace(/-\d+$/, '')) return true;
+  const slot = world.slots.find(({ name }) => name === trouble.process);
+  return slot !== undefined && (flow.group === '' || slot.group === flow.group);
+}

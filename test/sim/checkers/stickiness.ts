@@ -1,0 +1,35 @@
+// A flow never changes its server while that server lives and is a member. One that was silent for nearly as long as
+// flows are remembered may have been forgotten: what comes later is a new flow. And a start that is repeated after nearly
+// ten seconds is taken for a new connection.
+
+import type { World } from '../world.ts';
+import { type Finding, idleMs, isMember, seconds } from './finding.ts';
+
+/** A repeated start goes to the first one's server for ten seconds; clocks may differ. */
+const repeatedStartMs = 4_500;
+
+export function stickiness(world: World): Finding | undefined {
+  const { ledger } = world;
+  for (const flow of ledger.flows) {
+    let home = -1;
+    let firstStartMs = Number.POSITIVE_INFINITY;
+    let lastMs = Number.POSITIVE_INFINITY;
+    for (const id of flow.packets) {
+      const { acceptedBy, acceptedMs, kind, sentMs } = ledger.packets[id];
+      if (kind === 'start') firstStartMs = Math.min(firstStartMs, sentMs);
+      if (sentMs - lastMs > idleMs || (kind === 'start' && sentMs - firstStartMs > repeatedStartMs)) home = -1;
+      lastMs = sentMs;
+      if (acceptedBy.length === 0) continue;
+      const taker = acceptedBy[0];
+      if (home !== -1 && home !== taker) {
+        const life = ledger.lives[home];
+        if (life.endedMs > acceptedMs && isMember(world, life.group, life.name, acceptedMs)) {
+          const what = `flow ${flow.id} (${flow.tuple}) was at ${life.name}, and its packet ${id}, sent at ${seconds(sentMs)}, went to ${ledger.lives[taker].name}`;
+          return { checker: 'stickiness', what, flow: flow.id, packet: id };
+        }
+      }
+      home = taker;
+    }
+  }
+  return undefined;
+}

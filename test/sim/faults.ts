@@ -1,0 +1,116 @@
+// What goes wrong in a run: a list of faults drawn from the seed before the run begins, so that one of them can be left
+// out and everything else stays as it was. What really happened is kept, with its times, for the checkers: a packet may
+// go unserved only where something here explains it.
+
+import type { Prng } from '../../shared/prng.ts';
+
+export const faultKinds = [
+  'pause', // a process stops for a while and comes back believing nothing happened
+  'crash', // it dies, and is started again with empty memory
+  'disconnect', // its connections break; what is under way is lost
+  'loss', // a slow subscriber: some frames never reach it
+  'slow-network', // its messages take long
+  'partition', // the nodes of the bus are cut off from each other
+  'slow-store', // operations of the key-value store take long
+  'failing-store', // they fail, or are done without an answer
+  'stale-store', // its history lags
+  'clock-jump', // a process's wall clock is set
+  'repeat-control', // control messages come twice
+  // what operators do; these explain nothing that is lost
+  'add-server',
+  'drain-server',
+  'reweigh', // the weights of a group change
+  'add-tier1',
+  'end-tier1',
+] as const;
+export type FaultKind = (typeof faultKinds)[number];
+
+export interface Fault {
+  readonly index: number;
+  readonly kind: FaultKind;
+  readonly atMs: number;
+  readonly lastsMs: number;
+  /** Picks the process, group or node it befalls, among those there are at that moment. */
+  readonly pick: number;
+  /** What else the kind needs: a chance, a jump, a weight. */
+  readonly amount: number;
+}
+
+/** Something that really happened, and may explain packets that nobody took. */
+export interface Trouble {
+  readonly kind: FaultKind | 'overrun';
+  fromMs: number;
+  untilMs: number;
+  /** Process it befell; '*' when it concerns everybody. */
+  readonly process: string;
+  readonly what: string;
+}
+
+export interface FaultOptions {
+  /** Kinds that may occur; default all. */
+  readonly kinds?: readonly FaultKind[];
+  readonly faults: number;
+  /** Changes of weights or placement by an operator, beside those among the faults. */
+  readonly changes: number;
+  /** Faults begin between these times; after the last, time must be left for things to settle. */
+  readonly fromMs: number;
+  readonly untilMs: number;
+}
+
+const shares: Readonly<Record<FaultKind, number>> = {
+  pause: 10,
+  crash: 8,
+  disconnect: 10,
+  loss: 14,
+  'slow-network': 8,
+  partition: 4,
+  'slow-store': 6,
+  'failing-store': 6,
+  'stale-store': 4,
+  'clock-jump': 6,
+  'repeat-control': 6,
+  'add-server': 16,
+  'drain-server': 14,
+  reweigh: 14,
+  'add-tier1': 5,
+  'end-tier1': 4,
+};
+
+/** How long each lasts at least and at most, in milliseconds. */
+const lasting: Partial<Record<FaultKind, readonly [number, number]>> = {
+  pause: [50, 6_000],
+  crash: [200, 4_000],
+  disconnect: [20, 4_000],
+  loss: [10, 600],
+  'slow-network': [500, 6_000],
+  partition: [100, 4_000],
+  'slow-store': [500, 5_000],
+  'failing-store': [500, 5_000],
+  'stale-store': [500, 5_000],
+  'repeat-control': [1_000, 8_000],
+};
+
+/** The faults of a seed, in order of time. Each seed has its own taste: some kinds do not occur in it. */
+export function drawFaults(prng: Prng, options: FaultOptions): Fault[] {
+  const kinds = options.kinds ?? faultKinds.filter(() => prng.chance(2, 3));
+  const weights = kinds.map((kind) => shares[kind]);
+  const drawn = Array.from({ length: options.faults + options.changes }, (_, index) => {
+    const isFault = index < options.faults && kinds.length > 0;
+    const kind = isFault ? kinds[prng.pickWeighted(weights)] : 'reweigh';
+    const [least, most] = lasting[kind] ?? [0, 0];
+    return {
+      kind,
+      atMs: options.fromMs + Math.floor(prng.fraction() * (options.untilMs - options.fromMs)),
+      lastsMs: least + Math.floor(prng.fraction() ** 2 * (most - least)),
+      pick: prng.below(1_000_000),
+      amount: prng.fraction(),
+    };
+  });
+  drawn.sort((one, other) => one.atMs - other.atMs);
+  return drawn.map((fault, index) => ({ index, ...fault }));
+}
+
+/** A fault in words, as a failing seed prints it. */
+export function faultInWords({ index, kind, atMs, lastsMs }: Fault): string {
+  return `#${index} ${(atMs / 1_000).toFixed(3)} s ${kind}${lastsMs > 0 ? ` for ${lastsMs} ms` : ''}`;
+}

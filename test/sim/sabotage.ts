@@ -1,0 +1,280 @@
+// Sabotages: each swaps one correct part for a subtly wrong one, as a tired engineer might write it. The checkers must
+// catch every one of them within the stated number of seeds (test/sim/sabotage.test.ts), or they could not be trusted
+// when they say that all is well.
+//
+// A sabotage replaces methods of production classes in this process, and gives back how to undo that. Nothing in the
+// production code knows of it.
+
+import { DsslCore } from '../../services/dssl/core.ts';
+import { DatagramTable } from '../../services/dssl/datagramTable.ts';
+import { Decider } from '../../services/dssl/decide.ts';
+import { FlowTable } from '../../services/dssl/flowTable.ts';
+import { Guesses } from '../../services/dssl/hearsay.ts';
+import { Learner } from '../../services/dssl/learner.ts';
+import { RecentStarts } from '../../services/dssl/recentStarts.ts';
+import { Streams } from '../../services/dssl/streams.ts';
+import { CompiledView, ViewHistory } from '../../services/dssl/viewHistory.ts';
+import { decodeView, encodeView } from '../../shared/cluster/view.ts';
+import type { FaultKind } from './faults.ts';
+import type { Plan } from './plan.ts';
+import { SimStore } from './store.ts';
+
+export interface Sabotage {
+  /** What is wrong, in a sentence. */
+  readonly what: string;
+  /** Seeds from 1 on within which a checker must catch it. */
+  readonly caughtWithin: number;
+  /** Faults that bring it out; default all. */
+  readonly kinds?: readonly FaultKind[];
+  /** The kind of cluster that brings it out. */
+  readonly plan?: Partial<Plan>;
+  apply(): () => void;
+}
+
+export const sabotages: Readonly<Record<string, Sabotage>> = {
+  'unstamped-views': {
+    what: 'an actor decides by the newest view it knows, not by the one that the frame names',
+    caughtWithin: 10,
+    apply: () =>
+      replace(ViewHistory, 'get', function (this: ViewHistory) {
+        return this.newest;
+      }),
+  },
+  'private-counters': {
+    what: 'fewest-flows goes by what the module itself has counted',
+    caughtWithin: 40,
+    apply: () => {
+      const viewsOf = new WeakMap<Decider, ViewHistory>();
+      const undoView = wrap(
+        DsslCore,
+        'onView',
+        (original) =>
+          function (this: DsslCore, ...args: Parameters<DsslCore['onView']>) {
+            viewsOf.set(this.decider, this.views);
+            original.apply(this, args);
+          },
+      );
+      const undoBegin = wrap(
+        Decider,
+        'begin',
+        (original) =>
+          function (this: Decider, view: CompiledView, timestampMs: number) {
+            const views = viewsOf.get(this);
+            original.call(this, views === undefined ? view : byOwnCount(view, this, views), timestampMs);
+          },
+      );
+      return () => {
+        undoBegin();
+        undoView();
+      };
+    },
+  },
+  'local-clock': {
+    what: "entries age by the actor's own clock, not by the frames' time",
+    caughtWithin: 150,
+    kinds: ['clock-jump', 'add-server', 'reweigh'],
+    apply: () => {
+      let nowMs = 0;
+      const undoFrame = wrap(
+        DsslCore,
+        'onFrame',
+        (original) =>
+          function (this: DsslCore, message: Uint8Array, now: number) {
+            nowMs = now;
+            original.call(this, message, now);
+          },
+      );
+      const undoAt = wrap(
+        Decider,
+        'at',
+        (original) =>
+          function (this: Decider) {
+            original.call(this, nowMs);
+          },
+      );
+      return () => {
+        undoAt();
+        undoFrame();
+      };
+    },
+  },
+  'join-unsynchronised': {
+    what: 'a joiner takes flows before it has learnt which ones the others hold',
+    caughtWithin: 10,
+    kinds: ['add-server', 'crash'],
+    apply: () => replace(Learner, 'isComplete', () => true),
+  },
+  'start-forgotten': {
+    what: 'nobody remembers where a start went, so a repeated one is placed again',
+    caughtWithin: 60,
+    kinds: ['reweigh', 'add-server'],
+    apply: () => replace(RecentStarts, 'find', () => -1),
+  },
+  'put-for-compare-and-set': {
+    what: 'views are written over whatever is there',
+    caughtWithin: 20,
+    apply: () =>
+      wrap(
+        SimStore,
+        'write',
+        (original) =>
+          function (this: SimStore, ...args: Parameters<SimStore['write']>) {
+            this.compares = false;
+            return original.apply(this, args);
+          },
+      ),
+  },
+  seam: {
+    what: 'a joiner takes answers of peers that had not come as far as its own first frame',
+    caughtWithin: 200,
+    kinds: ['add-server', 'slow-network', 'reweigh'],
+    plan: { serversPerGroup: 1, packetsPerSecond: 200, flows: 80 },
+    apply: () =>
+      wrap(
+        Learner,
+        'accepts',
+        (original) =>
+          function (this: Learner, ...[answer, nowMs]: Parameters<Learner['accepts']>) {
+            return original.call(this, { ...answer, positions: new Map() }, nowMs);
+          },
+      ),
+  },
+  'drain-drops': {
+    what: 'a server that drains is no member any more',
+    caughtWithin: 20,
+    apply: () =>
+      wrap(
+        SimStore,
+        'write',
+        (original) =>
+          function (this: SimStore, ...[key, value, ...rest]: Parameters<SimStore['write']>) {
+            const view = decodeView(value);
+            const members = view?.members.filter(({ state }) => state !== 'draining');
+            const bytes = view === undefined ? value : encodeView({ ...view, members: members ?? [] });
+            return original.call(this, key, bytes, ...rest);
+          },
+      ),
+  },
+  'holes-unnoticed': {
+    what: 'a member that missed frames goes on as if nothing had happened',
+    caughtWithin: 60,
+    kinds: ['loss', 'disconnect', 'reweigh', 'drain-server', 'add-server'],
+    apply: () =>
+      wrap(
+        Streams,
+        'arrive',
+        (original) =>
+          function (this: Streams, ...args: Parameters<Streams['arrive']>) {
+            const stream = this.get(args[0].tier1Id);
+            if (stream !== undefined && args[0].sequence > stream.received) stream.received = args[0].sequence - 1;
+            return original.apply(this, args);
+          },
+      ),
+  },
+  'never-gone': {
+    what: 'flows of a server that has gone are still taken to be its',
+    caughtWithin: 20,
+    apply: () => replace(CompiledView, 'isGone', () => false),
+  },
+  'gone-by-newest': {
+    what: 'whether an owner has gone is asked of the newest view, not of the one that the frame names',
+    caughtWithin: 300,
+    kinds: ['crash', 'drain-server', 'add-server'],
+    apply: () => {
+      const newestOf = new WeakMap<CompiledView, ViewHistory>();
+      const undoAdd = wrap(
+        ViewHistory,
+        'get',
+        (original) =>
+          function (this: ViewHistory, number: number) {
+            const view = original.call(this, number);
+            if (view !== undefined) newestOf.set(view, this);
+            return view;
+          },
+      );
+      const undoGone = wrap(
+        CompiledView,
+        'isGone',
+        (original) =>
+          function (this: CompiledView, server: number) {
+            return original.call(newestOf.get(this)?.newest ?? this, server);
+          },
+      );
+      return () => {
+        undoGone();
+        undoAdd();
+      };
+    },
+  },
+  'guesses-kept': {
+    what: 'a joiner keeps to what it guessed of flows that it first saw in their middle',
+    caughtWithin: 60,
+    apply: () => replace(Guesses, 'note', () => undefined),
+  },
+  'early-sweep': {
+    what: 'a sweep takes entries that a packet could still find',
+    caughtWithin: 150,
+    apply: () =>
+      wrap(
+        FlowTable,
+        'sweep',
+        (original) =>
+          function (this: FlowTable, slots: number, tick: number) {
+            return original.call(this, slots, tick + 200);
+          },
+      ),
+  },
+  'fragments-forgotten': {
+    what: 'nobody remembers which flow a fragmented datagram belongs to',
+    caughtWithin: 10,
+    apply: () => replace(DatagramTable, 'find', () => -1),
+  },
+  'no-fencing': {
+    what: 'a server that has been removed goes on deciding',
+    caughtWithin: 300,
+    kinds: ['crash', 'drain-server', 'reweigh', 'pause'],
+    apply: () =>
+      wrap(
+        CompiledView,
+        'markGone',
+        (original) =>
+          function (this: CompiledView, ...args: Parameters<CompiledView['markGone']>) {
+            original.apply(this, args);
+            this.selfGone = false;
+          },
+      ),
+  },
+};
+
+// biome-ignore lint/suspicious/noExplicitAny: a method of any class
+type Method = (...args: any[]) => any;
+type Class = { readonly prototype: object };
+
+function replace(target: Class, name: string, method: Method): () => void {
+  return wrap(target, name, () => method);
+}
+
+/** Puts another method in the place of one; returns how to put it back. */
+function wrap(target: Class, name: string, make: (original: Method) => Method): () => void {
+  const methods = target.prototype as Record<string, Method>;
+  const original = methods[name];
+  methods[name] = make(original);
+  return () => {
+    methods[name] = original;
+  };
+}
+
+/** A view whose placement looks into the table of one module, which no other module has. */
+function byOwnCount(view: CompiledView, { table }: Decider, views: ViewHistory): CompiledView {
+  const active = view.view.members.filter(({ state }) => state === 'active');
+  if (view.view.placement !== 'fewest-flows' || active.length === 0) return view;
+  const numbers = active.map(({ server, incarnation }) => views.numberOf(server, incarnation));
+  const fewest = numbers.reduce((best, each) => (table.countByOwner(each) < table.countByOwner(best) ? each : best));
+  return new Proxy(view, {
+    get(target, property) {
+      if (property === 'place') return () => fewest;
+      const value = Reflect.get(target, property, target);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+}

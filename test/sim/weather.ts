@@ -1,0 +1,132 @@
+// The state of everything that is going wrong at the moment, as the network and the store ask for it.
+
+import type { VirtualClock } from '../../shared/clock.ts';
+import type { Prng } from '../../shared/prng.ts';
+import type { Trouble } from './faults.ts';
+import type { NetworkFaults } from './network.ts';
+import type { SimProcess } from './process.ts';
+import type { StoreFaults } from './store.ts';
+
+export class Weather implements NetworkFaults, StoreFaults {
+  readonly troubles: Trouble[] = [];
+  readonly #clock: VirtualClock;
+  readonly #prng: Prng;
+  readonly #nodes: number;
+  readonly #slow = new Map<string, { readonly channel: string; readonly extraMs: number }>();
+  readonly #losing = new Map<string, number>();
+  readonly #repeating = new Set<string>();
+  /** Node that is cut off from the others; -1 for none. */
+  #cutNode = -1;
+  #slowStoreMs = 0;
+  #failingStore = 0;
+  #lagMs = 0;
+
+  constructor(clock: VirtualClock, prng: Prng, nodes: number) {
+    this.#clock = clock;
+    this.#prng = prng;
+    this.#nodes = nodes;
+  }
+
+  /** Notes what happened, from now until it is over. */
+  note(kind: Trouble['kind'], process: string, lastsMs: number, what: string): Trouble {
+    const fromMs = this.#clock.monotonicMs();
+    const trouble = { kind, process, fromMs, untilMs: fromMs + lastsMs, what };
+    this.troubles.push(trouble);
+    return trouble;
+  }
+
+  /** `channel`: 'data', 'control', or '' for both. */
+  slowNetwork(process: SimProcess, channel: string, extraMs: number, lastsMs: number): void {
+    const what = `${channel === '' ? 'messages' : `${channel} messages`} of ${process.name} take ${extraMs} ms longer`;
+    this.note('slow-network', process.name, lastsMs, what);
+    this.#slow.set(process.name, { channel, extraMs });
+    this.#after(lastsMs, () => this.#slow.delete(process.name));
+  }
+
+  lose(process: SimProcess, percent: number, lastsMs: number): void {
+    this.note('loss', process.name, lastsMs, `${process.name} misses ${percent} % of its frames`);
+    this.#losing.set(process.name, percent);
+    this.#after(lastsMs, () => this.#losing.delete(process.name));
+  }
+
+  repeat(process: SimProcess, lastsMs: number): void {
+    this.note('repeat-control', process.name, lastsMs, `control messages reach ${process.name} twice`);
+    this.#repeating.add(process.name);
+    this.#after(lastsMs, () => this.#repeating.delete(process.name));
+  }
+
+  cut(node: number, lastsMs: number): void {
+    if (this.#nodes === 1 || this.#cutNode !== -1) return;
+    this.note('partition', '*', lastsMs, `node ${node} of the bus is cut off`);
+    this.#cutNode = node;
+    this.#after(lastsMs, () => {
+      this.#cutNode = -1;
+    });
+  }
+
+  slowStore(ms: number, lastsMs: number): void {
+    this.note('slow-store', '*', lastsMs, `the store takes up to ${ms} ms`);
+    this.#slowStoreMs = ms;
+    this.#after(lastsMs, () => {
+      this.#slowStoreMs = 0;
+    });
+  }
+
+  failStore(percent: number, lastsMs: number): void {
+    this.note('failing-store', '*', lastsMs, `${percent} % of the store's operations fail`);
+    this.#failingStore = percent;
+    this.#after(lastsMs, () => {
+      this.#failingStore = 0;
+    });
+  }
+
+  lagStore(ms: number, lastsMs: number): void {
+    this.note('stale-store', '*', lastsMs, `the store's history is ${ms} ms old`);
+    this.#lagMs = ms;
+    this.#after(lastsMs, () => {
+      this.#lagMs = 0;
+    });
+  }
+
+  extraDelayMs(process: SimProcess, channel: string): number {
+    const slow = this.#slow.size === 0 ? undefined : this.#slow.get(process.name);
+    if (slow === undefined || (slow.channel !== '' && slow.channel !== channel)) return 0;
+    return slow.extraMs * this.#prng.fraction();
+  }
+
+  loses(process: SimProcess, subject: string): boolean {
+    if (this.#losing.size === 0 || !subject.includes('.data.')) return false;
+    const percent = this.#losing.get(process.name);
+    return percent !== undefined && this.#prng.chance(percent, 100);
+  }
+
+  repeats(process: SimProcess, subject: string): boolean {
+    return this.#repeating.size > 0 && subject.includes('.ctl.') && this.#repeating.has(process.name);
+  }
+
+  reaches(from: number, to: number): boolean {
+    return from === to || (from !== this.#cutNode && to !== this.#cutNode);
+  }
+
+  slowMs(): number {
+    return this.#prng.fraction() * (0.5 + this.#slowStoreMs);
+  }
+
+  failure(): 'none' | 'before' | 'after' {
+    if (this.#failingStore === 0 || !this.#prng.chance(this.#failingStore, 100)) return 'none';
+    return this.#prng.chance(1, 2) ? 'before' : 'after';
+  }
+
+  lagMs(): number {
+    return this.#lagMs;
+  }
+
+  /** The leader is on the side of the majority. */
+  serves(node: number): boolean {
+    return node !== this.#cutNode;
+  }
+
+  #after(ms: number, fn: () => void): void {
+    this.#clock.setTimer(ms, fn);
+  }
+}
