@@ -89,7 +89,7 @@ export class TrafficGenerator {
   /** next() wants this much room in the buffer. */
   readonly maxPacketBytes: number;
   /** Of the packet next() wrote last: when it is due, in milliseconds of virtual time, with a fraction. */
-  timeMs: number;
+  timeMs = 0;
   /** The same: its number among all packets, from 0; the stamp has it. */
   id = 0;
   /**

@@ -31,7 +31,8 @@ export interface Schedule {
 
 /** Moments at an even distance from the start on, or at an accidental one. */
 export class Arrivals {
-  dueMs: number;
+  /** A number from the beginning: a field that was once undefined puts every later fraction on the heap. */
+  dueMs = 0;
   readonly #startMs: number;
   readonly #gapMs: number;
   readonly #prng: Prng | undefined;

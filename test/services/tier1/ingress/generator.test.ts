@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import test from 'node:test';
+import { getHeapStatistics } from 'node:v8';
 import { type GeneratorOptions, noRoom, TrafficGenerator } from '../../../../services/tier1/ingress/generator.ts';
 import { mixNames, parseSizes } from '../../../../services/tier1/ingress/generatorMixes.ts';
 import { isFlowherdError } from '../../../../shared/errors.ts';
@@ -120,6 +121,23 @@ test('generator - without room nothing happens, and nothing is written outside a
     assert.deepEqual(small.subarray(10, 10 + length), buffer.subarray(0, length));
     assert.ok(small.subarray(0, 10).every((byte) => byte === 0xee));
     assert.ok(small.subarray(10 + length).every((byte) => byte === 0xee));
+  }
+});
+
+test('generator - nothing is allocated for a packet', () => {
+  const packets = 200_000;
+  // A single number on the heap would be 16 bytes.
+  const few = 10;
+  for (const more of [{}, { flowsPerSecond: 3_000 }, { flood: { ratePps: 50_000 } }]) {
+    const generator = new TrafficGenerator({ seed: 1, flows: 10_000, mix: 'mobile', stamp: { run: 1 }, ...more });
+    // The engine boxes numbers until it has compiled the code, and takes its time on a busy machine.
+    let bytes = Number.POSITIVE_INFINITY;
+    for (let round = 0; round < 20 && bytes > few; round++) {
+      const before = getHeapStatistics().total_allocated_bytes;
+      for (let i = 0; i < packets; i++) generator.next(buffer, 0);
+      bytes = Math.min(bytes, (getHeapStatistics().total_allocated_bytes - before) / packets);
+    }
+    assert.ok(bytes <= few, `${JSON.stringify(more)}: ${bytes} bytes a packet`);
   }
 });
 
