@@ -11,7 +11,7 @@
 //
 //   run    drawn at random by each run of a generator: tells the packets of several apart
 //   id     counts the packets of that run from 0
-//   flow   counts the flows of that run from 0
+//   flow   counts the flows of that run from 0; the packets of a SYN flood, which have no others with them, from 2^31
 
 export const stampBytes = 16;
 const magic = 0x46_48_73_74;

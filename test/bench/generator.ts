@@ -13,7 +13,7 @@ import { type BenchmarkResult, median, rounded, spread } from './runner.ts';
 const flows = 100_000;
 const rounds = 7;
 const warmups = 2;
-const packetsPerRound = 1_000_000;
+const packetsPerRound = 500_000;
 const mix = 'web';
 
 export async function run(say: (line: string) => void): Promise<BenchmarkResult> {
@@ -23,7 +23,7 @@ export async function run(say: (line: string) => void): Promise<BenchmarkResult>
   for (const name of mixNames) {
     if (name === mix) continue;
     say(`generator, ${name}`);
-    others[name] = rounded(median(await packetRates(name, 3)));
+    others[name] = rounded(median(await packetRates(name, 2)));
   }
   return {
     figures: [

@@ -89,7 +89,7 @@ export class TrafficGenerator {
   /** next() wants this much room in the buffer. */
   readonly maxPacketBytes: number;
   /** Of the packet next() wrote last: when it is due, in milliseconds of virtual time, with a fraction. */
-  timeMs: number;
+  timeMs = 0;
   /** The same: its number among all packets, from 0; the stamp has it. */
   id = 0;
   /**
@@ -121,17 +121,20 @@ export class TrafficGenerator {
   /** Throws `bad-config` on options that make no sense together; the message says which. */
   constructor(options: GeneratorOptions) {
     const { flows, startMs = 0, vlans = [], mix } = options;
-    const classes: readonly FlowClass[] = typeof mix === 'string' ? mixes[mix] : mix;
+    const { clients = 65_536, targets = 4, ipv6Percent = 20 } = options;
     check(isWithin(flows, 1, maxFlows), `flows: ${flows} is not from 1 to ${maxFlows}`);
-    check(classes !== undefined && classes.length > 0, `mix: there is no mix ${mix}`);
-    const populations =
-      options.populations ??
-      defaultPopulations(options.clients ?? 65_536, options.targets ?? 4, options.ipv6Percent ?? 20);
+    check(typeof mix !== 'string' || Object.hasOwn(mixes, mix), `mix: there is no mix ${mix}`);
+    const classes: readonly FlowClass[] = typeof mix === 'string' ? mixes[mix] : mix;
+    check(classes.length > 0, 'mix: it has no classes');
+    check(isWithin(ipv6Percent, 0, 100), `ipv6Percent: ${ipv6Percent} is not from 0 to 100`);
+    for (const id of vlans) check(isWithin(id, 0, 4_095), `vlans: ${id} is not from 0 to 4095`);
+    const populations = options.populations ?? defaultPopulations(clients, targets, ipv6Percent);
     const prng = new Prng(options.seed);
     this.stats = this.#stats;
     this.timeMs = startMs;
     this.#isStamped = options.stamp !== undefined;
     this.#run = options.stamp?.run ?? 0;
+    check(isWithin(this.#run, 0, 2 ** 32 - 1), `stamp: ${this.#run} is not a run`);
     this.#flows = new Flows(classes, populations, options, prng, this.#stats);
     this.#schedule = scheduleOf(this.#flows, options, prng.fork('schedule'), this.#stats);
     if (options.flood !== undefined)

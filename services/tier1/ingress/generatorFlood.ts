@@ -32,7 +32,7 @@ interface Stream {
 export class Flood {
   readonly headerBytes: number;
   /** When the next one is due, in milliseconds of virtual time. */
-  dueMs: number;
+  dueMs = 0;
   readonly #arrivals: Arrivals;
   readonly #prng: Prng;
   readonly #targetPort: number;

@@ -18,7 +18,7 @@ export interface FlowScheduleOptions {
 
 export class FlowSchedule implements Schedule {
   slot = -1;
-  dueMs: number;
+  dueMs = 0;
   readonly #flows: Flows;
   readonly #stats: GeneratorStats;
   readonly #prng: Prng;
@@ -63,7 +63,10 @@ export class FlowSchedule implements Schedule {
       }
       if (this.#flows.mayBegin && this.#arrivals.dueMs <= dueMs) this.#begin();
       else if (first === undefined) return false;
-      else this.#goOn(first, first.take(), dueMs);
+      else {
+        this.dueMs = dueMs;
+        this.#goOn(first, first.take());
+      }
     }
     return true;
   }
@@ -77,7 +80,7 @@ export class FlowSchedule implements Schedule {
       lane.put(slot, this.dueMs);
     } else if (lane.putOff > 0 && this.#flows.begin(slot)) {
       lane.putOff--;
-      this.#goOn(lane, slot, this.dueMs);
+      this.#goOn(lane, slot);
       return;
     } else {
       lane.release(slot);
@@ -87,7 +90,7 @@ export class FlowSchedule implements Schedule {
 
   /** Begins the flow that is due, in a free slot of its class. */
   #begin(): void {
-    const { dueMs } = this.#arrivals;
+    this.dueMs = this.#arrivals.dueMs;
     this.#arrivals.next();
     const lane = this.#lanes[this.#prng.pickWeighted(this.#shares)]!;
     const slot = lane.takeFree();
@@ -97,14 +100,13 @@ export class FlowSchedule implements Schedule {
       return;
     }
     this.#flows.begin(slot);
-    this.#goOn(lane, slot, dueMs);
+    this.#goOn(lane, slot);
   }
 
-  #goOn(lane: Lane, slot: number, dueMs: number): void {
+  #goOn(lane: Lane, slot: number): void {
     this.#lane = lane;
     this.#burstLeft = lane.burst;
     this.slot = slot;
-    this.dueMs = dueMs;
   }
 }
 

@@ -35,12 +35,17 @@ export interface FlowClass {
    * replies 4), SCTP 4 (7), GTP-C 2 (4).
    */
   readonly packetsPerFlow: Sizes;
-  /** Bytes of a packet from its link header on, without the Ethernet checksum; raised to what its headers need.
-   * Packets that open and close a flow are as long as they are, and so is all of GTP-C. */
+  /**
+   * Bytes of a packet from its link header on, without the Ethernet checksum; raised to what its headers need. Packets
+   * that open or close a flow have the length they need, and so has all of GTP-C.
+   */
   readonly packetBytes: Sizes;
   /** Packets a flow sends back to back before another flow has its turn; default 1. */
   readonly burst?: number;
-  /** `in-turn`: every flow at the same even rate, like voice. `random` (default): the next packet is anybody's. */
+  /**
+   * `in-turn`: every flow at the same even rate, like voice. `random` (default): the next packet is anybody's. By flows a
+   * second all are in turn.
+   */
   readonly order?: 'random' | 'in-turn';
   /** Of 100 TCP flows, how many end in RST rather than FIN; default 0. */
   readonly resetPercent?: number;

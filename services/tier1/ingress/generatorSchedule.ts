@@ -29,9 +29,10 @@ export interface Schedule {
   sent(last: boolean): void;
 }
 
-/** Moments at an even distance from the start on, or at an accidental one. */
+/** Moments at even distances from the start on, or at random ones. */
 export class Arrivals {
-  dueMs: number;
+  /** A number from the beginning: a field that was once undefined puts every later fraction on the heap. */
+  dueMs = 0;
   readonly #startMs: number;
   readonly #gapMs: number;
   readonly #prng: Prng | undefined;

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import test from 'node:test';
+import { getHeapStatistics } from 'node:v8';
 import { type GeneratorOptions, noRoom, TrafficGenerator } from '../../../../services/tier1/ingress/generator.ts';
 import { mixNames, parseSizes } from '../../../../services/tier1/ingress/generatorMixes.ts';
 import { isFlowherdError } from '../../../../shared/errors.ts';
@@ -123,6 +124,23 @@ test('generator - without room nothing happens, and nothing is written outside a
   }
 });
 
+test('generator - nothing is allocated for a packet', () => {
+  const packets = 200_000;
+  // A single number on the heap would be 16 bytes.
+  const few = 10;
+  for (const more of [{}, { flowsPerSecond: 3_000 }, { flood: { ratePps: 50_000 } }]) {
+    const generator = new TrafficGenerator({ seed: 1, flows: 10_000, mix: 'mobile', stamp: { run: 1 }, ...more });
+    // The engine boxes numbers until it has compiled the code, and takes its time on a busy machine.
+    let bytes = Number.POSITIVE_INFINITY;
+    for (let round = 0; round < 20 && bytes > few; round++) {
+      const before = getHeapStatistics().total_allocated_bytes;
+      for (let i = 0; i < packets; i++) generator.next(buffer, 0);
+      bytes = Math.min(bytes, (getHeapStatistics().total_allocated_bytes - before) / packets);
+    }
+    assert.ok(bytes <= few, `${JSON.stringify(more)}: ${bytes} bytes a packet`);
+  }
+});
+
 test('generator - populations get their shares, and clients of a population about the same', () => {
   const flowsOf = new Map<string, number>();
   const populations = [
@@ -151,7 +169,12 @@ test('generator - options that cannot be are refused, with their name', () => {
     [{ flows: 0 }, /flows: 0/],
     [{ flows: 2 ** 24 + 1 }, /flows: 16777217/],
     [{ mix: 'nothing' as 'web' }, /mix nothing/],
+    [{ mix: 'constructor' as 'web' }, /mix constructor/],
+    [{ mix: [] }, /no classes/],
     [{ ratePps: 0 }, /ratePps/],
+    [{ ipv6Percent: 101 }, /ipv6Percent: 101/],
+    [{ vlans: [5, 4_096] }, /vlans: 4096/],
+    [{ stamp: { run: -1 } }, /stamp: -1/],
     [{ clients: 0 }, /clients: 0/],
     [{ targets: 0 }, /targets: 0/],
     [{ clients: 1, flows: 100_000, ipv6Percent: 0 }, /too few/],
