@@ -3,7 +3,7 @@
 
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { wholeNumber } from '../../services/cli/parse.ts';
 import { isOneOf } from '../../shared/validate.ts';
 import { type FaultKind, faultKinds } from './faults.ts';
@@ -27,7 +27,7 @@ const largestSeed = 2 ** 31 - 1;
 /** Stories printed in full; of further failures only the first line. */
 const storiesTold = 3;
 
-const options = new Command('npm run sim --')
+const command = new Command('npm run sim --')
   .description(
     'Runs a whole cluster under simulated traffic and faults, once for each seed, and checks what must hold.',
   )
@@ -53,11 +53,12 @@ Examples:
   $ npm run sim -- --seed 7 --seeds 1 --keep 2,5
   $ npm run sim -- --sabotage join-unsynchronised
 
-Exit code 1 when something did not hold in any of them. test/sim/README.md tells how to add a fault or a checker.`,
+Exit code 1 when something did not hold in any of them, 2 for arguments that cannot be. test/sim/README.md tells how to
+add a fault or a checker.`,
   )
-  .parse()
-  .opts<Options>();
+  .exitOverride();
 
+const options = readOptions();
 const sabotage = options.sabotage === undefined ? undefined : sabotages[options.sabotage];
 const kinds = options.only ?? sabotage?.kinds;
 const firstSeed = options.seed ?? Date.now() % largestSeed;
@@ -83,6 +84,16 @@ if (options.json) {
   );
 }
 if (failed.length > 0) process.exitCode = 1;
+
+function readOptions(): Options {
+  try {
+    return command.parse().opts<Options>();
+  } catch (error) {
+    // Commander has printed its own line already; asking for help is no mistake.
+    if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? 0 : 2);
+    throw error;
+  }
+}
 
 /** Hands seeds to the workers as they become free. */
 function runAll(): Promise<void> {
