@@ -33,10 +33,7 @@ test('npm run sim - a sabotage: exit code 1, the story, and the command that run
 test('npm run sim - for people: one line that says which seeds were run and what came of them', async () => {
   const { code, stdout } = await sim('--seeds', '2', '--seed', '5');
   assert.equal(code, 0);
-  assert.match(
-    stdout,
-    /^seeds 5 to 6: [\d,]+ simulated seconds, [\d,]+ packets, in [\d.]+ s: all held\n$/,
-  );
+  assert.match(stdout, /^seeds 5 to 6: [\d,]+ simulated seconds, [\d,]+ packets, in [\d.]+ s: all held\n$/);
 });
 
 test('npm run sim - options that cannot be: one line, exit code 2', async () => {

@@ -127,20 +127,33 @@ export const sabotages: Readonly<Record<string, Sabotage>> = {
       ),
   },
   seam: {
-    what: 'a joiner takes answers of peers that had not come as far as its own first frame',
-    caughtWithin: 20,
+    what: 'a joiner asks its peers once, and not how far they had come when they answered',
+    caughtWithin: 15,
     // A second peer that is not behind would tell of the flows that this one leaves out.
-    kinds: ['add-server', 'slow-network'],
-    plan: { ...fig7, groups: 6, serversPerGroup: 1, tier1s: 1, flows: 400, packetsPerSecond: 400, faults: 40, changes: 0 },
-    apply: () =>
-      wrap(
+    kinds: ['add-server', 'slow-network', 'crash'],
+    plan: { ...fig7, groups: 3, serversPerGroup: 1, tier1s: 1, nodes: 1, flows: 200, packetsPerSecond: 200 },
+    apply: () => {
+      const undoAgain = wrap(
+        Learner,
+        'again',
+        (original) =>
+          function (this: Learner, ...args: Parameters<Learner['again']>) {
+            if (args[2] === undefined) original.apply(this, args);
+          },
+      );
+      const undoAccepts = wrap(
         Learner,
         'accepts',
         (original) =>
           function (this: Learner, ...[answer, nowMs]: Parameters<Learner['accepts']>) {
             return original.call(this, { ...answer, positions: new Map() }, nowMs);
           },
-      ),
+      );
+      return () => {
+        undoAccepts();
+        undoAgain();
+      };
+    },
   },
   'drain-drops': {
     what: 'a server that drains is no member any more',
