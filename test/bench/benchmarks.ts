@@ -12,5 +12,6 @@ export const benchmarks: Readonly<Record<string, Listed>> = {
   decide: { about: 'a packet through a DSSL actor that knows a million flows', load: () => import('./decide.ts') },
   flowTable: { about: 'bytes a flow, pauses of growth, look-ups', load: () => import('./flowTable.ts') },
   embedded: { about: 'a whole cluster in one process', load: () => import('./embedded.ts') },
+  sim: { about: 'simulated clusters on all cores: time, packets, seeds', load: () => import('./sim.ts') },
   bus: { about: 'a cluster over NATS beside plain NATS; needs a nats-server', load: () => import('./bus.ts') },
 };

@@ -2,11 +2,11 @@
 // story of the packet or flow that broke, and prints the command that runs exactly this again.
 
 import { availableParallelism } from 'node:os';
-import { Worker } from 'node:worker_threads';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { wholeNumber } from '../../services/cli/parse.ts';
 import { isOneOf } from '../../shared/validate.ts';
 import { type FaultKind, faultKinds } from './faults.ts';
+import { runSeeds } from './pool.ts';
 import type { RunOptions } from './run.ts';
 import { sabotages } from './sabotage.ts';
 import type { SeedResult } from './worker.ts';
@@ -95,7 +95,6 @@ function readOptions(): Options {
   }
 }
 
-/** Hands seeds to the workers as they become free. */
 function runAll(): Promise<void> {
   const run: RunOptions = {
     seconds: options.steps,
@@ -104,29 +103,8 @@ function runAll(): Promise<void> {
     ...(kinds === undefined ? {} : { kinds }),
     ...(sabotage?.plan === undefined ? {} : { plan: sabotage.plan }),
   };
-  let next = firstSeed;
-  const work = async (): Promise<void> => {
-    const worker = new Worker(new URL('./worker.ts', import.meta.url), {
-      workerData: { options: run, sabotage: options.sabotage },
-    });
-    while (next <= lastSeed) {
-      worker.postMessage(next++);
-      take(await answerOf(worker));
-    }
-    await worker.terminate();
-  };
-  return Promise.all(Array.from({ length: Math.min(options.jobs, options.seeds) }, work)).then(() => undefined);
-}
-
-function answerOf(worker: Worker): Promise<SeedResult> {
-  return new Promise((resolve, reject) => {
-    const settle = (result: SeedResult): void => {
-      worker.off('error', reject);
-      resolve(result);
-    };
-    worker.once('message', settle);
-    worker.once('error', reject);
-  });
+  const seeds = { first: firstSeed, count: options.seeds };
+  return runSeeds(seeds, { options: run, sabotage: options.sabotage }, options.jobs, take);
 }
 
 function take({ seed, failure, ...counts }: SeedResult): void {
