@@ -192,6 +192,8 @@ export class DsslCore {
     }
     if (!this.views.add(view)) return;
     this.standing.onView(view, this.views.newest?.view, nowMs);
+    // The first member of a group has nobody to learn from: what it takes for new is new.
+    if (this.standing.isEstablished) this.decider.guesses = undefined;
     this.#resume(nowMs);
   }
 

@@ -3,11 +3,12 @@
 
 import { findMember } from '../../shared/cluster/view.ts';
 import { ProtocolClass } from '../../shared/frameFlags.ts';
+import { limits } from '../../shared/limits.ts';
 import type { Decider } from './decide.ts';
 import { ownerOf, protocolClassOf, stateOf } from './flowEntry.ts';
 import { heardLatelyMs, type Streams } from './streams.ts';
 import { RowKind, RowQueue, rowsPerChunk, type SyncAnswer, type SyncRequest } from './sync.ts';
-import { ageTicks } from './ticks.ts';
+import { ageTicks, tickOfMs } from './ticks.ts';
 import { noServer, type ServerLife, type ViewHistory } from './viewHistory.ts';
 
 /** Modules served at once; further ones ask again. */
@@ -103,7 +104,8 @@ export class Teacher {
 
   #addStarts(lesson: Lesson, decider: Decider): void {
     const { recentStarts } = decider;
-    const earliest = lesson.since ?? decider.tick - recentStarts.windowTicks;
+    // Whose time is over by this clock may still be remembered by another tier 1's.
+    const earliest = lesson.since ?? decider.tick - recentStarts.windowTicks - tickOfMs(limits.clockErrorMs);
     recentStarts.scan(0, Number.POSITIVE_INFINITY, (hi, lo, tick, position) => {
       if (ageTicks(tick, earliest) < 0) return;
       const kind = recentStarts.inTableAt(position) ? RowKind.startInTable : RowKind.start;
