@@ -23,7 +23,8 @@
 import { FrameFlags, ProtocolClass, protocolClassShift } from '../../shared/frameFlags.ts';
 import type { Egress } from './egress/egress.ts';
 import type { FlowEndReason } from './egress/handler.ts';
-import { EndReason, FlowState, ownerOf, stateOf } from './flowEntry.ts';
+import { EndReason, FlowState, isMarked, ownerOf, stateOf } from './flowEntry.ts';
+import { flowKey } from './flowKey.ts';
 import { FlowTable } from './flowTable.ts';
 import type { Guesses } from './hearsay.ts';
 import { idleTicks } from './idleLimits.ts';
@@ -48,6 +49,8 @@ export class Decider {
   elsewhereOverflow = 0;
   /** While this module joins: the flows that it took for new ones. */
   guesses: Guesses | undefined;
+  /** Flows that peers said are this module's, which has not met them since: views from which on they are. */
+  readonly #adoptedIn = new Map<number, number>();
   readonly #self: number;
   readonly #egress: Egress;
   #view!: CompiledView;
@@ -63,16 +66,12 @@ export class Decider {
       idleTicks,
       onEnd: (hi, lo, info, reason) => {
         if (ownerOf(info) !== this.#self) return;
+        if (isMarked(info)) this.#adoptedIn.delete(flowKey(hi, lo));
         const closed = stateOf(info) === FlowState.closing;
         const why = reason === EndReason.evicted ? 'evicted' : closed ? 'closed' : 'idle';
         egress.flowEnded(hi, lo, why, this.#timestampMs);
       },
     });
-  }
-
-  /** A flow that was not seen to start is this server's. */
-  own(hi: number, lo: number): void {
-    this.#egress.flowStarted(hi, lo, this.#timestampMs);
   }
 
   /** The packets' time, as a tick. */
@@ -123,10 +122,10 @@ export class Decider {
       if (slot !== -1) this.drop(hi, lo, slot, 'moved');
       if (owner === noServer) return V.dropNoOwner;
       if (repeated) return V.ignoreRecentStart;
-      this.recentStarts.record(hi, lo, this.#tick, owner, protocolClassOf(flags), false);
+      this.#recordStart(hi, lo, owner, flags, false);
       return V.ignorePlacedElsewhere;
     }
-    if (!repeated) this.recentStarts.record(hi, lo, this.#tick, owner, protocolClassOf(flags), false);
+    if (!repeated) this.#recordStart(hi, lo, owner, flags, false);
     if (slot !== -1) {
       // What was learnt of another member's flow on this tuple is stale now, like one of my own that a start replaces.
       const isMine = table.owner(slot) === this.#self;
@@ -148,6 +147,7 @@ export class Decider {
     const { table } = this;
     const slot = table.find(hi, lo, this.#tick);
     if (slot === -1 || ownerOf(table.foundInfo) !== this.#self) return V.ignoreNotMine;
+    if (isMarked(table.foundInfo) && this.#isTooEarly(hi, lo, slot)) return V.ignoreNotMine;
     table.touch(slot, this.#tick);
     this.#follow(slot, stateOf(table.foundInfo), flags);
     return V.acceptKnown;
@@ -160,6 +160,9 @@ export class Decider {
     if (slot !== -1) {
       const owner = ownerOf(table.foundInfo);
       const state = stateOf(table.foundInfo);
+      if (owner === this.#self && isMarked(table.foundInfo) && this.#isTooEarly(hi, lo, slot)) {
+        return V.ignoreElsewhere;
+      }
       if (owner === this.#self) {
         if (flags & FrameFlags.START && state === FlowState.closing && !(flags & FrameFlags.AGGREGATE)) {
           this.#restart(hi, lo, slot);
@@ -180,7 +183,7 @@ export class Decider {
     const owner = view.place(hi, lo, ordinal);
     if (owner === noServer) return V.dropNoOwner;
     const state = flags & FrameFlags.END && !(flags & FrameFlags.AGGREGATE) ? FlowState.closing : FlowState.unconfirmed;
-    this.recentStarts.record(hi, lo, this.#tick, owner, protocolClassOf(flags), true);
+    this.#recordStart(hi, lo, owner, flags, true);
     this.guesses?.note(hi, lo, this.#view);
     const stored = table.insert(hi, lo, this.#tick, owner, state, protocolClassOf(flags)) !== -1;
     if (owner !== this.#self) {
@@ -192,9 +195,33 @@ export class Decider {
     return midFlow ? V.acceptAdopted : V.acceptNew;
   }
 
+  /**
+   * A peer says that this module has a flow since view `sinceView`. Frames of earlier views that waited meanwhile are not
+   * its own: whoever had the flow then has taken their packets.
+   */
+  adopt(hi: number, lo: number, handle: number, sinceView: number): void {
+    this.table.setMark(handle, true);
+    this.#adoptedIn.set(flowKey(hi, lo), sinceView);
+    this.#egress.flowStarted(hi, lo, this.#timestampMs);
+  }
+
+  #isTooEarly(hi: number, lo: number, slot: number): boolean {
+    const sinceView = this.#adoptedIn.get(flowKey(hi, lo)) ?? 0;
+    if (this.#view.view.number < sinceView) return true;
+    this.#adoptedIn.delete(flowKey(hi, lo));
+    this.table.setMark(slot, false);
+    return false;
+  }
+
+  #recordStart(hi: number, lo: number, owner: number, flags: number, inTable: boolean): void {
+    const { number } = this.#view.view;
+    this.recentStarts.record(hi, lo, this.#tick, owner, protocolClassOf(flags), inTable, number);
+  }
+
   /** Forgets an entry that a new start has made stale. */
   drop(hi: number, lo: number, slot: number, reason: FlowEndReason): void {
     const own = this.table.owner(slot) === this.#self;
+    if (this.table.marked(slot)) this.#adoptedIn.delete(flowKey(hi, lo));
     this.table.remove(slot);
     if (own) this.#egress.flowEnded(hi, lo, reason, this.#timestampMs);
   }

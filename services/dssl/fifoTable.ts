@@ -82,6 +82,10 @@ export class FifoTable {
     return true;
   }
 
+  tick(position: number): number {
+    return this.#ring[position * this.#stride + 2];
+  }
+
   value(position: number, word: number): number {
     return this.#ring[position * this.#stride + head + word];
   }

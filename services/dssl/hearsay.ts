@@ -11,6 +11,7 @@
 
 import type { Decider } from './decide.ts';
 import { FlowState } from './flowEntry.ts';
+import { flowKey } from './flowKey.ts';
 import { RowKind, readRows, type SyncAnswer } from './sync.ts';
 import { ageTicks } from './ticks.ts';
 import type { CompiledView, ViewHistory } from './viewHistory.ts';
@@ -36,16 +37,16 @@ export class Guesses {
   /** A flow was taken for a new one. When all peers have told what they hold, it is one. */
   note(hi: number, lo: number, view: CompiledView): void {
     if (this.#isClosed) this.settle(hi, lo);
-    else if (this.#byFlow.size < guessesMax) this.#byFlow.set(keyOf(hi, lo), { hi, lo, view });
+    else if (this.#byFlow.size < guessesMax) this.#byFlow.set(flowKey(hi, lo), { hi, lo, view });
   }
 
   get(hi: number, lo: number): Guess | undefined {
-    return this.#byFlow.get(keyOf(hi, lo));
+    return this.#byFlow.get(flowKey(hi, lo));
   }
 
   /** Somebody who knows has said so. */
   settle(hi: number, lo: number): void {
-    this.#byFlow.delete(keyOf(hi, lo));
+    this.#byFlow.delete(flowKey(hi, lo));
   }
 
   /** What is new from here on is no guess. */
@@ -72,11 +73,11 @@ export class Hearsay {
   /** Takes in what a peer said: flows, and what began lately. */
   takeIn(answer: SyncAnswer): void {
     const numbers = answer.owners.map((life) => this.#views.learnLife(life));
-    readRows(answer.rows, (kind, hi, lo, tick, state, protocolClass, index) => {
+    readRows(answer.rows, ({ kind, hi, lo, tick, state, protocolClass, owner: index, view }) => {
       const owner = numbers[index];
       if (owner === undefined) return;
-      if (kind === RowKind.flow) this.#flow(hi, lo, tick, owner, state, protocolClass, index === 0);
-      else this.#start(hi, lo, tick, owner, protocolClass, kind === RowKind.startInTable);
+      if (kind === RowKind.flow) this.#flow(hi, lo, tick, owner, state, protocolClass, view, index === 0);
+      else this.#start(hi, lo, tick, owner, protocolClass, view, kind === RowKind.startInTable);
     });
   }
 
@@ -93,16 +94,24 @@ export class Hearsay {
   }
 
   /** A flow began at `tick` and `owner` got it. Own ones become known as if their first packet had been seen. */
-  #start(hi: number, lo: number, tick: number, owner: number, protocolClass: number, inTable: boolean): void {
+  #start(
+    hi: number,
+    lo: number,
+    tick: number,
+    owner: number,
+    protocolClass: number,
+    view: number,
+    inTable: boolean,
+  ): void {
     const { recentStarts, table, guesses } = this.#decider;
     const { self } = this.#views;
     const known = recentStarts.find(hi, lo, tick);
     const guess = guesses?.get(hi, lo);
-    if (known === -1 || (known !== owner && guess?.view.isGone(owner) === false)) {
-      recentStarts.record(hi, lo, tick, owner, protocolClass, inTable);
+    if (known === -1 || known === owner || guess?.view.isGone(owner) === false) {
+      recentStarts.record(hi, lo, tick, owner, protocolClass, inTable, view);
     }
     if (inTable) {
-      this.#flow(hi, lo, tick, owner, FlowState.unconfirmed, protocolClass, false);
+      this.#flow(hi, lo, tick, owner, FlowState.unconfirmed, protocolClass, view, false);
       return;
     }
     if (guess?.view.isGone(owner) === false) guesses?.settle(hi, lo);
@@ -119,13 +128,15 @@ export class Hearsay {
     owner: number,
     state: FlowState,
     protocolClass: number,
+    view: number,
     isClaim: boolean,
   ): void {
     const { table, guesses } = this.#decider;
     const { self } = this.#views;
     const slot = table.find(hi, lo, tick);
     if (slot === -1) {
-      if (table.insert(hi, lo, tick, owner, state, protocolClass) !== -1 && owner === self) this.#decider.own(hi, lo);
+      const handle = table.insert(hi, lo, tick, owner, state, protocolClass);
+      if (handle !== -1 && owner === self) this.#decider.adopt(hi, lo, handle, view);
       return;
     }
     const known = table.owner(slot);
@@ -135,7 +146,7 @@ export class Hearsay {
         return;
       }
       table.setOwner(slot, owner);
-      if (owner === self) this.#decider.own(hi, lo);
+      if (owner === self) this.#decider.adopt(hi, lo, slot, view);
     }
     guesses?.settle(hi, lo);
     // What was seen here meanwhile is newer than what the peer says.
@@ -153,9 +164,4 @@ export class Hearsay {
     if (newest === undefined || newest.isGone(owner)) return false;
     return isClaim || newest.isGone(known);
   }
-}
-
-/** 52 bits of the hash: enough to tell the flows of a few seconds apart, and a number that is exact. */
-function keyOf(hi: number, lo: number): number {
-  return (hi >>> 12) * 0x1_0000_0000 + (lo >>> 0);
 }

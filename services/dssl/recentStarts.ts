@@ -24,7 +24,7 @@ export class RecentStarts {
   /** Remembers `capacity` starts, the oldest forgotten first, for `windowMs` of packet time. */
   constructor(capacity: number = limits.recentStarts, windowMs: number = limits.recentStartMs) {
     this.windowTicks = Math.floor(windowMs / msPerTick);
-    this.#table = new FifoTable(capacity, this.windowTicks, 1);
+    this.#table = new FifoTable(capacity, this.windowTicks, 2);
   }
 
   /** Server number that got the start of this flow (int32 hash halves), or -1 when none is remembered. */
@@ -35,13 +35,25 @@ export class RecentStarts {
 
   /**
    * Remembers a start. One that went to the same owner keeps the time of its first copy; another owner begins anew.
-   * `inTable`: the flow went into the flow table of every module, and not only of its owner's (Fig. 7).
+   * `inTable`: the flow went into the flow table of every module, and not only of its owner's (Fig. 7). `view`: number of
+   * the view by which it was placed.
    */
-  record(hi: number, lo: number, tick: number, owner: number, protocolClass: number, inTable: boolean): void {
+  record(
+    hi: number,
+    lo: number,
+    tick: number,
+    owner: number,
+    protocolClass: number,
+    inTable: boolean,
+    view: number,
+  ): void {
     const known = this.#table.find(hi, lo, tick);
-    if (known >= 0 && (this.#table.value(known, 0) & ownerMask) === owner) return;
-    const value = owner | (protocolClass << classShift) | (inTable ? inTableBit : 0);
-    this.#table.setValue(this.#table.add(hi, lo, tick), 0, value);
+    // One that a peer heard of earlier than this module did: its time runs out earlier too.
+    const isRepeated = known >= 0 && (this.#table.value(known, 0) & ownerMask) === owner;
+    if (isRepeated && ageTicks(tick, this.#table.tick(known)) >= 0) return;
+    const position = this.#table.add(hi, lo, tick);
+    this.#table.setValue(position, 0, owner | (protocolClass << classShift) | (inTable ? inTableBit : 0));
+    this.#table.setValue(position, 1, view | 0);
   }
 
   /** Forgets a start; whether there was one. */
@@ -57,6 +69,11 @@ export class RecentStarts {
   /** Owner of the start that `scan` shows at `position`. */
   ownerAt(position: number): number {
     return this.#table.value(position, 0) & ownerMask;
+  }
+
+  /** Number of the view by which it was placed, modulo 2^32. */
+  viewAt(position: number): number {
+    return this.#table.value(position, 1) >>> 0;
   }
 
   protocolClassAt(position: number): number {

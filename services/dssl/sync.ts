@@ -20,8 +20,8 @@
 //   positions  [ tier1Id, sequence, ... ] of the tier 1s heard lately, the same in every chunk
 //   owners     [ server, incarnation, number of the view in which it joined, ... ] that rows refer to; the first is the
 //              peer itself
-//   rows       16 bytes each, little-endian: hashHi i32, hashLo i32, tick i32, kind u8 (RowKind),
-//              state u8 (bits 0-1; bits 4-7 protocol class), owner u16
+//   rows       20 bytes each, little-endian: hashHi i32, hashLo i32, tick i32, kind u8 (RowKind),
+//              state u8 (bits 0-1; bits 4-7 protocol class), owner u16, number u32 of the view since when it has that owner
 //
 // Answers travel in chunks on the control subject, a few a tick, so that neither the peer nor the bus stalls. The table
 // may change while it is read: what changes after the positions were taken, the joiner sees by itself.
@@ -38,7 +38,7 @@ import { FlowState } from './flowEntry.ts';
 import type { ServerLife } from './viewHistory.ts';
 
 const version = 2;
-const rowBytes = 16;
+const rowBytes = 20;
 export const rowsPerChunk = 4_096;
 const positionsMax = 1_024;
 const packr = new Packr({ useRecords: false });
@@ -147,6 +147,18 @@ function readAnswer(fields: unknown[]): SyncAnswer | undefined {
   return { kind: 'answer', to, from, incarnation, nonce, chunk, isLast, positions, owners, rows };
 }
 
+/** One row as numbers; `owner` is a number of the answer's owners. */
+export interface SyncRow {
+  kind: number;
+  hi: number;
+  lo: number;
+  tick: number;
+  state: FlowState;
+  protocolClass: number;
+  owner: number;
+  view: number;
+}
+
 /** Rows waiting to be sent; they leave in chunks. */
 export class RowQueue {
   #view: DataView = new DataView(new ArrayBuffer(2 * rowsPerChunk * rowBytes));
@@ -156,13 +168,14 @@ export class RowQueue {
     return this.#count;
   }
 
-  add(kind: number, hi: number, lo: number, tick: number, state: number, protocolClass: number, owner: number): void {
+  add(row: SyncRow): void {
     const at = this.#count * rowBytes;
     if (at === this.#view.byteLength) this.#view = doubled(this.#view);
-    this.#view.setInt32(at, hi, true);
-    this.#view.setInt32(at + 4, lo, true);
-    this.#view.setInt32(at + 8, tick, true);
-    this.#view.setUint32(at + 12, kind | (state << 8) | (protocolClass << 12) | (owner << 16), true);
+    this.#view.setInt32(at, row.hi, true);
+    this.#view.setInt32(at + 4, row.lo, true);
+    this.#view.setInt32(at + 8, row.tick, true);
+    this.#view.setUint32(at + 12, row.kind | (row.state << 8) | (row.protocolClass << 12) | (row.owner << 16), true);
+    this.#view.setUint32(at + 16, row.view, true);
     this.#count++;
   }
 
@@ -183,30 +196,21 @@ function doubled(view: DataView): DataView {
   return new DataView(larger.buffer);
 }
 
-/** Sees one row; `owner` is a number of the answer's owners. */
-export type RowVisitor = (
-  kind: number,
-  hi: number,
-  lo: number,
-  tick: number,
-  state: FlowState,
-  protocolClass: number,
-  owner: number,
-) => void;
-
-export function readRows(rows: Uint8Array, visit: RowVisitor): void {
+/** Shows every row; the object is filled again for the next. */
+export function readRows(rows: Uint8Array, visit: (row: Readonly<SyncRow>) => void): void {
   const view = new DataView(rows.buffer, rows.byteOffset, rows.length);
+  const row: SyncRow = { kind: 0, hi: 0, lo: 0, tick: 0, state: 0, protocolClass: 0, owner: 0, view: 0 };
   for (let at = 0; at < rows.length; at += rowBytes) {
     const stateAndClass = view.getUint8(at + 13);
-    visit(
-      view.getUint8(at + 12),
-      view.getInt32(at, true),
-      view.getInt32(at + 4, true),
-      view.getInt32(at + 8, true),
-      Math.min(stateAndClass & 15, FlowState.closing) as FlowState,
-      stateAndClass >>> 4,
-      view.getUint16(at + 14, true),
-    );
+    row.kind = view.getUint8(at + 12);
+    row.hi = view.getInt32(at, true);
+    row.lo = view.getInt32(at + 4, true);
+    row.tick = view.getInt32(at + 8, true);
+    row.state = Math.min(stateAndClass & 15, FlowState.closing) as FlowState;
+    row.protocolClass = stateAndClass >>> 4;
+    row.owner = view.getUint16(at + 14, true);
+    row.view = view.getUint32(at + 16, true);
+    visit(row);
   }
 }
 

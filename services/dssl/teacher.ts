@@ -5,7 +5,7 @@ import { findMember } from '../../shared/cluster/view.ts';
 import { ProtocolClass } from '../../shared/frameFlags.ts';
 import { limits } from '../../shared/limits.ts';
 import type { Decider } from './decide.ts';
-import { ownerOf, protocolClassOf, stateOf } from './flowEntry.ts';
+import { FlowState, ownerOf, protocolClassOf, stateOf } from './flowEntry.ts';
 import { heardLatelyMs, type Streams } from './streams.ts';
 import { RowKind, RowQueue, rowsPerChunk, type SyncAnswer, type SyncRequest } from './sync.ts';
 import { ageTicks, tickOfMs } from './ticks.ts';
@@ -110,7 +110,10 @@ export class Teacher {
       if (ageTicks(tick, earliest) < 0) return;
       const kind = recentStarts.inTableAt(position) ? RowKind.startInTable : RowKind.start;
       const owner = this.#ownerIndex(lesson, recentStarts.ownerAt(position));
-      if (owner !== -1) lesson.rows.add(kind, hi, lo, tick, 0, recentStarts.protocolClassAt(position), owner);
+      if (owner === -1) return;
+      const protocolClass = recentStarts.protocolClassAt(position);
+      const view = recentStarts.viewAt(position);
+      lesson.rows.add({ kind, hi, lo, tick, state: FlowState.unconfirmed, protocolClass, owner, view });
     });
   }
 
@@ -130,7 +133,12 @@ export class Teacher {
         // Fig. 6: connections are known to their owners alone.
         if (newest?.ownFlowsOnly && owner !== pupil && hasVisibleStart(protocolClassOf(info))) return;
         const index = this.#ownerIndex(lesson, owner);
-        if (index !== -1) rows.add(RowKind.flow, hi, lo, lastSeen, stateOf(info), protocolClassOf(info), index);
+        if (index === -1) return;
+        const state = stateOf(info);
+        // Since when the pupil has it is not known any more: at the latest since now.
+        const view = newest?.view.number ?? 0;
+        const protocolClass = protocolClassOf(info);
+        rows.add({ kind: RowKind.flow, hi, lo, tick: lastSeen, state, protocolClass, owner: index, view });
       });
     }
   }

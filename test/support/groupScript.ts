@@ -235,7 +235,7 @@ function viewInWords({ number, members }: View): string {
 function answerInWords({ from, to, positions, owners, rows, isLast }: SyncAnswer): string {
   const flows: string[] = [];
   const starts: string[] = [];
-  readRows(rows, (kind, _hi, lo, _tick, _state, _class, owner) => {
+  readRows(rows, ({ kind, lo, owner }) => {
     (kind === RowKind.flow ? flows : starts).push(`${lo}→${owners[owner].server}`);
   });
   const cut = [...positions].map(([id, sequence]) => `${id} frame ${sequence}`).join(', ') || 'no frame';
