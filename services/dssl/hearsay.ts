@@ -131,7 +131,7 @@ export class Hearsay {
     view: number,
     isClaim: boolean,
   ): void {
-    const { table, guesses } = this.#decider;
+    const { table, guesses, recentStarts } = this.#decider;
     const { self } = this.#views;
     const slot = table.find(hi, lo, tick);
     if (slot === -1) {
@@ -148,7 +148,11 @@ export class Hearsay {
       table.setOwner(slot, owner);
       if (owner === self) this.#decider.adopt(hi, lo, slot, view);
     }
-    guesses?.settle(hi, lo);
+    if (guesses?.get(hi, lo) !== undefined) {
+      // It did not begin where this module thought, nor when.
+      if (recentStarts.find(hi, lo, tick) !== owner) recentStarts.remove(hi, lo);
+      guesses.settle(hi, lo);
+    }
     // What was seen here meanwhile is newer than what the peer says.
     if (ageTicks(tick, table.lastSeen(slot)) < 0) return;
     table.touch(slot, tick);

@@ -119,17 +119,18 @@ export class Teacher {
 
   /**
    * Own flows; those whose owner has gone, which nobody else can tell; and those that this module believes the pupil
-   * holds, in case the pupil missed their beginning. To one that missed frames, only those that had packets since: they
-   * would be forgotten there earlier than elsewhere.
+   * holds, in case the pupil missed their beginning. To one that missed frames, all that had packets since, whosever they
+   * are: their owner may have missed the same frames, and what is not kept alive is forgotten earlier than elsewhere.
    */
   #addFlows(lesson: Lesson, decider: Decider, pupil: number): void {
     const { rows, since } = lesson;
     const { self, newest } = this.#views;
     for (let step = 0; step < stepsPerChunk && rows.count < rowsPerChunk && lesson.cursor !== -1; step++) {
       lesson.cursor = decider.table.scan(lesson.cursor, slotsPerStep, (hi, lo, lastSeen, info) => {
-        if (since !== undefined && ageTicks(lastSeen, since) < 0) return;
         const owner = ownerOf(info);
-        if (owner !== self && owner !== pupil && newest?.isGone(owner) !== true) return;
+        if (since === undefined) {
+          if (owner !== self && owner !== pupil && newest?.isGone(owner) !== true) return;
+        } else if (ageTicks(lastSeen, since) < 0) return;
         // Fig. 6: connections are known to their owners alone.
         if (newest?.ownFlowsOnly && owner !== pupil && hasVisibleStart(protocolClassOf(info))) return;
         const index = this.#ownerIndex(lesson, owner);
