@@ -107,7 +107,7 @@ export class Hearsay {
     const { self } = this.#views;
     const known = recentStarts.find(hi, lo, tick);
     const guess = guesses?.get(hi, lo);
-    if (known === -1 || known === owner || guess?.view.isGone(owner) === false) {
+    if (known === -1 || known === owner || this.#knowsBetter(hi, lo, known, owner, false)) {
       recentStarts.record(hi, lo, tick, owner, protocolClass, inTable, view);
     }
     if (inTable) {
