@@ -34,6 +34,8 @@ export interface LiveInput {
 interface LiveKind {
   /** Its name in the report. */
   readonly name: string;
+  /** Who sends, for the log. */
+  readonly senders: string;
   takes(source: string): boolean;
   /**
    * All sources of this kind, read at once so that mistakes are said before anything is connected (throws
@@ -45,11 +47,13 @@ interface LiveKind {
 const liveKinds: readonly LiveKind[] = [
   {
     name: 'bus',
+    senders: 'the bus',
     takes: (source) => source === 'bus',
     read: () => (context) => SubjectIngress.open(context),
   },
   {
     name: 'udp',
+    senders: 'UDP clients',
     takes: (source) => source.startsWith(udpScheme),
     read: (sources) => {
       const urls = sources.map((source) => parseUdpUrl(source, 0));
@@ -61,14 +65,15 @@ const liveKinds: readonly LiveKind[] = [
 export class Inputs {
   /** Files, or '-' for standard input, in the order given. */
   readonly captures: readonly string[];
-  readonly #kinds: { readonly name: string; readonly open: ReturnType<LiveKind['read']> }[] = [];
+  readonly #kinds: { readonly name: string; readonly senders: string; readonly open: ReturnType<LiveKind['read']> }[] =
+    [];
   readonly #live: { readonly name: string; readonly input: LiveInput }[] = [];
 
   /** Throws FlowherdError bad-config for what is no input. */
   constructor(sources: readonly string[]) {
     for (const kind of liveKinds) {
       const mine = sources.filter((source) => kind.takes(source));
-      if (mine.length > 0) this.#kinds.push({ name: kind.name, open: kind.read(mine) });
+      if (mine.length > 0) this.#kinds.push({ name: kind.name, senders: kind.senders, open: kind.read(mine) });
     }
     this.captures = sources.filter((source) => !liveKinds.some((kind) => kind.takes(source)));
   }
@@ -76,6 +81,11 @@ export class Inputs {
   /** True when packets come in until somebody ends it. */
   get isLive(): boolean {
     return this.#kinds.length > 0;
+  }
+
+  /** Who sends to the live inputs, for people. */
+  get senders(): string {
+    return this.#kinds.map(({ senders }) => senders).join(' and ');
   }
 
   /** Opens the live inputs: from here on they feed tier 1. Rejects with a FlowherdError when one cannot be had. */

@@ -103,6 +103,7 @@ async function runTier1(options: Tier1Options, environment: Environment): Promis
       'waiting for a server in every group',
     );
     await Promise.race([tier1.whenServed(), aborted(ended.signal)]);
+    if (inputs.isLive && !ended.signal.aborted) log.info({ tier1: tier1.id }, `taking packets from ${inputs.senders}`);
     for (const file of inputs.captures) {
       if (ended.signal.aborted) break;
       const { packets, problem } = await feedCapture(tier1, file, {

@@ -1,9 +1,16 @@
 // The command line as child processes, as users start it: waits for what their logs say, never for time to pass.
 
 import { type ChildProcess, spawn } from 'node:child_process';
+import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 export const program: string = fileURLToPath(new URL('../../services/cli/flowherd.js', import.meta.url));
+
+const running = new Set<ChildProcess>();
+/** A test that fails half-way leaves processes behind, and these would keep the test file from ending. */
+after(() => {
+  for (const child of running) child.kill('SIGKILL');
+});
 
 export class Service {
   stdout = '';
@@ -21,6 +28,7 @@ export class Service {
     });
     const endWithUs = (): void => void this.#child.kill('SIGKILL');
     process.once('exit', endWithUs);
+    running.add(this.#child);
     this.#child.stdout?.on('data', (chunk: Buffer) => {
       this.stdout += chunk.toString();
     });
@@ -28,6 +36,7 @@ export class Service {
     this.#ended = new Promise((resolve) => {
       this.#child.once('close', (code) => {
         process.removeListener('exit', endWithUs);
+        running.delete(this.#child);
         resolve(code ?? -1);
       });
     });

@@ -247,9 +247,9 @@ export interface CommandLine {
   readonly options: readonly string[];
 }
 
-/** Every `npx flowherd COMMAND ...` in a document, with the options it is given. */
+/** Every `npx flowherd COMMAND ...` in a document, also in a container, with the options it is given. */
 export function commandLinesIn(markdown: string): CommandLine[] {
-  const lines = markdown.replace(/\\\n\s*/g, ' ').matchAll(/npx flowherd\s+([a-z]\w*)?([^\n`|&]*)/g);
+  const lines = markdown.replace(/\\\n\s*/g, ' ').matchAll(/(?:npx flowherd|run --rm cli)\s+([a-z]\w*)?([^\n`|&]*)/g);
   return [...lines].map(([, command = '', rest]) => ({ command, options: optionsIn(rest.replace(/\s#.*/, '')) }));
 }
 

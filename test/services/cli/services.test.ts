@@ -104,7 +104,7 @@ describe('services', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () => 
     await tier1.says(/waiting for a server/);
     assert.deepEqual(await readiness(tier1), [503, { served: 'no server in g1' }]);
     const server = new Service(['dssl', ...common, '--server', 'a', '--drain-seconds', '0'], environment);
-    await server.says(/joined/);
+    await server.says(/server is active/);
     assert.deepEqual(await readiness(server), [200, {}]);
     await firstFrame('ready');
     assert.deepEqual(await readiness(tier1), [200, {}]);
