@@ -258,7 +258,8 @@ function follow(field: Field, run: Run, onDenied: (reason: string) => void): voi
 function progressOf(run: Run, drive: Drive | undefined, wholeMs: number) {
   const elapsedMs = drive?.elapsedMs ?? 0;
   const { sent, underWay, double } = run.ledger;
-  const waiting = drive?.isOver ? `${count(underWay)} packets still under way` : run.isDown ? 'reconnecting' : '';
+  const rest = underWay > 0 ? `${count(underWay)} packets still under way` : 'waiting for the last answers';
+  const waiting = drive?.isOver ? rest : run.isDown ? 'reconnecting' : '';
   return {
     elapsedMs,
     wholeMs,
