@@ -7,8 +7,8 @@
 //                                        ▼
 //                       rows.ts ─► decide.ts, row by row ─► accepted rows ─► egress ─► server
 //
-// A module that missed frames is *unsure*: it does not know what began in them. Frames wait until its peers have told. Only
-// by Fig. 7, and as long as the view is the one of that time, it need not wait: it would place such a flow where the
+// A module that missed frames of a tier 1 is *unsure*: it does not know what began in them. Frames of that tier 1 wait until
+// the peers have told; and if it has gone, frames of all, since its flows come through others now. Only by Fig. 7, and as long as the view is the one of that time, it need not wait: it would place such a flow where the
 // others did. When the view has changed since, or a start goes by its number, it could take a flow that another member
 // holds; and by Fig. 6 a start may have ended what it holds.
 
@@ -73,6 +73,8 @@ const sweepSlots = 32_768;
 const sweepLaterTicks = tickOfMs(limits.clockErrorMs);
 /** What was missed may have begun this much earlier by another tier 1's clock. */
 const missedEarlierTicks = tickOfMs(limits.clockErrorMs);
+/** A tier 1 that is silent for longer has gone, or is about to be given up by whoever sends through it. */
+const silentMs = 2 * limits.idleFrameMs;
 /** Waiting frames ask for views again after this. */
 const fetchAgainMs = 200;
 
@@ -104,9 +106,10 @@ export class DsslCore {
   readonly #frame = new Frame();
   #lastTimestampMs = 0;
   #sweptTick = 0;
-  /** Frames were missed when the view was this one, and the peers have not yet told what was in them. */
-  #unsureSinceView = Number.POSITIVE_INFINITY;
-  #unsureAtMs = 0;
+  /** Since when this module asks its peers because frames were missed; -1 while it does not. */
+  #unsureAtMs = -1;
+  /** The same of tier 1s that have fallen silent: view of the first frame missed of any of them. */
+  #silentUnsureView = Number.POSITIVE_INFINITY;
   /** A joiner's second question, about what it guessed before the first was answered. */
   #asksAgain = false;
   /** Packet time of the first frame heard, less what clocks may differ by. */
@@ -168,7 +171,8 @@ export class DsslCore {
     this.counters.frames++;
     if (this.streams.lostFrames > lostBefore && this.standing.isEstablished) this.#missed(stream);
     const view = this.views.get(frame.viewNumber);
-    if (stream.waiting.length === 0 && view !== undefined && this.#isSure(view)) this.#decideFrame(frame, view, stream);
+    if (stream.waiting.length === 0 && view !== undefined && this.#isSure(view, stream))
+      this.#decideFrame(frame, view, stream);
     else if (frame.viewNumber < this.views.oldestNumber && this.views.newest !== undefined) this.#drop(frame, stream);
     else this.#wait(message, frame, stream, nowMs);
   }
@@ -210,6 +214,7 @@ export class DsslCore {
   /** Time passes: to be called every few tens of milliseconds. */
   tick(nowMs: number): void {
     this.#nowMs = nowMs;
+    this.#watchSilent(nowMs);
     this.#resume(nowMs);
     this.#rows.expire(tickOfMs(this.#lastTimestampMs));
     if (this.#lastTimestampMs !== 0) {
@@ -238,20 +243,38 @@ export class DsslCore {
   }
 
   /** Whether a frame of this view can be decided, as far as missed frames are concerned. */
-  #isSure(view: CompiledView): boolean {
-    if (this.#unsureSinceView === Number.POSITIVE_INFINITY) return true;
-    return view.view.number <= this.#unsureSinceView && !view.placesByOrdinal && !view.ownFlowsOnly;
+  #isSure(view: CompiledView, { unsureSinceView }: Tier1Stream): boolean {
+    const since = Math.min(unsureSinceView, this.#silentUnsureView);
+    if (since === Number.POSITIVE_INFINITY) return true;
+    return view.view.number <= since && !view.placesByOrdinal && !view.ownFlowsOnly;
   }
 
   /** Frames of this stream were missed after the last one decided: the peers are to tell what began in them. */
   #missed(stream: Tier1Stream): void {
-    const isFirst = this.#unsureSinceView === Number.POSITIVE_INFINITY;
-    this.#unsureSinceView = Math.min(this.#unsureSinceView, stream.viewNumber);
+    const isFirst = this.#unsureAtMs === -1;
+    stream.unsureSinceView = Math.min(stream.unsureSinceView, stream.viewNumber);
     const since = stream.timestampMs === 0 ? undefined : (tickOfMs(stream.timestampMs) - missedEarlierTicks) | 0;
     this.learner.again(since, isFirst);
     if (!isFirst) return;
     this.#unsureAtMs = this.#nowMs;
     this.counters.resyncs++;
+  }
+
+  /** A tier 1 that has gone leaves its flows to the others. */
+  #watchSilent(nowMs: number): void {
+    if (this.#unsureAtMs === -1) return;
+    let view = Number.POSITIVE_INFINITY;
+    for (const { heardAtMs, unsureSinceView } of this.streams.all()) {
+      if (nowMs - heardAtMs > silentMs) view = Math.min(view, unsureSinceView);
+    }
+    this.#silentUnsureView = view;
+  }
+
+  #becomeSure(nowMs: number): void {
+    this.#unsureAtMs = -1;
+    this.#silentUnsureView = Number.POSITIVE_INFINITY;
+    for (const stream of this.streams.all()) stream.unsureSinceView = Number.POSITIVE_INFINITY;
+    this.#resume(nowMs);
   }
 
   /** The earliest of the packet times that the tier 1s heard lately have come to. */
@@ -281,7 +304,7 @@ export class DsslCore {
     }
     stream.waiting.push({ frame: keepFrame(message), sinceMs: nowMs });
     const view = this.views.get(frame.viewNumber);
-    if (view !== undefined && !this.#isSure(view)) this.counters.unsureWaits++;
+    if (view !== undefined && !this.#isSure(view, stream)) this.counters.unsureWaits++;
     else this.counters.viewWaits++;
     if (view === undefined) this.#askForViews(nowMs);
   }
@@ -292,7 +315,7 @@ export class DsslCore {
       for (let first = stream.waiting[0]; first !== undefined; first = stream.waiting[0]) {
         const { frame, sinceMs } = first;
         const view = this.views.get(frame.viewNumber);
-        const isDecidable = view !== undefined && this.#isSure(view);
+        const isDecidable = view !== undefined && this.#isSure(view, stream);
         const waitsSinceMs = view === undefined ? sinceMs : Math.max(sinceMs, this.#unsureAtMs);
         const isOverdue = nowMs - waitsSinceMs > limits.waitingFrameMs || frame.viewNumber < this.views.oldestNumber;
         if (!isDecidable && !isOverdue) {
@@ -327,7 +350,7 @@ export class DsslCore {
     const view = this.views.newest?.view;
     if (view === undefined) return;
     const { phase } = this;
-    const isUnsure = this.#unsureSinceView !== Number.POSITIVE_INFINITY;
+    const isUnsure = this.#unsureAtMs !== -1;
     if (phase === 'joining' && this.#wantsToLeave) this.#propose((newest) => withdraw(newest, this.candidate));
     else if (phase === 'joining' || (this.standing.isEstablished && isUnsure)) this.#learn(view, nowMs);
     const isDrained = this.ownFlows === 0 && this.standing.getsNothingNew(this.streams, nowMs);
@@ -345,8 +368,7 @@ export class DsslCore {
     }
     if (!this.learner.isComplete(view, this.streams, nowMs)) return;
     if (this.phase !== 'joining') {
-      this.#unsureSinceView = Number.POSITIVE_INFINITY;
-      this.#resume(nowMs);
+      this.#becomeSure(nowMs);
       return;
     }
     const { guesses } = this.decider;

@@ -33,8 +33,10 @@ export class Guesses {
     return this.#byFlow.size;
   }
 
+  /** A flow was taken for a new one. When all peers have told what they hold, it is one. */
   note(hi: number, lo: number, view: CompiledView): void {
-    if (!this.#isClosed && this.#byFlow.size < guessesMax) this.#byFlow.set(keyOf(hi, lo), { hi, lo, view });
+    if (this.#isClosed) this.settle(hi, lo);
+    else if (this.#byFlow.size < guessesMax) this.#byFlow.set(keyOf(hi, lo), { hi, lo, view });
   }
 
   get(hi: number, lo: number): Guess | undefined {

@@ -17,6 +17,11 @@ export class Tier1Stream extends NumberedStream {
   /** View of the newest frame decided, and its packets' time. */
   viewNumber = 0;
   timestampMs = 0;
+  /**
+   * Frames were missed when the view was this one, and the peers have not told yet what was in them; infinite when
+   * nothing is missing.
+   */
+  unsureSinceView = Number.POSITIVE_INFINITY;
   readonly waiting: { readonly frame: Frame; readonly sinceMs: number }[] = [];
 
   constructor(id: string, sequence: number, nowMs: number) {

@@ -8,7 +8,7 @@ import { type BenchmarkResult, type Figure, isMet, machine, rounded, rowsOf, typ
 
 const help = `Usage: npm run bench [-- [--json] [--only NAME]...]
 
-Measures Flowherd on this machine: about three minutes, and nothing else should run meanwhile.
+Measures Flowherd on this machine: about four minutes, and nothing else should run meanwhile.
 
   --only NAME  run this benchmark only; may be repeated
   --json       the figures as JSON, with what explains them

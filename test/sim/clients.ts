@@ -268,10 +268,8 @@ export class Clients {
     client.lastMs = nowMs;
     client.sent++;
     const packet = this.#ledger.send(client.record, kind, client.gate.name, nowMs);
-    const headers = client.packets.bytes(kind);
-    const bytes = new Uint8Array(headers.length + stampBytes);
-    bytes.set(headers);
-    writeStamp(bytes, headers.length, 1, packet.id, client.record.id);
+    const bytes = client.packets.bytes(kind).slice();
+    writeStamp(bytes, bytes.length - stampBytes, 1, packet.id, client.record.id);
     client.gate.take(bytes, () => {
       packet.takenMs = this.#clock.monotonicMs();
     });

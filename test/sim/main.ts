@@ -2,11 +2,11 @@
 // story of the packet or flow that broke, and prints the command that runs exactly this again.
 
 import { availableParallelism } from 'node:os';
-import { Worker } from 'node:worker_threads';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { wholeNumber } from '../../services/cli/parse.ts';
 import { isOneOf } from '../../shared/validate.ts';
 import { type FaultKind, faultKinds } from './faults.ts';
+import { runSeeds } from './pool.ts';
 import type { RunOptions } from './run.ts';
 import { sabotages } from './sabotage.ts';
 import type { SeedResult } from './worker.ts';
@@ -27,7 +27,7 @@ const largestSeed = 2 ** 31 - 1;
 /** Stories printed in full; of further failures only the first line. */
 const storiesTold = 3;
 
-const options = new Command('npm run sim --')
+const command = new Command('npm run sim --')
   .description(
     'Runs a whole cluster under simulated traffic and faults, once for each seed, and checks what must hold.',
   )
@@ -53,11 +53,12 @@ Examples:
   $ npm run sim -- --seed 7 --seeds 1 --keep 2,5
   $ npm run sim -- --sabotage join-unsynchronised
 
-Exit code 1 when something did not hold in any of them. test/sim/README.md tells how to add a fault or a checker.`,
+Exit code 1 when something did not hold in any of them, 2 for arguments that cannot be. test/sim/README.md tells how to
+add a fault or a checker.`,
   )
-  .parse()
-  .opts<Options>();
+  .exitOverride();
 
+const options = readOptions();
 const sabotage = options.sabotage === undefined ? undefined : sabotages[options.sabotage];
 const kinds = options.only ?? sabotage?.kinds;
 const firstSeed = options.seed ?? Date.now() % largestSeed;
@@ -84,7 +85,16 @@ if (options.json) {
 }
 if (failed.length > 0) process.exitCode = 1;
 
-/** Hands seeds to the workers as they become free. */
+function readOptions(): Options {
+  try {
+    return command.parse().opts<Options>();
+  } catch (error) {
+    // Commander has printed its own line already; asking for help is no mistake.
+    if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? 0 : 2);
+    throw error;
+  }
+}
+
 function runAll(): Promise<void> {
   const run: RunOptions = {
     seconds: options.steps,
@@ -93,29 +103,8 @@ function runAll(): Promise<void> {
     ...(kinds === undefined ? {} : { kinds }),
     ...(sabotage?.plan === undefined ? {} : { plan: sabotage.plan }),
   };
-  let next = firstSeed;
-  const work = async (): Promise<void> => {
-    const worker = new Worker(new URL('./worker.ts', import.meta.url), {
-      workerData: { options: run, sabotage: options.sabotage },
-    });
-    while (next <= lastSeed) {
-      worker.postMessage(next++);
-      take(await answerOf(worker));
-    }
-    await worker.terminate();
-  };
-  return Promise.all(Array.from({ length: Math.min(options.jobs, options.seeds) }, work)).then(() => undefined);
-}
-
-function answerOf(worker: Worker): Promise<SeedResult> {
-  return new Promise((resolve, reject) => {
-    const settle = (result: SeedResult): void => {
-      worker.off('error', reject);
-      resolve(result);
-    };
-    worker.once('message', settle);
-    worker.once('error', reject);
-  });
+  const seeds = { first: firstSeed, count: options.seeds };
+  return runSeeds(seeds, { options: run, sabotage: options.sabotage }, options.jobs, take);
 }
 
 function take({ seed, failure, ...counts }: SeedResult): void {

@@ -1,6 +1,7 @@
 // The packets of one simulated flow, as bytes that tier 1 parses: made once for the flow, but for fragments.
 
 import { buildPacket, fragmentPacket, type PacketSpec } from '../../shared/packet/build.ts';
+import { stampBytes } from '../../shared/packet/stamp.ts';
 import type { PacketKind } from './ledger.ts';
 
 export interface FlowPackets {
@@ -9,13 +10,14 @@ export interface FlowPackets {
   readonly tuple: string;
   /** The next fragments are of another datagram. */
   nextDatagram(): void;
+  /** The packet and room for its stamp; to be copied before it is stamped. */
   bytes(kind: PacketKind): Uint8Array;
 }
 
-/** Frames made by specification, since building one costs more than sending it. */
+/** Packets made by specification, since building one costs more than sending it. */
 const patterns = new Map<string, Uint8Array>();
 
-/** `isFragmented`: every datagram comes in two parts, of kinds 'middle' and 'fragment'. */
+/** `isFragmented`: every datagram comes in two parts, of kinds 'middle' and 'fragment'. Packets end with room for a stamp. */
 export function flowPackets(
   client: number,
   port: number,
@@ -27,17 +29,24 @@ export function flowPackets(
   const made = new Map<string, Uint8Array>();
   const tuple = `10.0.${client >> 8}.${client & 255}:${port} ${type1 ? 'tcp' : 'udp'} 198.18.0.${target + 1}`;
   let datagram = nextDatagram();
+  const nameOf = (kind: PacketKind): string => {
+    if (isFragmented) return kind === 'fragment' ? 'laterFragment' : 'firstFragment';
+    if (type1) return kind;
+    return kind === 'reply' ? 'answer' : 'datagram';
+  };
   const make = (kind: PacketKind): Uint8Array => {
     const isReply = kind === 'reply' || kind === 'accept';
-    const bytes = Uint8Array.from(pattern(type1 ? kind : isReply ? 'answer' : 'datagram'));
+    const bytes = pattern(nameOf(kind)).slice();
     // Ethernet 14 bytes, then addresses at 12 and 16 of IPv4, then the ports.
     const clientAt = isReply ? 30 : 26;
     const targetAt = isReply ? 26 : 30;
     bytes[clientAt + 2] = client >> 8;
     bytes[clientAt + 3] = client & 255;
     bytes[targetAt + 3] = target + 1;
-    bytes[isReply ? 36 : 34] = port >> 8;
-    bytes[isReply ? 37 : 35] = port & 255;
+    if (kind !== 'fragment') {
+      bytes[isReply ? 36 : 34] = port >> 8;
+      bytes[isReply ? 37 : 35] = port & 255;
+    }
     return bytes;
   };
   return {
@@ -48,9 +57,12 @@ export function flowPackets(
       datagram = nextDatagram();
     },
     bytes: (kind) => {
-      if (isFragmented) return fragments(client, port, target, datagram)[kind === 'fragment' ? 1 : 0];
       let bytes = made.get(kind);
       if (bytes === undefined) made.set(kind, (bytes = make(kind)));
+      if (isFragmented) {
+        bytes[18] = datagram >> 8;
+        bytes[19] = datagram & 255;
+      }
       return bytes;
     },
   };
@@ -58,8 +70,21 @@ export function flowPackets(
 
 function pattern(name: string): Uint8Array {
   let bytes = patterns.get(name);
-  if (bytes === undefined) patterns.set(name, (bytes = buildPacket(specs[name])));
+  if (bytes === undefined) {
+    const made = make(name);
+    bytes = new Uint8Array(made.length + stampBytes);
+    bytes.set(made);
+    patterns.set(name, bytes);
+  }
   return bytes;
+}
+
+function make(name: string): Uint8Array {
+  if (name.endsWith('Fragment')) {
+    const udp = { sourcePort: 0, targetPort: 53, payload: new Uint8Array(24) };
+    return fragmentPacket({ ...there, identification: 0, udp }, 16)[name === 'firstFragment' ? 0 : 1];
+  }
+  return buildPacket(specs[name]);
 }
 
 const there = { source: '10.0.0.0', target: '198.18.0.0' };
@@ -73,15 +98,3 @@ const specs: Readonly<Record<string, PacketSpec>> = {
   datagram: { ...there, udp: { sourcePort: 0, targetPort: 53 } },
   answer: { ...back, udp: { sourcePort: 53, targetPort: 0 } },
 };
-
-function fragments(client: number, port: number, target: number, identification: number): Uint8Array[] {
-  return fragmentPacket(
-    {
-      source: `10.0.${client >> 8}.${client & 255}`,
-      target: `198.18.0.${target + 1}`,
-      identification,
-      udp: { sourcePort: port, targetPort: 53, payload: new Uint8Array(24) },
-    },
-    16,
-  );
-}

@@ -14,7 +14,7 @@ import { Learner } from '../../services/dssl/learner.ts';
 import { RecentStarts } from '../../services/dssl/recentStarts.ts';
 import { Streams } from '../../services/dssl/streams.ts';
 import { CompiledView, ViewHistory } from '../../services/dssl/viewHistory.ts';
-import { decodeView, encodeView } from '../../shared/cluster/view.ts';
+import { decodeView, defaultRules, encodeView } from '../../shared/cluster/view.ts';
 import type { FaultKind } from './faults.ts';
 import type { Plan } from './plan.ts';
 import { SimStore } from './store.ts';
@@ -31,10 +31,12 @@ export interface Sabotage {
   apply(): () => void;
 }
 
+const fig7: Partial<Plan> = { rules: { ...defaultRules, typeOneMethod: 'fig-7' } };
+
 export const sabotages: Readonly<Record<string, Sabotage>> = {
   'unstamped-views': {
     what: 'an actor decides by the newest view it knows, not by the one that the frame names',
-    caughtWithin: 10,
+    caughtWithin: 12,
     apply: () =>
       replace(ViewHistory, 'get', function (this: ViewHistory) {
         return this.newest;
@@ -42,7 +44,7 @@ export const sabotages: Readonly<Record<string, Sabotage>> = {
   },
   'private-counters': {
     what: 'fewest-flows goes by what the module itself has counted',
-    caughtWithin: 40,
+    caughtWithin: 12,
     apply: () => {
       const viewsOf = new WeakMap<Decider, ViewHistory>();
       const undoView = wrap(
@@ -71,7 +73,7 @@ export const sabotages: Readonly<Record<string, Sabotage>> = {
   },
   'local-clock': {
     what: "entries age by the actor's own clock, not by the frames' time",
-    caughtWithin: 150,
+    caughtWithin: 15,
     kinds: ['clock-jump', 'add-server', 'reweigh'],
     apply: () => {
       let nowMs = 0;
@@ -100,19 +102,19 @@ export const sabotages: Readonly<Record<string, Sabotage>> = {
   },
   'join-unsynchronised': {
     what: 'a joiner takes flows before it has learnt which ones the others hold',
-    caughtWithin: 10,
+    caughtWithin: 15,
     kinds: ['add-server', 'crash'],
     apply: () => replace(Learner, 'isComplete', () => true),
   },
   'start-forgotten': {
     what: 'nobody remembers where a start went, so a repeated one is placed again',
-    caughtWithin: 60,
+    caughtWithin: 20,
     kinds: ['reweigh', 'add-server'],
     apply: () => replace(RecentStarts, 'find', () => -1),
   },
   'put-for-compare-and-set': {
     what: 'views are written over whatever is there',
-    caughtWithin: 20,
+    caughtWithin: 5,
     apply: () =>
       wrap(
         SimStore,
@@ -125,23 +127,37 @@ export const sabotages: Readonly<Record<string, Sabotage>> = {
       ),
   },
   seam: {
-    what: 'a joiner takes answers of peers that had not come as far as its own first frame',
-    caughtWithin: 200,
-    kinds: ['add-server', 'slow-network', 'reweigh'],
-    plan: { serversPerGroup: 1, packetsPerSecond: 200, flows: 80 },
-    apply: () =>
-      wrap(
+    what: 'a joiner asks its peers once, and not how far they had come when they answered',
+    caughtWithin: 15,
+    // A second peer that is not behind would tell of the flows that this one leaves out.
+    kinds: ['add-server', 'slow-network', 'crash'],
+    plan: { ...fig7, groups: 3, serversPerGroup: 1, tier1s: 1, nodes: 1, flows: 200, packetsPerSecond: 200 },
+    apply: () => {
+      const undoAgain = wrap(
+        Learner,
+        'again',
+        (original) =>
+          function (this: Learner, ...args: Parameters<Learner['again']>) {
+            if (args[2] === undefined) original.apply(this, args);
+          },
+      );
+      const undoAccepts = wrap(
         Learner,
         'accepts',
         (original) =>
           function (this: Learner, ...[answer, nowMs]: Parameters<Learner['accepts']>) {
             return original.call(this, { ...answer, positions: new Map() }, nowMs);
           },
-      ),
+      );
+      return () => {
+        undoAccepts();
+        undoAgain();
+      };
+    },
   },
   'drain-drops': {
     what: 'a server that drains is no member any more',
-    caughtWithin: 20,
+    caughtWithin: 5,
     apply: () =>
       wrap(
         SimStore,
@@ -157,7 +173,7 @@ export const sabotages: Readonly<Record<string, Sabotage>> = {
   },
   'holes-unnoticed': {
     what: 'a member that missed frames goes on as if nothing had happened',
-    caughtWithin: 60,
+    caughtWithin: 15,
     kinds: ['loss', 'disconnect', 'reweigh', 'drain-server', 'add-server'],
     apply: () =>
       wrap(
@@ -173,12 +189,12 @@ export const sabotages: Readonly<Record<string, Sabotage>> = {
   },
   'never-gone': {
     what: 'flows of a server that has gone are still taken to be its',
-    caughtWithin: 20,
+    caughtWithin: 5,
     apply: () => replace(CompiledView, 'isGone', () => false),
   },
   'gone-by-newest': {
     what: 'whether an owner has gone is asked of the newest view, not of the one that the frame names',
-    caughtWithin: 300,
+    caughtWithin: 12,
     kinds: ['crash', 'drain-server', 'add-server'],
     apply: () => {
       const newestOf = new WeakMap<CompiledView, ViewHistory>();
@@ -208,12 +224,14 @@ export const sabotages: Readonly<Record<string, Sabotage>> = {
   },
   'guesses-kept': {
     what: 'a joiner keeps to what it guessed of flows that it first saw in their middle',
-    caughtWithin: 60,
+    caughtWithin: 15,
+    kinds: ['add-server', 'drain-server', 'reweigh', 'crash'],
+    plan: { groups: 1, serversPerGroup: 2, flows: 200, packetsPerSecond: 300, impatience: 40 },
     apply: () => replace(Guesses, 'note', () => undefined),
   },
   'early-sweep': {
     what: 'a sweep takes entries that a packet could still find',
-    caughtWithin: 150,
+    caughtWithin: 5,
     apply: () =>
       wrap(
         FlowTable,
@@ -226,12 +244,12 @@ export const sabotages: Readonly<Record<string, Sabotage>> = {
   },
   'fragments-forgotten': {
     what: 'nobody remembers which flow a fragmented datagram belongs to',
-    caughtWithin: 10,
+    caughtWithin: 5,
     apply: () => replace(DatagramTable, 'find', () => -1),
   },
   'no-fencing': {
     what: 'a server that has been removed goes on deciding',
-    caughtWithin: 300,
+    caughtWithin: 15,
     kinds: ['crash', 'drain-server', 'reweigh', 'pause'],
     apply: () =>
       wrap(

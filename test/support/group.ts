@@ -40,12 +40,23 @@ export interface Module {
   listening: boolean;
 }
 
+/** Sees what the modules say and do, for those who write it down. */
+export interface GroupTrace {
+  verdict(module: string, packet: string, verdict: string): void;
+  control(from: string, message: Uint8Array): void;
+  /** `by` is '' for an operator. */
+  view(by: string, view: View): void;
+  fetch(by: string): void;
+}
+
 export class TestGroup {
+  /** Living ones and crashed ones, in the order in which they were added. */
   readonly modules: Module[] = [];
   readonly views: View[] = [];
   /** Verdicts by packet name `tier1/sequence/row`, one by module name. */
   readonly packets = new Map<string, Map<string, string>>();
   nowMs = 1_000_000;
+  trace: GroupTrace | undefined;
   readonly #birth: GroupBirth;
   readonly #sequences = new Map<string, number>();
   readonly #ordinals = new Map<string, number>();
@@ -58,9 +69,14 @@ export class TestGroup {
     return this.views[this.views.length - 1];
   }
 
-  /** A module that listens, knows the views, and asks to join. Nothing is delivered yet. */
+  /**
+   * A module that listens, knows the views, and asks to join. Nothing is delivered yet. One whose name was there before is
+   * another life of that server.
+   */
   add(name: string, weight = 100): Module {
-    const candidate: Candidate = { server: name, incarnation: 1, weight };
+    const former = this.modules.filter((module) => module.name === name);
+    if (former.some(({ listening }) => listening)) throw new Error(`${name} is there already`);
+    const candidate: Candidate = { server: name, incarnation: former.length + 1, weight };
     const events: string[] = [];
     const accepted: string[] = [];
     const cameBy: string[] = [];
@@ -84,22 +100,25 @@ export class TestGroup {
       if (byModule === undefined) throw new Error(`nobody sent ${id}`);
       if (byModule.has(name)) throw new Error(`${name} gave two verdicts on ${id}`);
       byModule.set(name, verdicts[verdict]);
+      this.trace?.verdict(name, id, verdicts[verdict]);
     };
     const core = new DsslCore(
       { group: 'g1', candidate, maxFlows: 100_000 },
       {
         egress,
         publishControl: (message) => {
+          this.trace?.control(name, message);
           for (const other of this.modules) {
             if (other.name !== name && other.listening)
               this.#send(other, name, () => other.core.onControl(message, this.nowMs));
           }
         },
         fetchViews: () => {
+          this.trace?.fetch(name);
           const module = this.#module(name);
           for (const view of this.views) this.#send(module, 'store', () => module.core.onView(view, this.nowMs));
         },
-        propose: (step) => this.propose(step),
+        propose: (step) => this.propose(step, name),
         audit: {
           onFrame: (frame: Frame, codes) => {
             framesSeen.add(`${frame.tier1Id}/${frame.sequence}`);
@@ -115,13 +134,19 @@ export class TestGroup {
     const module: Module = { name, core, inbox: new Map(), events, accepted, cameBy, listening: true };
     this.modules.push(module);
     for (const view of this.views) this.#send(module, 'store', () => core.onView(view, this.nowMs));
-    this.#write(join(this.views.at(-1), this.#birth, candidate));
+    this.#write(join(this.views.at(-1), this.#birth, candidate), name);
     return module;
   }
 
+  /** It hears nothing any more and is gone, with all it knew; its place in the view stays. */
+  crash(module: Module): void {
+    module.listening = false;
+    module.inbox.clear();
+  }
+
   /** Writes the next view, as compare-and-set would, and sends it to everybody. */
-  propose(step: Proposal): void {
-    this.#write(step(this.view));
+  propose(step: Proposal, by = ''): void {
+    this.#write(step(this.view), by);
   }
 
   /** Sends a frame to every listening module; `viewNumber` is what that tier 1 holds. Returns the packets' names. */
@@ -152,6 +177,11 @@ export class TestGroup {
     const next = queue?.shift();
     next?.();
     return next !== undefined;
+  }
+
+  /** The oldest thing of one source never reaches the module; false when there is none. */
+  lose(module: Module, source: string): boolean {
+    return module.inbox.get(source)?.shift() !== undefined;
   }
 
   /** Delivers everything under way, and what that causes, and lets time pass; idle tier 1s say where they stand. */
@@ -196,16 +226,17 @@ export class TestGroup {
     return takers[0]?.[0] ?? '';
   }
 
-  #write(next: View): void {
+  #write(next: View, by: string): void {
     if (next === this.views.at(-1)) return;
     this.views.push(next);
+    this.trace?.view(by, next);
     for (const module of this.modules) {
       if (module.listening) this.#send(module, 'store', () => module.core.onView(next, this.nowMs));
     }
   }
 
   #module(name: string): Module {
-    const module = this.modules.find((each) => each.name === name);
+    const module = this.modules.findLast((each) => each.name === name);
     if (module === undefined) throw new Error(`no module ${name}`);
     return module;
   }

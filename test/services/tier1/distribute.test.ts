@@ -2,8 +2,6 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { Distributor } from '../../../services/tier1/distribute.ts';
 import { GroupTable } from '../../../services/tier1/groupTable.ts';
 import { TrafficGenerator } from '../../../services/tier1/ingress/generator.ts';
@@ -12,6 +10,7 @@ import { Frame } from '../../../shared/frame.ts';
 import { FrameFlags } from '../../../shared/frameFlags.ts';
 import { limits } from '../../../shared/limits.ts';
 import { buildPacket, fragmentPacket } from '../../../shared/packet/build.ts';
+import { heapBytes } from '../../support/heap.ts';
 
 interface Sent {
   readonly group: number;
@@ -216,12 +215,3 @@ test('distribute - memory does not depend on how many flows there were', () => {
   const grown = heapBytes() - before;
   assert.ok(grown < 200_000, `grew by ${grown} bytes over 200,000 flows`);
 });
-
-/** Bytes of the heap in use, right after a collection. */
-function heapBytes(): number {
-  setFlagsFromString('--expose-gc');
-  const collect = runInNewContext('gc') as () => void;
-  collect();
-  collect();
-  return process.memoryUsage().heapUsed;
-}

@@ -4,7 +4,8 @@
 // The listed causes:
 //   broken flow    its server died or left, or its start (type 1) was never taken for a reason of its own
 //   dead server    a server of its group is dead and its successor not yet a member
-//   lost           something broke or lost messages on its way: the sender's tier 1, a member of its group, the bus
+//   lost           something broke or lost messages on its way: the sender's tier 1, a member of its group, the bus; or
+//                  a member had missed frames and asked its peers, of which one was paused: in doubt, nobody takes it
 //   idle           the flow was silent for nearly as long as flows are remembered that have one packet
 //   no view        the store did not answer for so long that views could not be had
 //
@@ -93,8 +94,21 @@ function isBroken(world: World, flow: FlowRecord, packet: PacketRecord): boolean
 
 function explains(world: World, trouble: Trouble, flow: FlowRecord, packet: PacketRecord): boolean {
   if (!losing.has(trouble.kind)) return false;
-  if (packet.takenMs < trouble.fromMs - underWayMs || packet.sentMs > trouble.untilMs + recoveryMs) return false;
+  if (packet.takenMs < trouble.fromMs - underWayMs) return false;
+  if (packet.sentMs > trouble.untilMs + pausedThen(world, trouble, flow) + recoveryMs) return false;
   if (trouble.process === '*' || trouble.process === packet.tier1.replace(/-\d+$/, '')) return true;
   const slot = world.slots.find(({ name }) => name === trouble.process);
   return slot !== undefined && (flow.group === '' || slot.group === flow.group);
+}
+
+/** Whoever missed frames asks all its peers; one that is paused answers when it resumes. */
+function pausedThen(world: World, { untilMs }: Trouble, flow: FlowRecord): number {
+  let longest = 0;
+  for (const pause of world.weather.troubles) {
+    if (pause.kind !== 'pause' || pause.fromMs > untilMs + recoveryMs || pause.untilMs < untilMs) continue;
+    const slot = world.slots.find(({ name }) => name === pause.process);
+    if (slot !== undefined && (flow.group === '' || slot.group === flow.group))
+      longest = Math.max(longest, pause.untilMs - untilMs);
+  }
+  return longest;
 }

@@ -1,7 +1,8 @@
 // A flow never changes its server while that server lives and is a member. One that was silent for nearly as long as
-// flows are remembered may have been forgotten: what comes later is a new flow. And a start that is repeated after nearly
-// ten seconds is taken for a new connection.
+// flows are remembered may have been forgotten: what comes later is a new flow. And a start is taken for a repeated one for
+// ten seconds, also when it is of another connection on the same ports: then its time may run out between two starts.
 
+import type { Ledger } from '../ledger.ts';
 import type { World } from '../world.ts';
 import { type Finding, idleMs, isMember, seconds } from './finding.ts';
 
@@ -10,6 +11,7 @@ const repeatedStartMs = 4_500;
 
 export function stickiness(world: World): Finding | undefined {
   const { ledger } = world;
+  const isReused = reuses(ledger);
   for (const flow of ledger.flows) {
     let home = -1;
     let firstStartMs = Number.POSITIVE_INFINITY;
@@ -17,7 +19,8 @@ export function stickiness(world: World): Finding | undefined {
     for (const id of flow.packets) {
       const { acceptedBy, acceptedMs, kind, sentMs } = ledger.packets[id];
       if (kind === 'start') firstStartMs = Math.min(firstStartMs, sentMs);
-      if (sentMs - lastMs > idleMs || (kind === 'start' && sentMs - firstStartMs > repeatedStartMs)) home = -1;
+      const isStartAnew = kind === 'start' && (sentMs - firstStartMs > repeatedStartMs || isReused(flow.id));
+      if (sentMs - lastMs > idleMs || isStartAnew) home = -1;
       lastMs = sentMs;
       if (acceptedBy.length === 0) continue;
       const taker = acceptedBy[0];
@@ -33,3 +36,18 @@ export function stickiness(world: World): Finding | undefined {
   }
   return undefined;
 }
+
+/** Whether another connection had these ports shortly before. */
+function reuses({ flows, packets }: Ledger): (flow: number) => boolean {
+  const reused = new Set<number>();
+  const lastMs = new Map<string, number>();
+  for (const flow of flows) {
+    if (!flow.type1) continue;
+    const first = packets[flow.packets[0]]?.sentMs ?? 0;
+    if (first - (lastMs.get(flow.tuple) ?? Number.NEGATIVE_INFINITY) < reusedMs) reused.add(flow.id);
+    lastMs.set(flow.tuple, packets[flow.packets[flow.packets.length - 1]]?.sentMs ?? first);
+  }
+  return (flow) => reused.has(flow);
+}
+
+const reusedMs = 16_000;

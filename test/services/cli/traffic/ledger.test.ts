@@ -196,7 +196,13 @@ describe('ledger', () => {
     send(1, 0);
     ledger.settleAll();
     assert.equal(ledger.midFlow, 0);
-    assert.deepEqual([...(ledger.unknown.get(0) ?? [])], [[5, 2]]);
+    assert.deepEqual(
+      [...(ledger.unknown.get(0) ?? [])],
+      [
+        [0, 1],
+        [5, 1],
+      ],
+    );
   });
 
   it('ledger - a packet that nobody got was missed by who had its flow then, not by who has it now', () => {
