@@ -15,5 +15,8 @@ export async function within(patienceMs: number, work: Promise<void>): Promise<b
 
 /** How long a handler may take to finish its batches and to stop. */
 export const handlerPatienceMs = 10_000;
-/** How long the key-value store may take to learn that a server leaves, after its drain. It may be out of reach for good. */
-export const leavePatienceMs = 5_000;
+/**
+ * How long leaving may take after the drain: the key-value store has to learn of it, and then the server goes on deciding
+ * until every tier 1 has, some 3 s at most. The store may be out of reach for good.
+ */
+export const leavePatienceMs = 10_000;

@@ -128,7 +128,9 @@ export async function traffic(
   const source = new TrafficGenerator({ ...generatorOptionsFrom(options), stamp: { run: id } });
   const stop = new AbortController();
   const release = onSignals(() => stop.abort());
-  const bar = new Bar(process.stderr, systemClock, terminal);
+  // Where both are one terminal, as in a container with one, the bar would get into the JSON.
+  const isMixed = options.json === true && process.stdout.isTTY;
+  const bar = new Bar(process.stderr, systemClock, isMixed ? 'dumb' : terminal);
   let field: Field | undefined;
   try {
     field =
@@ -194,6 +196,7 @@ async function runOn(
   // What is one flow depends on the cluster's settings; the secret does not matter to that.
   const map = await mapOf(field);
   if (map !== undefined) keyer = keyerFor(map, 'traffic');
+  bar.say(`sending packets through ${run.tier1s.ready.map(({ name }) => name).join(', ')} for ${warmUp + seconds} s`);
   await drive.send();
   bar.end();
   const report = trafficReport(run, drive, {
@@ -255,7 +258,8 @@ function follow(field: Field, run: Run, onDenied: (reason: string) => void): voi
 function progressOf(run: Run, drive: Drive | undefined, wholeMs: number) {
   const elapsedMs = drive?.elapsedMs ?? 0;
   const { sent, underWay, double } = run.ledger;
-  const waiting = drive?.isOver ? `${count(underWay)} packets still under way` : run.isDown ? 'reconnecting' : '';
+  const rest = underWay > 0 ? `${count(underWay)} packets still under way` : 'waiting for the last answers';
+  const waiting = drive?.isOver ? rest : run.isDown ? 'reconnecting' : '';
   return {
     elapsedMs,
     wholeMs,

@@ -1,5 +1,6 @@
 // The compose files: each combination that is offered can be read, and is closed (no port on the host, no names that keep a
-// service from being scaled, nobody privileged); and the largest one is started, as far as the administrator's part goes.
+// service from being scaled, nobody privileged). The plain one is started as it is, and the largest one as far as the
+// administrator's part goes.
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
@@ -7,6 +8,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
+import { handlerPatienceMs, leavePatienceMs } from '../../services/cli/patience.ts';
+import type { TrafficReport } from '../../services/cli/traffic/report.ts';
 import { ComposeProject } from './support/composeProject.ts';
 import { projectRoot, skipWithoutDocker } from './support/docker.ts';
 
@@ -39,7 +42,8 @@ describe('compose', { skip: skipWithoutDocker(), timeout: 240_000 }, () => {
       ];
     };
     const [drain, grace] = secondsIn(new ComposeProject([base]).services());
-    assert.ok(drain > 0 && grace > drain + 10, `${drain} ${grace}`);
+    const leaveSeconds = (leavePatienceMs + handlerPatienceMs) / 1_000;
+    assert.ok(drain > 0 && grace > drain + leaveSeconds, `${drain} ${grace}`);
     const set = { FLOWHERD_DRAIN_SECONDS: '100', FLOWHERD_STOP_GRACE: '130s' };
     assert.deepEqual(secondsIn(new ComposeProject([base], set).services()), [100, 130]);
   });
@@ -47,6 +51,21 @@ describe('compose', { skip: skipWithoutDocker(), timeout: 240_000 }, () => {
   it("compose - a developer's settings for another cluster do not get in", () => {
     const strange = { FLOWHERD_BUS: 'nats://elsewhere:4222', FLOWHERD_SECRET: 'theirs', NATS_TOKEN: 'theirs' };
     assert.doesNotMatch(new ComposeProject([base], strange).services(), /elsewhere|theirs/);
+  });
+
+  it('compose - the file as it is: comes up ready, takes traffic, and adds up', async () => {
+    const project = new ComposeProject([base]);
+    after(() => project.down());
+    await project.up('--build');
+    await Promise.all(['tier1', 'dssl'].map((service) => project.whenReady(service)));
+    const run = ['run', '--rm', '-T', 'cli', 'traffic', '--rate', '2000', '--seconds', '3', '--json'];
+    const report = JSON.parse(await project.compose(...run)) as TrafficReport;
+    assert.deepEqual([report.problems, report.double, report.movedFlows, report.nobody], [[], 0, 0, {}]);
+    assert.equal(report.acceptedOnce, report.sent);
+    assert.deepEqual(
+      report.groups.map(({ servers }) => servers),
+      [1, 1, 1],
+    );
   });
 
   it('compose - three NATS servers with TLS: the cluster is made once, in three copies, whoever of the makers is killed', async () => {

@@ -1,4 +1,5 @@
-// The progress bar: one line on standard error that is drawn over itself, on a terminal only.
+// The progress bar: one line on standard error that is drawn over itself, on a terminal only; elsewhere a line that says that
+// the run has begun, so that whoever reads a log knows.
 
 import type { WriteStream } from 'node:tty';
 import type { Clock } from '../../../shared/clock.ts';
@@ -27,6 +28,11 @@ export class Bar {
     this.#isDrawn = true;
     // The last column stays free: some terminals fold the line when it is written.
     this.#out.write(`\r${progressLine(read(), (this.#out.columns || 80) - 1)}\x1b[K`);
+  }
+
+  /** Says something where no bar is drawn. */
+  say(words: string): void {
+    if (!this.#isShown) this.#out.write(`${words}\n`);
   }
 
   /** Takes the line away. */

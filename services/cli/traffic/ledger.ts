@@ -57,7 +57,7 @@ export class Ledger {
   readonly refused = new Float64Array(receiptVerdicts.length);
   midFlow = 0;
   expired = 0;
-  /** Nobody has said anything: packets by tier 1 and by the server that has the flow (0: none). */
+  /** Nobody has said anything: packets by tier 1 and by the server that had the flow then (0: none). */
   readonly unknown = new Map<number, Map<number, number>>();
   /** Flows with such packets, by the server that has them. */
   readonly missingFlows = new Map<number, number>();
@@ -228,7 +228,8 @@ export class Ledger {
   }
 
   #settleOne(): void {
-    const at = this.#tail++ & this.#mask;
+    const id = this.#tail++;
+    const at = id & this.#mask;
     const { flows } = this;
     const row = this.#row[at];
     const marks = this.#marks[at];
@@ -241,12 +242,12 @@ export class Ledger {
     else if (outcome >= refused) this.refused[outcome - refused]++;
     else {
       this.#decided++;
-      this.#settleUnknown(row, this.#tier1[at], isFirst);
+      this.#settleUnknown(id, row, this.#tier1[at], isFirst);
     }
     if (marks & isLastMark) flows.remove(row);
   }
 
-  #settleUnknown(row: number, tier1: number, isFirst: boolean): void {
+  #settleUnknown(id: number, row: number, tier1: number, isFirst: boolean): void {
     const { flows } = this;
     if (flows.typeOne[row] === 1 && !isFirst) {
       if (flows.start[row] === Start.missed && flows.server[row] === 0) {
@@ -258,7 +259,8 @@ export class Ledger {
         return;
       }
     }
-    const server = flows.server[row];
+    // Who has the flow by now may have taken it up only later, when the server that should have got this packet was dead.
+    const server = id < flows.since[row] ? flows.former[row] : flows.server[row];
     let servers = this.unknown.get(tier1);
     if (servers === undefined) this.unknown.set(tier1, (servers = new Map()));
     servers.set(server, (servers.get(server) ?? 0) + 1);

@@ -63,6 +63,20 @@ export class ComposeProject {
     return Number(await this.docker('wait', id));
   }
 
+  /** Resolves when all containers of a service are ready, as their health check would find them. */
+  async whenReady(service: string): Promise<void> {
+    const isReady = (id: string) =>
+      this.docker('exec', id, 'node', 'deploy/probe.js').then(
+        () => true,
+        () => false,
+      );
+    for (const id of await this.containersOf(service)) {
+      while (!(await isReady(id))) {
+        // Each question is a process in the container: that takes long enough.
+      }
+    }
+  }
+
   /** What all containers of a service have written so far, a line each. */
   async logOf(service: string): Promise<string[]> {
     const logs = await Promise.all((await this.containersOf(service)).map((id) => run('docker', ['logs', id], large)));

@@ -69,6 +69,13 @@ export class Member {
     }
   }
 
+  /** The JSON that it has printed, over many lines, when it is over. */
+  async printed(): Promise<unknown> {
+    await this.says(/^\}$/);
+    const texts = this.log.map(({ msg }) => msg);
+    return JSON.parse(texts.slice(texts.indexOf('{'), texts.indexOf('}') + 1).join('\n'));
+  }
+
   async inspect() {
     return (await dockerode()).getContainer(this.id).inspect();
   }

@@ -90,6 +90,14 @@ export class TestCluster {
     return this.#service(name, 'tier1', ['--name', name, ...options], files);
   }
 
+  /** Starts `flowherd traffic` with these options and the key of the tools; resolves when its packets are on their way. */
+  async startTraffic(name: string, options: readonly string[]): Promise<Member> {
+    const container = this.#role(testImages.cli, 'cli')
+      .withCommand(['traffic', '--json', ...options])
+      .withWaitStrategy(Wait.forLogMessage(/^sending packets/));
+    return this.#start(name, container);
+  }
+
   /** Runs a command of the command line to its end with the key of the tools; resolves to its member. */
   runTool(name: string, command: readonly string[]): Promise<Member> {
     return this.#once(name, 'cli', command);

@@ -196,7 +196,30 @@ describe('ledger', () => {
     send(1, 0);
     ledger.settleAll();
     assert.equal(ledger.midFlow, 0);
-    assert.deepEqual([...(ledger.unknown.get(0) ?? [])], [[5, 2]]);
+    assert.deepEqual(
+      [...(ledger.unknown.get(0) ?? [])],
+      [
+        [0, 1],
+        [5, 1],
+      ],
+    );
+  });
+
+  it('ledger - a packet that nobody got was missed by who had its flow then, not by who has it now', () => {
+    const { ledger, send } = start();
+    // Placed at a server that is dead, until another one takes it up.
+    send(1, 0, { first: true, typeOne: false });
+    const adopted = send(1, 1, { typeOne: false });
+    // Begun at server 1, which dies, and taken up by server 2, which then misses one.
+    const begun = send(2, 2, { first: true, typeOne: false });
+    send(2, 3, { typeOne: false });
+    const goneOn = send(2, 4, { typeOne: false });
+    send(2, 5, { typeOne: false });
+    ledger.accept(adopted, 1, 2, 6);
+    ledger.accept(begun, 2, 1, 6);
+    ledger.accept(goneOn, 2, 2, 6);
+    ledger.settle(5 + graceMs);
+    assert.deepEqual(Object.fromEntries(ledger.unknown.get(0) ?? []), { 0: 1, 1: 1, 2: 1 });
   });
 
   it('ledger - a flow that goes on elsewhere is told once, in the order of its packets and not of its receipts', () => {
