@@ -82,7 +82,7 @@ describe('tidy', () => {
       }
       const anywhere = new Set([...help.values()].flatMap((options) => [...options]));
       // Docker's own options are Docker's to know.
-      for (const option of optionsIn(text.replace(/^docker.*$/gm, '')))
+      for (const option of optionsIn(text.replace(/docker compose [^`\n]*(?:\n[^`\n]+`)?/g, '')))
         assert.ok(anywhere.has(option), `${document}: nothing has an option ${option}`);
       for (const [, script] of text.matchAll(/npm run ([a-z]+)/g))
         assert.ok(script in manifest.scripts, `${document}: there is no script ${script}`);

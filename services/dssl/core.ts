@@ -6,11 +6,6 @@
 //                                        │ yes
 //                                        ▼
 //                       rows.ts ─► decide.ts, row by row ─► accepted rows ─► egress ─► server
-//
-// A module that missed frames of a tier 1 is *unsure*: it does not know what began in them. Frames of that tier 1 wait until
-// the peers have told; and if it has gone, frames of all, since its flows come through others now. Only by Fig. 7, and as long as the view is the one of that time, it need not wait: it would place such a flow where the
-// others did. When the view has changed since, or a start goes by its number, it could take a flow that another member
-// holds; and by Fig. 6 a start may have ended what it holds.
 
 import { activate, type Candidate, drain, isLifeOf, leave, withdraw } from '../../shared/cluster/membership.ts';
 import type { Member, View } from '../../shared/cluster/view.ts';
@@ -20,6 +15,7 @@ import { Decider } from './decide.ts';
 import type { Egress } from './egress/egress.ts';
 import { Guesses, Hearsay } from './hearsay.ts';
 import { Learner } from './learner.ts';
+import { earlierTick, Missed } from './missed.ts';
 import { type DecisionAudit, Rows } from './rows.ts';
 import { type MemberPhase, Standing } from './standing.ts';
 import { heardLatelyMs, keepFrame, Streams, type Tier1Stream } from './streams.ts';
@@ -61,8 +57,6 @@ export interface DsslCounters {
   /** Frames that had to wait because frames before them were missed, and those that waited in vain. */
   unsureWaits: number;
   unsureDrops: number;
-  /** Times that this module asked its peers because it had missed frames. */
-  resyncs: number;
   /** Views of another life of the key-value store, which were not taken in. */
   foreignViews: number;
 }
@@ -71,10 +65,6 @@ export interface DsslCounters {
 const sweepSlots = 32_768;
 /** Entries are swept this much later than they expire: clocks of tier 1s differ, and all must still agree on an entry. */
 const sweepLaterTicks = tickOfMs(limits.clockErrorMs);
-/** What was missed may have begun this much earlier by another tier 1's clock. */
-const missedEarlierTicks = tickOfMs(limits.clockErrorMs);
-/** A tier 1 that is silent for longer has gone, or is about to be given up by whoever sends through it. */
-const silentMs = 2 * limits.idleFrameMs;
 /** Waiting frames ask for views again after this. */
 const fetchAgainMs = 200;
 
@@ -88,7 +78,6 @@ export class DsslCore {
     viewDrops: 0,
     unsureWaits: 0,
     unsureDrops: 0,
-    resyncs: 0,
     foreignViews: 0,
   };
   readonly standing: Standing;
@@ -97,6 +86,7 @@ export class DsslCore {
   readonly streams = new Streams();
   readonly learner: Learner;
   readonly hearsay: Hearsay;
+  readonly missed: Missed;
   /** False while the server is not ready: the module learns, and does not become active before it may. */
   mayActivate = true;
   readonly #teacher: Teacher;
@@ -106,10 +96,6 @@ export class DsslCore {
   readonly #frame = new Frame();
   #lastTimestampMs = 0;
   #sweptTick = 0;
-  /** Since when this module asks its peers because frames were missed; -1 while it does not. */
-  #unsureAtMs = -1;
-  /** The same of tier 1s that have fallen silent: view of the first frame missed of any of them. */
-  #silentUnsureView = Number.POSITIVE_INFINITY;
   /** A joiner's second question, about what it guessed before the first was answered. */
   #asksAgain = false;
   /** Packet time of the first frame heard, less what clocks may differ by. */
@@ -131,6 +117,7 @@ export class DsslCore {
     this.hearsay = new Hearsay(this.decider, this.views);
     this.#rows = new Rows(this.decider, ports.egress, ports.audit);
     this.learner = new Learner(options.candidate.server);
+    this.missed = new Missed(this.streams, this.learner);
     this.#teacher = new Teacher(options.candidate.server, options.candidate.incarnation, this.views);
   }
 
@@ -169,9 +156,9 @@ export class DsslCore {
     const stream = this.streams.arrive(frame, nowMs, this.standing.isEstablished);
     if (stream === undefined) return;
     this.counters.frames++;
-    if (this.streams.lostFrames > lostBefore && this.standing.isEstablished) this.#missed(stream);
+    if (this.streams.lostFrames > lostBefore && this.standing.isEstablished) this.missed.note(stream, nowMs);
     const view = this.views.get(frame.viewNumber);
-    if (stream.waiting.length === 0 && view !== undefined && this.#isSure(view, stream))
+    if (stream.waiting.length === 0 && view !== undefined && this.missed.isSure(view, stream))
       this.#decideFrame(frame, view, stream);
     else if (frame.viewNumber < this.views.oldestNumber && this.views.newest !== undefined) this.#drop(frame, stream);
     else this.#wait(message, frame, stream, nowMs);
@@ -181,7 +168,7 @@ export class DsslCore {
   onReconnected(nowMs: number): void {
     this.#nowMs = nowMs;
     if (!this.standing.isEstablished) this.learner.again(undefined, true);
-    else for (const stream of this.streams.all()) this.#missed(stream);
+    else for (const stream of this.streams.all()) this.missed.note(stream, nowMs);
   }
 
   /** A view of the group, in any order, also again. */
@@ -214,7 +201,7 @@ export class DsslCore {
   /** Time passes: to be called every few tens of milliseconds. */
   tick(nowMs: number): void {
     this.#nowMs = nowMs;
-    this.#watchSilent(nowMs);
+    if (this.standing.isEstablished) this.missed.watch(nowMs);
     this.#resume(nowMs);
     this.#rows.expire(tickOfMs(this.#lastTimestampMs));
     if (this.#lastTimestampMs !== 0) {
@@ -242,41 +229,6 @@ export class DsslCore {
     }
   }
 
-  /** Whether a frame of this view can be decided, as far as missed frames are concerned. */
-  #isSure(view: CompiledView, { unsureSinceView }: Tier1Stream): boolean {
-    const since = Math.min(unsureSinceView, this.#silentUnsureView);
-    if (since === Number.POSITIVE_INFINITY) return true;
-    return view.view.number <= since && !view.placesByOrdinal && !view.ownFlowsOnly;
-  }
-
-  /** Frames of this stream were missed after the last one decided: the peers are to tell what began in them. */
-  #missed(stream: Tier1Stream): void {
-    const isFirst = this.#unsureAtMs === -1;
-    stream.unsureSinceView = Math.min(stream.unsureSinceView, stream.viewNumber);
-    const since = stream.timestampMs === 0 ? undefined : (tickOfMs(stream.timestampMs) - missedEarlierTicks) | 0;
-    this.learner.again(since, isFirst);
-    if (!isFirst) return;
-    this.#unsureAtMs = this.#nowMs;
-    this.counters.resyncs++;
-  }
-
-  /** A tier 1 that has gone leaves its flows to the others. */
-  #watchSilent(nowMs: number): void {
-    if (this.#unsureAtMs === -1) return;
-    let view = Number.POSITIVE_INFINITY;
-    for (const { heardAtMs, unsureSinceView } of this.streams.all()) {
-      if (nowMs - heardAtMs > silentMs) view = Math.min(view, unsureSinceView);
-    }
-    this.#silentUnsureView = view;
-  }
-
-  #becomeSure(nowMs: number): void {
-    this.#unsureAtMs = -1;
-    this.#silentUnsureView = Number.POSITIVE_INFINITY;
-    for (const stream of this.streams.all()) stream.unsureSinceView = Number.POSITIVE_INFINITY;
-    this.#resume(nowMs);
-  }
-
   /** The earliest of the packet times that the tier 1s heard lately have come to. */
   #earliestTick(nowMs: number): number {
     let earliest = tickOfMs(this.#lastTimestampMs);
@@ -293,7 +245,7 @@ export class DsslCore {
     stream.viewNumber = frame.viewNumber;
     stream.timestampMs = frame.timestampMs;
     this.#lastTimestampMs = frame.timestampMs;
-    this.#listensSince ??= (tickOfMs(frame.timestampMs) - missedEarlierTicks) | 0;
+    this.#listensSince ??= earlierTick(frame.timestampMs);
     this.#rows.decide(frame, view);
   }
 
@@ -304,7 +256,7 @@ export class DsslCore {
     }
     stream.waiting.push({ frame: keepFrame(message), sinceMs: nowMs });
     const view = this.views.get(frame.viewNumber);
-    if (view !== undefined && !this.#isSure(view, stream)) this.counters.unsureWaits++;
+    if (view !== undefined && !this.missed.isSure(view, stream)) this.counters.unsureWaits++;
     else this.counters.viewWaits++;
     if (view === undefined) this.#askForViews(nowMs);
   }
@@ -315,8 +267,8 @@ export class DsslCore {
       for (let first = stream.waiting[0]; first !== undefined; first = stream.waiting[0]) {
         const { frame, sinceMs } = first;
         const view = this.views.get(frame.viewNumber);
-        const isDecidable = view !== undefined && this.#isSure(view, stream);
-        const waitsSinceMs = view === undefined ? sinceMs : Math.max(sinceMs, this.#unsureAtMs);
+        const isDecidable = view !== undefined && this.missed.isSure(view, stream);
+        const waitsSinceMs = view === undefined ? sinceMs : Math.max(sinceMs, this.missed.sinceMs);
         const isOverdue = nowMs - waitsSinceMs > limits.waitingFrameMs || frame.viewNumber < this.views.oldestNumber;
         if (!isDecidable && !isOverdue) {
           if (view === undefined) this.#askForViews(nowMs);
@@ -343,16 +295,15 @@ export class DsslCore {
     if (isUnsure) this.counters.unsureDrops++;
     else this.counters.viewDrops++;
     this.#rows.giveUp(frame, isUnsure ? V.dropUnsure : V.dropView);
-    if (this.standing.isEstablished) this.#missed(stream);
+    if (this.standing.isEstablished) this.missed.note(stream, this.#nowMs);
   }
 
   #stepMembership(nowMs: number): void {
     const view = this.views.newest?.view;
     if (view === undefined) return;
     const { phase } = this;
-    const isUnsure = this.#unsureAtMs !== -1;
     if (phase === 'joining' && this.#wantsToLeave) this.#propose((newest) => withdraw(newest, this.candidate));
-    else if (phase === 'joining' || (this.standing.isEstablished && isUnsure)) this.#learn(view, nowMs);
+    else if (phase === 'joining' || (this.standing.isEstablished && this.missed.isAny)) this.#learn(view, nowMs);
     const isDrained = this.ownFlows === 0 && this.standing.getsNothingNew(this.streams, nowMs);
     if (this.#wantsToLeave && phase === 'active') {
       this.#propose((newest) => drain(newest, this.candidate));
@@ -368,7 +319,8 @@ export class DsslCore {
     }
     if (!this.learner.isComplete(view, this.streams, nowMs)) return;
     if (this.phase !== 'joining') {
-      this.#becomeSure(nowMs);
+      this.missed.forget();
+      this.#resume(nowMs);
       return;
     }
     const { guesses } = this.decider;

@@ -22,6 +22,8 @@ export class Tier1Stream extends NumberedStream {
    * nothing is missing.
    */
   unsureSinceView = Number.POSITIVE_INFINITY;
+  /** It had not been heard for a while when that was looked at last. */
+  isSilent = false;
   readonly waiting: { readonly frame: Frame; readonly sinceMs: number }[] = [];
 
   constructor(id: string, sequence: number, nowMs: number) {

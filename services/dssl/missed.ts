@@ -1,0 +1,90 @@
+// What this module has missed, and whether it may decide all the same.
+//
+// A module that missed frames of a tier 1 is *unsure*: it does not know what began in them, what had packets, or which
+// start ended a flow that it holds. It asks its peers (sync.ts), and until they have told, frames of that tier 1 wait.
+// Only by Fig. 7, and as long as the view is the one of that time, they need not: it would place a flow that began in the
+// hole where the others did. When the view has changed since, or a start goes by its number, it could take a flow that
+// another member holds; and by Fig. 6 a start may have ended what it holds.
+//
+// The flows of a tier 1 that has gone come through others, so if frames of it were missed, frames of all wait. Its very last
+// frames can be missed too, and no later one shows it. So when a tier 1 falls silent the peers are asked as well; but
+// nothing waits for their answer, since nearly always nothing was missed.
+
+import { limits } from '../../shared/limits.ts';
+import type { Learner } from './learner.ts';
+import type { Streams, Tier1Stream } from './streams.ts';
+import { tickOfMs } from './ticks.ts';
+import type { CompiledView } from './viewHistory.ts';
+
+/** A tier 1 that is silent for longer has gone, or is about to be given up by whoever sends through it. */
+const silentMs = 2 * limits.idleFrameMs;
+
+export class Missed {
+  /** Times that this module asked its peers because of what it had missed. */
+  resyncs = 0;
+  /** Since when it asks; -1 while it does not. */
+  sinceMs = -1;
+  readonly #streams: Streams;
+  readonly #learner: Learner;
+  /** View of the first frame that was missed of any tier 1 that is silent. */
+  #silentView = Number.POSITIVE_INFINITY;
+  #watchedAtMs = 0;
+  /** Since when time has passed here without a jump: a module that was stopped itself heard nobody meanwhile. */
+  #awakeSinceMs = 0;
+
+  constructor(streams: Streams, learner: Learner) {
+    this.#streams = streams;
+    this.#learner = learner;
+  }
+
+  get isAny(): boolean {
+    return this.sinceMs !== -1;
+  }
+
+  /** Whether a frame of this view and tier 1 can be decided, as far as missed frames are concerned. */
+  isSure(view: CompiledView, { unsureSinceView }: Tier1Stream): boolean {
+    const since = Math.min(unsureSinceView, this.#silentView);
+    if (since === Number.POSITIVE_INFINITY) return true;
+    return view.view.number <= since && !view.placesByOrdinal && !view.ownFlowsOnly;
+  }
+
+  /** Frames of this tier 1 were missed after the last one decided: the peers are to tell what was in them. */
+  note(stream: Tier1Stream, nowMs: number): void {
+    stream.unsureSinceView = Math.min(stream.unsureSinceView, stream.viewNumber);
+    this.#ask(stream, nowMs);
+  }
+
+  #ask(stream: Tier1Stream, nowMs: number): void {
+    const isFirst = !this.isAny;
+    this.#learner.again(stream.timestampMs === 0 ? undefined : earlierTick(stream.timestampMs), isFirst);
+    if (!isFirst) return;
+    this.sinceMs = nowMs;
+    this.resyncs++;
+  }
+
+  /** Time passes: who has fallen silent may have said something before. */
+  watch(nowMs: number): void {
+    if (nowMs - this.#watchedAtMs > silentMs) this.#awakeSinceMs = nowMs;
+    this.#watchedAtMs = nowMs;
+    let view = Number.POSITIVE_INFINITY;
+    for (const stream of this.#streams.all()) {
+      const isSilent = nowMs - Math.max(stream.heardAtMs, this.#awakeSinceMs) > silentMs;
+      if (isSilent && !stream.isSilent) this.#ask(stream, nowMs);
+      stream.isSilent = isSilent;
+      if (isSilent) view = Math.min(view, stream.unsureSinceView);
+    }
+    this.#silentView = view;
+  }
+
+  /** The peers have told. */
+  forget(): void {
+    this.sinceMs = -1;
+    this.#silentView = Number.POSITIVE_INFINITY;
+    for (const stream of this.#streams.all()) stream.unsureSinceView = Number.POSITIVE_INFINITY;
+  }
+}
+
+/** A tick so early that it lies before this packet time by the clock of every tier 1. */
+export function earlierTick(timestampMs: number): number {
+  return (tickOfMs(timestampMs) - tickOfMs(limits.clockErrorMs)) | 0;
+}
