@@ -67,6 +67,8 @@ const sweepSlots = 32_768;
 const sweepLaterTicks = tickOfMs(limits.clockErrorMs);
 /** Waiting frames ask for views again after this. */
 const fetchAgainMs = 200;
+/** A module that time passed by for longer was stopped, and what it needed may lie in front of it, not taken in yet. */
+const stoppedMs = 1_500;
 
 export class DsslCore {
   readonly candidate: Candidate;
@@ -96,6 +98,9 @@ export class DsslCore {
   readonly #frame = new Frame();
   #lastTimestampMs = 0;
   #sweptTick = 0;
+  #tickedAtMs = 0;
+  /** Since when time has passed without a jump. */
+  #awakeSinceMs = 0;
   /** A joiner's second question, about what it guessed before the first was answered. */
   #asksAgain = false;
   /** Packet time of the first frame heard, less what clocks may differ by. */
@@ -200,8 +205,10 @@ export class DsslCore {
 
   /** Time passes: to be called every few tens of milliseconds. */
   tick(nowMs: number): void {
+    if (nowMs - this.#tickedAtMs > stoppedMs) this.#awakeSinceMs = nowMs;
+    this.#tickedAtMs = nowMs;
     this.#nowMs = nowMs;
-    if (this.standing.isEstablished) this.missed.watch(nowMs);
+    if (this.standing.isEstablished) this.missed.watch(nowMs, this.#awakeSinceMs);
     this.#resume(nowMs);
     this.#rows.expire(tickOfMs(this.#lastTimestampMs));
     if (this.#lastTimestampMs !== 0) {
@@ -268,7 +275,8 @@ export class DsslCore {
         const { frame, sinceMs } = first;
         const view = this.views.get(frame.viewNumber);
         const isDecidable = view !== undefined && this.missed.isSure(view, stream);
-        const waitsSinceMs = view === undefined ? sinceMs : Math.max(sinceMs, this.missed.sinceMs);
+        const needsSinceMs = view === undefined ? sinceMs : Math.max(sinceMs, this.missed.sinceMs);
+        const waitsSinceMs = Math.max(needsSinceMs, this.#awakeSinceMs);
         const isOverdue = nowMs - waitsSinceMs > limits.waitingFrameMs || frame.viewNumber < this.views.oldestNumber;
         if (!isDecidable && !isOverdue) {
           if (view === undefined) this.#askForViews(nowMs);

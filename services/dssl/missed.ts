@@ -28,9 +28,6 @@ export class Missed {
   readonly #learner: Learner;
   /** View of the first frame that was missed of any tier 1 that is silent. */
   #silentView = Number.POSITIVE_INFINITY;
-  #watchedAtMs = 0;
-  /** Since when time has passed here without a jump: a module that was stopped itself heard nobody meanwhile. */
-  #awakeSinceMs = 0;
 
   constructor(streams: Streams, learner: Learner) {
     this.#streams = streams;
@@ -62,13 +59,11 @@ export class Missed {
     this.resyncs++;
   }
 
-  /** Time passes: who has fallen silent may have said something before. */
-  watch(nowMs: number): void {
-    if (nowMs - this.#watchedAtMs > silentMs) this.#awakeSinceMs = nowMs;
-    this.#watchedAtMs = nowMs;
+  /** Time passes: who has fallen silent may have said something before. Whoever was stopped itself heard nobody then. */
+  watch(nowMs: number, awakeSinceMs: number): void {
     let view = Number.POSITIVE_INFINITY;
     for (const stream of this.#streams.all()) {
-      const isSilent = nowMs - Math.max(stream.heardAtMs, this.#awakeSinceMs) > silentMs;
+      const isSilent = nowMs - Math.max(stream.heardAtMs, awakeSinceMs) > silentMs;
       if (isSilent && !stream.isSilent) this.#ask(stream, nowMs);
       stream.isSilent = isSilent;
       if (isSilent) view = Math.min(view, stream.unsureSinceView);

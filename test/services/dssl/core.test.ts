@@ -82,7 +82,11 @@ test('core - a frame whose view never comes is dropped after a while, and what w
   for (const source of ['t1', 't2']) while (group.deliver(group.modules[0], source));
   assert.deepEqual(group.acceptedBy(other), ['a'], 'another tier 1 is not held up');
   assert.equal(group.packets.get(behind)?.size, 0);
+  // A module that was stopped itself has yet to take in what the frame waits for.
   group.tick(limits.waitingFrameMs + 1);
+  assert.equal(group.packets.get(stray)?.size, 0);
+  group.tick(limits.waitingFrameMs / 2 + 1);
+  group.tick(limits.waitingFrameMs / 2);
   assert.equal(group.packets.get(stray)?.get('a'), 'dropView');
   assert.deepEqual(group.acceptedBy(behind), ['a']);
 });

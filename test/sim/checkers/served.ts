@@ -19,6 +19,8 @@ import { type Finding, idleMs, isMember, seconds } from './finding.ts';
 
 /** A packet sent this long before a trouble may still have been on its way. */
 const underWayMs = 800;
+/** A tier 1 puts packets into a frame for so long at most. */
+const inHandMs = 50;
 /** After a trouble everything must be right again within this. */
 export const recoveryMs = 4_000;
 /** A flow that starts so long after the last trouble must be served, whatever its cause would be. */
@@ -94,11 +96,23 @@ function isBroken(world: World, flow: FlowRecord, packet: PacketRecord): boolean
 
 function explains(world: World, trouble: Trouble, flow: FlowRecord, packet: PacketRecord): boolean {
   if (!losing.has(trouble.kind)) return false;
-  if (packet.takenMs < trouble.fromMs - underWayMs) return false;
+  if (goneOutMs(world, packet) < trouble.fromMs - underWayMs) return false;
   if (packet.sentMs > trouble.untilMs + pausedThen(world, trouble, flow) + recoveryMs) return false;
   if (trouble.process === '*' || trouble.process === packet.tier1.replace(/-\d+$/, '')) return true;
   const slot = world.slots.find(({ name }) => name === trouble.process);
   return slot !== undefined && (flow.group === '' || slot.group === flow.group);
+}
+
+/** When a packet left its tier 1 at the latest: one that was paused with packets in hand sends them when it resumes. */
+function goneOutMs(world: World, packet: PacketRecord): number {
+  const tier1 = packet.tier1.replace(/-\d+$/, '');
+  const isHeldBy = (pause: Trouble) =>
+    pause.kind === 'pause' &&
+    pause.process === tier1 &&
+    pause.fromMs >= packet.takenMs &&
+    pause.fromMs < packet.takenMs + inHandMs;
+  const pauses = world.weather.troubles.filter(isHeldBy);
+  return Math.max(packet.takenMs, ...pauses.map(({ untilMs }) => untilMs));
 }
 
 /** Whoever missed frames asks all its peers; one that is paused answers when it resumes. */
