@@ -154,9 +154,12 @@ export class Hearsay {
       guesses.settle(hi, lo);
     }
     // What was seen here meanwhile is newer than what the peer says.
-    if (ageTicks(tick, table.lastSeen(slot)) < 0) return;
+    const newerTicks = ageTicks(tick, table.lastSeen(slot));
+    if (newerTicks < 0) return;
     table.touch(slot, tick);
-    if (table.state(slot) < state) table.setState(slot, state);
+    // A flow that was closing, and is not to its owner, has begun again meanwhile.
+    const beganAgain = isClaim && newerTicks > 0 && table.state(slot) === FlowState.closing;
+    if (table.state(slot) < state || beganAgain) table.setState(slot, state);
   }
 
   /** Whether a peer that names `owner` is to be believed rather than what is `known` here. */

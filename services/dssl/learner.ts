@@ -19,6 +19,8 @@ const latePeerMs = 2_000;
 
 interface Peer {
   readonly incarnation: number;
+  /** It joins itself: what it tells, the starts it saw for certain, is welcome, and not waited for. */
+  readonly isJoining: boolean;
   nonce: number;
   askedAtMs: number;
   /** When it was first asked, or last said something. */
@@ -62,7 +64,7 @@ export class Learner {
     this.#followMembers(view, nowMs);
     const due: SyncRequest[] = [];
     for (const [to, peer] of this.#peers) {
-      if (nowMs - peer.heardAtMs > silentPeerMs && peer.positions === undefined) this.silent.add(to);
+      if (!peer.isJoining && nowMs - peer.heardAtMs > silentPeerMs && peer.positions === undefined) this.silent.add(to);
       if (peer.positions !== undefined && this.#gapOf(peer.positions, streams) === 'gap') {
         this.gaps++;
         peer.positions = undefined;
@@ -82,7 +84,7 @@ export class Learner {
   /** Peers that have told nothing for a while and are still waited for. */
   late(nowMs: number): string[] {
     const isLate = ([name, peer]: [string, Peer]) =>
-      peer.positions === undefined && !this.silent.has(name) && nowMs - peer.heardAtMs > latePeerMs;
+      peer.positions === undefined && !peer.isJoining && !this.silent.has(name) && nowMs - peer.heardAtMs > latePeerMs;
     return [...this.#peers].filter(isLate).map(([name]) => name);
   }
 
@@ -103,27 +105,33 @@ export class Learner {
   isComplete(view: View, streams: Streams, nowMs: number): boolean {
     this.#followMembers(view, nowMs);
     for (const [name, peer] of this.#peers) {
-      if (this.silent.has(name)) continue;
+      if (this.silent.has(name) || peer.isJoining) continue;
       if (peer.positions === undefined || this.#gapOf(peer.positions, streams) !== 'none') return false;
     }
     return true;
   }
 
   #followMembers(view: View, nowMs: number): void {
-    // Those that join themselves only guess.
-    const holders = view.members.filter((member) => member.server !== this.#server && member.state !== 'joining');
+    // Those that join themselves mostly guess: they are asked by members that missed something, and not by each other.
+    const isMember = view.members.some(({ server, state }) => server === this.#server && state !== 'joining');
+    const tellers = view.members.filter(
+      ({ server, state }) => server !== this.#server && (state !== 'joining' || isMember),
+    );
     for (const name of this.#peers.keys()) {
-      if (holders.some((member) => member.server === name)) continue;
+      if (tellers.some((member) => member.server === name)) continue;
       this.#peers.delete(name);
       this.silent.delete(name);
     }
-    for (const { server, incarnation } of holders) {
-      if (this.#peers.get(server)?.incarnation === incarnation) continue;
+    for (const { server, incarnation, state } of tellers) {
+      const known = this.#peers.get(server);
+      const isJoining = state === 'joining';
+      if (known?.incarnation === incarnation && known.isJoining === isJoining) continue;
       // That a former life of it was silent says nothing of this one.
       this.silent.delete(server);
       const askedAtMs = Number.NEGATIVE_INFINITY;
       this.#peers.set(server, {
         incarnation,
+        isJoining,
         nonce: 0,
         askedAtMs,
         heardAtMs: nowMs,

@@ -83,8 +83,10 @@ export class Teacher {
       const { since } = request;
       if (since !== undefined && decider.recentStarts.reachesBack(since, decider.tick)) lesson.since = since;
       this.#addStarts(lesson, decider);
+      // Who joins itself tells of starts alone: which flows the members hold it has from them.
+      if (decider.guesses !== undefined) lesson.cursor = -1;
     }
-    this.#addFlows(lesson, decider, this.#numberOf(request.from));
+    if (lesson.cursor !== -1) this.#addFlows(lesson, decider, this.#numberOf(request.from));
     const chunk = rows.takeChunk();
     const isLast = lesson.cursor === -1 && rows.count === 0;
     if (isLast) this.#lessons.delete(pupil);
@@ -107,7 +109,7 @@ export class Teacher {
     // Whose time is over by this clock may still be remembered by another tier 1's.
     const earliest = lesson.since ?? decider.tick - recentStarts.windowTicks - tickOfMs(limits.clockErrorMs);
     recentStarts.scan(0, Number.POSITIVE_INFINITY, (hi, lo, tick, position) => {
-      if (ageTicks(tick, earliest) < 0) return;
+      if (ageTicks(tick, earliest) < 0 || decider.guesses?.get(hi, lo) !== undefined) return;
       const kind = recentStarts.inTableAt(position) ? RowKind.startInTable : RowKind.start;
       const owner = this.#ownerIndex(lesson, recentStarts.ownerAt(position));
       if (owner === -1) return;
