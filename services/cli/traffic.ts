@@ -17,7 +17,16 @@ import { nameOption, wholeNumber } from './parse.ts';
 import { onSignals } from './signals.ts';
 import { Bar } from './traffic/bar.ts';
 import { Drive } from './traffic/drive.ts';
-import { type Field, localField, mapOf, remoteField, silentMembers, whyNobody } from './traffic/field.ts';
+import {
+  type Field,
+  livesThatEnded,
+  localField,
+  lookAt,
+  remoteField,
+  silentMembers,
+  whyNobody,
+} from './traffic/field.ts';
+import { Newcomers } from './traffic/newcomers.ts';
 import { addPacketOptions, generatorOptionsFrom, mostPps, type PacketOptions } from './traffic/options.ts';
 import { type TrafficReport, trafficReport } from './traffic/report.ts';
 import { Run } from './traffic/run.ts';
@@ -163,6 +172,7 @@ async function runOn(
     graceMs,
     publish: (tier1, frame) => field.out.publish(subjects.in(tier1), frame),
   });
+  const newcomers = new Newcomers();
   let keyer = new FlowKeyer({ secret: 'traffic' });
   const drive: Drive = new Drive({
     run,
@@ -181,6 +191,8 @@ async function runOn(
     stop,
     onTurn: () => {
       local?.audit();
+      const names = newcomers.in(run.servers, clock.monotonicMs());
+      if (names !== undefined) bar.say(`receipts come from ${names}`);
       bar.draw(() => progressOf(run, drive, (warmUp + seconds) * 1_000));
     },
   });
@@ -194,18 +206,25 @@ async function runOn(
   await field.in.flush();
   await tier1Ready(field, run, options.wait * 1_000, stop, bar, denied);
   // What is one flow depends on the cluster's settings; the secret does not matter to that.
-  const map = await mapOf(field);
+  const { map, members } = await lookAt(field);
   if (map !== undefined) keyer = keyerFor(map, 'traffic');
   bar.say(`sending packets through ${run.tier1s.ready.map(({ name }) => name).join(', ')} for ${warmUp + seconds} s`);
   await drive.send();
   bar.end();
-  const report = trafficReport(run, drive, {
-    bus: field.bus,
-    cluster: field.cluster,
-    seed: options.seed,
-    floodPackets: source.stats.floodPackets,
-    nowMs: clock.monotonicMs(),
-  });
+  const reportNow = () =>
+    trafficReport(run, drive, {
+      bus: field.bus,
+      cluster: field.cluster,
+      seed: options.seed,
+      floodPackets: source.stats.floodPackets,
+      nowMs: clock.monotonicMs(),
+    });
+  let report = reportNow();
+  if ((report.nobody.unexplained ?? 0) > 0) {
+    // A server that was killed before its first receipt went out took its packets, and the knowledge of them, along.
+    for (const life of await livesThatEnded(field, members)) run.servers.ended(life);
+    report = reportNow();
+  }
   const others = [...denied, ...(await silenceProblems(field, report)), ...(await auditorProblems(field, report))];
   return { ...report, problems: [...report.problems, ...others] };
 }

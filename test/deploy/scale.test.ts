@@ -32,6 +32,13 @@ describe('scale', { skip: skipWithoutDocker(), timeout: 300_000 }, () => {
     await member.whenReady();
     return member;
   };
+  /** Starts generated traffic; resolves when all servers of the moment get their part of it. */
+  const startTraffic = async (name: string): Promise<Member> => {
+    const run = await cluster.startTraffic(name, traffic);
+    await Promise.all([...servers.keys()].map((server) => getsPackets(run, server)));
+    return run;
+  };
+  const getsPackets = (run: Member, server: string) => run.says(new RegExp(`^receipts come from .*\\b${server}\\b`));
   /** Ends the run and checks what must hold of every one. */
   const outcomeOf = async (run: Member): Promise<TrafficReport> => {
     const exitCode = await run.stop(30);
@@ -41,7 +48,7 @@ describe('scale', { skip: skipWithoutDocker(), timeout: 300_000 }, () => {
     assert.equal(report.nobody.unexplained, undefined, told);
     const nobody = Object.values(report.nobody).reduce((sum, packets) => sum + packets, 0);
     assert.equal(report.sent, report.acceptedOnce + report.repeats + nobody + report.lost, told);
-    assert.ok(report.acceptedOnce > 5_000, told);
+    assert.ok(report.acceptedOnce > 1_000, told);
     assert.equal(exitCode, 0);
     return report;
   };
@@ -54,8 +61,9 @@ describe('scale', { skip: skipWithoutDocker(), timeout: 300_000 }, () => {
   after(() => cluster?.stop());
 
   it('scale - from nine servers to twelve and down to six under traffic: every packet is accepted once', async () => {
-    const run = await cluster.startTraffic('scaling', traffic);
+    const run = await startTraffic('scaling');
     await Promise.all(numbers(10, 12).map(serve));
+    await Promise.all(numbers(10, 12).map((number) => getsPackets(run, `s${number}`)));
     const leavers = numbers(7, 12).map((number) => servers.get(`s${number}`) as Member);
     assert.deepEqual(await Promise.all(leavers.map((member) => member.stop(60))), [0, 0, 0, 0, 0, 0]);
     for (const { name } of leavers) servers.delete(name);
@@ -68,7 +76,7 @@ describe('scale', { skip: skipWithoutDocker(), timeout: 300_000 }, () => {
   });
 
   it('scale - a tier 1 that is killed loses what was on its way, and the others go on', async () => {
-    const run = await cluster.startTraffic('tier1-killed', traffic);
+    const run = await startTraffic('tier1-killed');
     await tier1s.get('t2')?.kill();
     await startTier1('t3');
     const report = await outcomeOf(run);
@@ -79,7 +87,7 @@ describe('scale', { skip: skipWithoutDocker(), timeout: 300_000 }, () => {
   });
 
   it('scale - a server that is killed and started again takes its place; its flows go on or are accounted for', async () => {
-    const run = await cluster.startTraffic('server-killed', traffic);
+    const run = await startTraffic('server-killed');
     await servers.get('s1')?.kill();
     const successor = await serve(1);
     await successor.says(/takes the place of its former life/);
@@ -95,7 +103,7 @@ describe('scale', { skip: skipWithoutDocker(), timeout: 300_000 }, () => {
   });
 
   it('scale - NATS that dies and comes back: the run goes on, and what was lost is counted', async () => {
-    const run = await cluster.startTraffic('nats-killed', traffic);
+    const run = await startTraffic('nats-killed');
     const nats = cluster.members.find(({ name }) => name === 'nats');
     await nats?.kill();
     await cluster.startNats();

@@ -95,11 +95,6 @@ export async function localField(busUrl: string, options: LocalFieldOptions, env
   }
 }
 
-/** The cluster's map; undefined where there is none, or where the store may not be read. */
-export async function mapOf(field: Field): Promise<ClusterMap | undefined> {
-  return (await lookAt(field)).map;
-}
-
 /** Why no tier 1 has said that it is ready, in one line that says what to do. */
 export async function whyNobody(field: Field, waiting: readonly string[]): Promise<string> {
   const { bus, cluster } = field;
@@ -117,20 +112,32 @@ export async function whyNobody(field: Field, waiting: readonly string[]): Promi
   return `${waiting.join(', ')} cannot send yet: ${where}; start one with "flowherd dssl --receipts${member}"`;
 }
 
+/** Lives of servers that were members and are none any more; none where the store may not be read. */
+export async function livesThatEnded(field: Field, members: readonly GroupMember[]): Promise<GroupMember[]> {
+  const lifeOf = ({ group, server, incarnation }: GroupMember) => `${group}/${server}/${incarnation}`;
+  const now = await lookAt(field);
+  if (!now.isReadable) return [];
+  const present = new Set(now.members.map(lifeOf));
+  return members.filter((member) => !present.has(lifeOf(member)));
+}
+
 /** Members of groups of whom nothing was heard, as `group/server`; none where the store may not be read. */
 export async function silentMembers(field: Field, heard: ReadonlySet<string>): Promise<string[]> {
   const { members } = await lookAt(field);
   return members.map(({ group, server }) => `${group}/${server}`).filter((name) => !heard.has(name));
 }
 
-interface Look {
+export interface Look {
   readonly isReadable: boolean;
+  /** The cluster's map; undefined where there is none, or where the store may not be read. */
   readonly map: ClusterMap | undefined;
-  readonly members: readonly (Member & { readonly group: string })[];
+  readonly members: readonly GroupMember[];
 }
 
+export type GroupMember = Member & { readonly group: string };
+
 /** What the cluster's store says. A generator needs none of it to do its work, so nothing here fails. */
-async function lookAt({ in: bus, subjects }: Field): Promise<Look> {
+export async function lookAt({ in: bus, subjects }: Field): Promise<Look> {
   try {
     const store = await bus.openKeyValue(subjects.bucket);
     const entry = await store.get(mapKey);

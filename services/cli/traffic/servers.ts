@@ -25,6 +25,17 @@ export interface ServerRecord {
   expired: number;
 }
 
+/** What tells the lives of servers apart. */
+interface Life {
+  readonly group: string;
+  readonly server: string;
+  readonly incarnation: number;
+}
+
+function nameOf({ group, server, incarnation }: Life): string {
+  return `${group}/${server}/${incarnation}`;
+}
+
 interface Move {
   readonly atMs: number;
   flows: number;
@@ -52,17 +63,10 @@ export class Servers {
   /** A message of a server; its record, or undefined when the message is not to be read. */
   heard(receipt: Receipt, nowMs: number): ServerRecord | undefined {
     const { server, group, incarnation, sequence } = receipt;
-    const life = `${group}/${server}/${incarnation}`;
-    let record = this.#byLife.get(life);
+    const record = this.#recordOf({ server, group, incarnation }, nowMs);
     if (record === undefined) {
-      if (this.#byLife.size >= mostServers) {
-        this.ignored++;
-        return undefined;
-      }
-      const fresh = { lostReceipts: 0, hasLeft: false, lostFrames: 0, flowsNow: 0, evicted: 0, expired: 0 };
-      record = { number: this.all.length, id: server, group, sequence: 0, heardAtMs: nowMs, ...fresh };
-      this.#byLife.set(life, record);
-      this.all.push(record);
+      this.ignored++;
+      return undefined;
     }
     if (sequence <= record.sequence) {
       this.ignored++;
@@ -78,6 +82,11 @@ export class Servers {
     record.expired = receipt.expired;
     if (this.#moves.size > 0) this.#resolve(record, nowMs);
     return record;
+  }
+
+  /** A life of a server has ended. When it never spoke to this run, what it got is known to nobody: it counts as gone. */
+  ended(life: Life): void {
+    if (!this.#byLife.has(nameOf(life))) this.#recordOf(life, Number.NEGATIVE_INFINITY);
   }
 
   /** Nobody could be heard until now. */
@@ -130,6 +139,20 @@ export class Servers {
       }
     }
     this.#moves.clear();
+  }
+
+  /** Undefined when there are too many. */
+  #recordOf(life: Life, heardAtMs: number): ServerRecord | undefined {
+    const name = nameOf(life);
+    const known = this.#byLife.get(name);
+    if (known !== undefined) return known;
+    if (this.#byLife.size >= mostServers) return undefined;
+    const fresh = { lostReceipts: 0, hasLeft: false, lostFrames: 0, flowsNow: 0, evicted: 0, expired: 0 };
+    const { server: id, group } = life;
+    const record = { number: this.all.length, id, group, sequence: 0, heardAtMs, ...fresh };
+    this.#byLife.set(name, record);
+    this.all.push(record);
+    return record;
   }
 
   #resolve(record: ServerRecord, nowMs: number): void {

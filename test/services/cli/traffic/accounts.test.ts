@@ -7,6 +7,7 @@ import fc from 'fast-check';
 import { accountFor } from '../../../../services/cli/traffic/accounts.ts';
 import { FlowBook } from '../../../../services/cli/traffic/flowBook.ts';
 import { Ledger } from '../../../../services/cli/traffic/ledger.ts';
+import { Newcomers } from '../../../../services/cli/traffic/newcomers.ts';
 import { Servers, silentMs } from '../../../../services/cli/traffic/servers.ts';
 import { Tier1s } from '../../../../services/cli/traffic/tier1s.ts';
 import type { Hello } from '../../../../shared/hello.ts';
@@ -107,6 +108,20 @@ describe('servers', () => {
   });
 });
 
+describe('newcomers', () => {
+  it('newcomers - servers are named once, in few lines', () => {
+    const servers = new Servers();
+    const newcomers = new Newcomers();
+    assert.equal(newcomers.in(servers, 0), undefined);
+    servers.heard(receipt(), 0);
+    assert.equal(newcomers.in(servers, 0), 's1');
+    for (let number = 2; number < 30; number++) servers.heard(receipt({ server: `s${number}` }), 0);
+    assert.equal(newcomers.in(servers, 100), undefined);
+    assert.match(newcomers.in(servers, 300) ?? '', /^s2, .*, s17 and 12 more$/);
+    assert.equal(newcomers.in(servers, 600), undefined);
+  });
+});
+
 describe('tier 1s', () => {
   it('tier 1s - a flow keeps its tier 1 while that takes packets, and new flows are spread over all', () => {
     const tier1s = new Tier1s('me');
@@ -194,6 +209,15 @@ describe('accounts', () => {
     servers.heard(receipt(), 0);
     servers.heard(receipt({ server: 's2' }), 900);
     assert.deepEqual(account({ nowMs: silentMs + 1 }), { unexplained: 10 }, 'of flows that a living server has');
+  });
+
+  it('accounts - a server that was killed before it spoke explains as much as one that had spoken', () => {
+    const { servers, account } = start(10);
+    servers.heard(receipt({ incarnation: 2 }), 0);
+    servers.ended({ server: 's1', group: 'g1', incarnation: 2 });
+    assert.deepEqual(account(), { unexplained: 10 }, 'it speaks');
+    servers.ended({ server: 's1', group: 'g1', incarnation: 1 });
+    assert.deepEqual(account(), { serverGone: 10 });
   });
 
   it('accounts - a server that left flows behind, or forgot some, answers for as many flows as it says', () => {
