@@ -6,6 +6,7 @@
 //            | "server." server    frames for one server alone (bypassed flows, packets handed back)
 //            | "ctl."    group     sync requests and answers between the modules of a group
 //            | "gossip." group     load and liveness of the group's members and of tier 1
+//            | "beat."   server    that this server lives, to those who watch it
 //            | "in."     tier1     packets for one tier 1, as frames: its ingress from the bus
 //            | "hello."  tier1     a tier 1 that takes packets from the bus says that it is there
 //            | "return." tier1     answers of servers to clients that came in through that tier 1
@@ -23,7 +24,19 @@
 
 import { errorCodes, FlowherdError } from './errors.ts';
 
-export const channels = ['data', 'server', 'ctl', 'gossip', 'in', 'hello', 'return', 'out', 'ack', 'receipt'] as const;
+export const channels = [
+  'data',
+  'server',
+  'ctl',
+  'gossip',
+  'beat',
+  'in',
+  'hello',
+  'return',
+  'out',
+  'ack',
+  'receipt',
+] as const;
 export type Channel = (typeof channels)[number];
 
 /** The subjects and the bucket of one cluster. Functions throw `bad-name` for a name outside the grammar. */
@@ -35,6 +48,7 @@ export interface Subjects {
   server(server: string): string;
   control(group: string): string;
   gossip(group: string): string;
+  beat(server: string): string;
   /** `tier1` is the name of one life of a tier 1, as in its frames. */
   in(tier1: string): string;
   hello(tier1: string): string;
@@ -74,6 +88,7 @@ export function subjectsOf(cluster: string): Subjects {
     server: (server) => build('server', 'server', server),
     control: (group) => build('ctl', 'group', group),
     gossip: (group) => build('gossip', 'group', group),
+    beat: (server) => build('beat', 'server', server),
     in: (tier1) => build('in', 'tier 1', tier1),
     hello: (tier1) => build('hello', 'tier 1', tier1),
     return: (tier1) => build('return', 'tier 1', tier1),

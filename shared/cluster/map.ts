@@ -6,6 +6,7 @@ import { type FlowKeyPolicy, flowKeyPolicies, type GroupKeyPolicy, groupKeyPolic
 import { limits } from '../limits.ts';
 import { isName } from '../subjects.ts';
 import { isOneOf, isRecord, isWhole, parseJson } from '../validate.ts';
+import { type ClusterSettings, settingsSchema } from './settings.ts';
 import { type GroupRules, type PlacementName, placementNames, rulesProblem } from './view.ts';
 
 /** Which flows a group takes (Fig. 10). */
@@ -49,6 +50,16 @@ export interface ClusterMap {
   readonly placement: PlacementName;
   readonly rules: GroupRules;
   readonly seed: number;
+  /** What may change while the cluster runs; with each change `version` goes up. */
+  readonly settings: ClusterSettings;
+  /** Who changed the map last, for people; undefined as long as it is as it was made. */
+  readonly changed?: MapChange;
+}
+
+export interface MapChange {
+  readonly by: string;
+  readonly atMs: number;
+  readonly what: string;
 }
 
 export function encodeMap(map: ClusterMap): Uint8Array {
@@ -58,12 +69,15 @@ export function encodeMap(map: ClusterMap): Uint8Array {
 /** Reads a cluster map; undefined when the bytes are not one. */
 export function decodeMap(bytes: Uint8Array): ClusterMap | undefined {
   const value = parseJson(bytes);
-  return isMap(value) ? value : undefined;
+  if (!isRecord(value)) return undefined;
+  const settings = settingsSchema.safeParse(value.settings ?? {});
+  if (!settings.success) return undefined;
+  const map = { ...value, settings: settings.data };
+  return isMap(map) ? map : undefined;
 }
 
-function isMap(value: unknown): value is ClusterMap {
+function isMap(value: Record<string, unknown>): value is Record<string, unknown> & ClusterMap {
   return (
-    isRecord(value) &&
     isWhole(value.version, 1, Number.MAX_SAFE_INTEGER) &&
     typeof value.cluster === 'string' &&
     isOneOf(groupSelections, value.groupSelection) &&
@@ -75,7 +89,17 @@ function isMap(value: unknown): value is ClusterMap {
     isOneOf(placementNames, value.placement) &&
     isRecord(value.rules) &&
     rulesProblem(value.rules as unknown as GroupRules) === undefined &&
-    isWhole(value.seed, 0, 0xffffffff)
+    isWhole(value.seed, 0, 0xffffffff) &&
+    (value.changed === undefined || isChange(value.changed))
+  );
+}
+
+function isChange(value: unknown): value is MapChange {
+  return (
+    isRecord(value) &&
+    typeof value.by === 'string' &&
+    isWhole(value.atMs, 0, Number.MAX_SAFE_INTEGER) &&
+    typeof value.what === 'string'
   );
 }
 

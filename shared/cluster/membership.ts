@@ -33,7 +33,7 @@ export function join(view: View | undefined, birth: GroupBirth, candidate: Candi
   const present = view === undefined ? undefined : findMember(view, candidate.server);
   if (view !== undefined && present?.incarnation === candidate.incarnation) return view;
   const state: MemberState = others.length === 0 ? 'active' : 'joining';
-  const members = [...others, { ...candidate, state, flows: 0 }];
+  const members = [...others, { ...candidate, base: candidate.weight, state, flows: 0 }];
   return view === undefined ? { ...birth, number: 1, members } : successor(view, members);
 }
 

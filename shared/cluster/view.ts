@@ -21,6 +21,8 @@ export interface Member {
   readonly state: MemberState;
   /** Share of new flows relative to the other members: an integer from 0 (none) to 65535. */
   readonly weight: number;
+  /** The weight that was configured, and that a policy of weights departs from. */
+  readonly base: number;
   /** Flows this member held when the view was made; what `fewest-flows` places by. */
   readonly flows: number;
 }
@@ -89,11 +91,13 @@ export function decodeView(bytes: Uint8Array): View | undefined {
     placement,
     seed,
     rules: { typeOneMethod, tableFirst, midFlow },
-    members: members.map(({ server, incarnation, state, weight, flows }) => ({
+    members: members.map(({ server, incarnation, state, weight, base, flows }) => ({
       server,
       incarnation,
       state,
       weight,
+      // Views written before weights could move have none.
+      base: base ?? weight,
       flows,
     })),
   };
@@ -119,6 +123,7 @@ function isMember(value: unknown): value is Member {
     isWhole(value.incarnation, 0, Number.MAX_SAFE_INTEGER) &&
     isOneOf(memberStates, value.state) &&
     isWhole(value.weight, 0, 65_535) &&
+    (value.base === undefined || isWhole(value.base, 0, 65_535)) &&
     isWhole(value.flows, 0, Number.MAX_SAFE_INTEGER)
   );
 }

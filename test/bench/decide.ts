@@ -95,7 +95,7 @@ async function benchActor() {
     placement: 'rendezvous',
     seed: 1,
     rules: { typeOneMethod: 'fig-7', tableFirst: false, midFlow: 'ignore' },
-    members: names.map((server) => ({ server, incarnation: 1, state: 'active', weight: 100, flows: 0 })),
+    members: names.map((server) => ({ server, incarnation: 1, state: 'active', weight: 100, base: 100, flows: 0 })),
   };
   core.onView(view, startMs);
   return { core, egress };

@@ -6,6 +6,7 @@ import { GroupTable } from '../../services/tier1/groupTable.ts';
 import { TrafficGenerator } from '../../services/tier1/ingress/generator.ts';
 import type { FlowClass } from '../../services/tier1/ingress/generatorMixes.ts';
 import type { ClusterMap } from '../../shared/cluster/map.ts';
+import { defaultSettings } from '../../shared/cluster/settings.ts';
 import { FlowKeyer } from '../../shared/flow.ts';
 
 export const packetBytes = 128;
@@ -60,6 +61,7 @@ export function benchMap(cluster: string): ClusterMap {
     placement: 'rendezvous',
     rules: { typeOneMethod: 'fig-7', tableFirst: false, midFlow: 'ignore' },
     seed: 1,
+    settings: defaultSettings,
   };
 }
 

@@ -5,6 +5,7 @@ import type { DecisionAudit } from '../../services/dssl/rows.ts';
 import { Tier1Actor } from '../../services/tier1/actor.ts';
 import { VirtualClock } from '../../shared/clock.ts';
 import { type ClusterMap, encodeMap } from '../../shared/cluster/map.ts';
+import { defaultSettings } from '../../shared/cluster/settings.ts';
 import { decodeView, type View } from '../../shared/cluster/view.ts';
 import { FlowKeyer } from '../../shared/flow.ts';
 import { Prng } from '../../shared/prng.ts';
@@ -111,6 +112,7 @@ export class World {
       placement: plan.placement,
       rules: plan.rules,
       seed: seed >>> 0,
+      settings: defaultSettings,
     };
     this.clients = new Clients(this.clock, prng.fork('clients'), this.ledger, () => this.tier1s, {
       flows: plan.flows,

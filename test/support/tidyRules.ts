@@ -20,7 +20,8 @@ const packageUsers: Readonly<Record<string, RegExp>> = {
   nats: /^shared\/bus\/nats\w*\.ts$|^test\/bench\/busRole\.ts$/,
   commander: /^services\/cli\/|^test\/sim\/main\.ts$/,
   pino: /^services\/cli\//,
-  msgpackr: /^shared\/(?:frame|answers|delivery|hello|receipt)\.ts$|^services\/dssl\/sync\.ts$|^test\//,
+  msgpackr: /^shared\/(?:frame|answers|delivery|hello|receipt|cluster\/gossip)\.ts$|^services\/dssl\/sync\.ts$|^test\//,
+  zod: /^shared\/cluster\/settings\.ts$/,
   'fast-check': /^test\//,
   testcontainers: /^test\/deploy\//,
   'node:test': /^test\//,
@@ -44,7 +45,7 @@ const pureParts =
   /^services\/cli\/(cluster\/histogram|traffic\/(accounts|flowBook|ledger|run|servers|tier1s|upstream))\.ts$/;
 /** Where the platform's clock and timers may be asked; the rest of the shell has a Clock. */
 const knowsTime = /^shared\/clock\.ts$|^services\/cli\//;
-const coreModules = ['node:crypto', 'msgpackr'];
+const coreModules = ['node:crypto', 'msgpackr', 'zod'];
 const usesAmbient =
   /\bDate\.now\b|\bnew Date\(\s*\)|\bperformance\b|\bMath\.random\b|\bset(?:Timeout|Interval|Immediate)\b|\bqueueMicrotask\b|\bnextTick\b/;
 const usesCore =

@@ -9,6 +9,7 @@ import { MemoryHub } from '../../shared/bus/memory.ts';
 import { systemClock } from '../../shared/clock.ts';
 import type { ClusterMap } from '../../shared/cluster/map.ts';
 import { join } from '../../shared/cluster/membership.ts';
+import { defaultSettings } from '../../shared/cluster/settings.ts';
 import { defaultRules, encodeView } from '../../shared/cluster/view.ts';
 import { FlowKeyer } from '../../shared/flow.ts';
 import { Frame } from '../../shared/frame.ts';
@@ -35,6 +36,7 @@ const map: ClusterMap = {
   placement: 'rendezvous',
   rules: defaultRules,
   seed: 1,
+  settings: defaultSettings,
 };
 
 /** A packet as it came to the group. */

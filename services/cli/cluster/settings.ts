@@ -5,6 +5,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { ClusterMap, GroupSettings } from '../../../shared/cluster/map.ts';
 import { servedTypes } from '../../../shared/cluster/map.ts';
+import { defaultSettings } from '../../../shared/cluster/settings.ts';
 import { placementNames, rulesProblem } from '../../../shared/cluster/view.ts';
 import { errorCodes, FlowherdError, reasonOf } from '../../../shared/errors.ts';
 import { defaultGroupKey, flowKeyPolicies, groupKeyPolicies } from '../../../shared/flow/policies.ts';
@@ -148,6 +149,7 @@ export function mapFromOptions(options: ClusterOptions, secret: string): Cluster
     placement: options.placement,
     rules,
     seed: options.seed,
+    settings: defaultSettings,
   };
 }
 

@@ -89,7 +89,7 @@ test('life - a server whose former life was given up as silent is waited for aga
     seed: 7,
     rules: defaultRules,
     number: incarnation,
-    members: [{ server: 'd', incarnation, state, weight: 100, flows: 0 }],
+    members: [{ server: 'd', incarnation, state, weight: 100, base: 100, flows: 0 }],
   });
   const learner = new Learner('j');
   const streams = new Streams();

@@ -11,6 +11,7 @@ import { MemoryHub } from '../../../shared/bus/memory.ts';
 import { VirtualClock } from '../../../shared/clock.ts';
 import type { ClusterMap } from '../../../shared/cluster/map.ts';
 import { leave } from '../../../shared/cluster/membership.ts';
+import { defaultSettings } from '../../../shared/cluster/settings.ts';
 import { changeView, readViews } from '../../../shared/cluster/store.ts';
 import { defaultRules, type Member } from '../../../shared/cluster/view.ts';
 import { isFlowherdError } from '../../../shared/errors.ts';
@@ -60,6 +61,7 @@ class World {
       placement: 'rendezvous',
       rules: defaultRules,
       seed: 1,
+      settings: defaultSettings,
     };
   }
 

@@ -30,6 +30,7 @@ function view(placement: PlacementName, members: readonly Partial<Member>[], see
       incarnation: 1,
       state: 'active',
       weight: 1,
+      base: 1,
       flows: 0,
       ...member,
     })),

@@ -117,7 +117,7 @@ test('group table - levels choose independently', () => {
 test('group table - the choice of a group leaves the choice of a member open, also by one and the same hash', () => {
   const groups = Array.from({ length: 4 }, (_, index) => entry(`group-${index}`));
   const members = [0, 1, 2, 3].map(
-    (index) => ({ server: `s${index}`, incarnation: 1, state: 'active', weight: 1, flows: 0 }) as const,
+    (index) => ({ server: `s${index}`, incarnation: 1, state: 'active', weight: 1, base: 1, flows: 0 }) as const,
   );
   for (const method of ['hash', 'weighted'] as const) {
     for (const placement of placementNames) {

@@ -30,6 +30,7 @@ function viewOf(group: string, states: string): View {
     incarnation: 1,
     state: words[letter],
     weight: 100,
+    base: 100,
     flows: 0,
   }));
   return { ...birthOf(group), number: 5, members };

@@ -1,0 +1,92 @@
+// What can be tuned about a cluster that runs, with defaults and units: how members watch each other, how weights follow
+// load, when a silent group is mapped out. It is a part of the cluster map, so that all members hold the same, and it may
+// change while the cluster runs.
+//
+// `describe` says of each what it means and what it costs: `flowherd settings` prints these texts.
+
+import { z } from 'zod';
+import { loadNames } from './load.ts';
+
+const ms = (least: number, most: number) => z.int().min(least).max(most);
+const share = (least: number, most: number) => z.number().min(least).max(most);
+
+export const weightPolicies = ['equal', 'static', 'fewest-flows', 'least-loaded', 'qos', 'thermal'] as const;
+export type WeightPolicyName = (typeof weightPolicies)[number];
+
+const watching = z.strictObject({
+  beatMs: ms(20, 10_000)
+    .default(100)
+    .describe('pause between two signs of life, in ms; shorter finds the dead earlier and costs messages'),
+  watchers: z
+    .int()
+    .min(1)
+    .max(16)
+    .default(3)
+    .describe('members that watch each member; each hears so many beats; one alone is enough to remove a member'),
+  suspectMs: ms(50, 60_000)
+    .default(400)
+    .describe('silence after which a member is suspected, in ms; shorter than its pauses, it costs a message each'),
+  confirmMs: ms(50, 60_000)
+    .default(350)
+    .describe('time that a suspected member has to speak, in ms, before it is removed and its flows with it'),
+  stateMs: ms(100, 60_000)
+    .default(1_000)
+    .describe('least pause between two reports of state and load, in ms; in groups of more than 100 it is longer'),
+});
+
+const weights = z.strictObject({
+  policy: z
+    .enum(weightPolicies)
+    .default('static')
+    .describe('how weights follow load: equal, static (as configured), fewest-flows, least-loaded, qos, thermal'),
+  load: z
+    .partialRecord(z.enum(loadNames), share(0, 1_000))
+    .refine((blend) => Object.values(blend).some((part) => part > 0), 'at least one load must have a part above 0')
+    .default({ cpu: 1 })
+    .describe('least-loaded: the load it goes by, or a blend, as name to part; each is taken relative to the group'),
+  everyMs: ms(500, 3_600_000)
+    .default(5_000)
+    .describe('least pause between two changes of weights, in ms; each is a new view that everybody has to get'),
+  smoothing: share(0.01, 1)
+    .default(0.3)
+    .describe('part of the newest report in the running mean, 0 to 1; more follows faster and trembles more'),
+  deadband: share(0, 1)
+    .default(0.1)
+    .describe('a weight that would change by less than this share of it stays; less means more views'),
+  step: share(1.01, 10).default(1.25).describe('a weight grows or shrinks at most by this factor in one change'),
+  least: share(0, 1).default(0.125).describe('a weight never falls below this share of the configured one'),
+  most: share(1, 64).default(4).describe('a weight never rises above this many times the configured one'),
+  targetLatencyMs: share(0.01, 60_000)
+    .default(50)
+    .describe('qos: latency that servers must keep, in ms; one above it gets fewer new flows, then none'),
+  targetLoss: share(0, 1).default(0.01).describe('qos: lost share that servers must keep, 0 to 1'),
+  ceiling: share(0, 150)
+    .default(80)
+    .describe('thermal: temperature in degrees Celsius at which a server gets no new flows'),
+  hysteresis: share(0, 50).default(5).describe('thermal: degrees below the ceiling at which it gets new flows again'),
+});
+
+const groupSilence = z.strictObject({
+  afterMs: ms(500, 600_000)
+    .default(3_000)
+    .describe('a group of which nothing is heard for so long is mapped out: tier 1 sends its flows to the others'),
+  returnMs: ms(500, 600_000)
+    .default(5_000)
+    .describe('it is mapped in again when it has been heard for so long; shorter may flap'),
+});
+
+export const settingsSchema = z.strictObject({
+  watching: watching.prefault({}),
+  weights: weights.prefault({}),
+  groupSilence: groupSilence.prefault({}),
+});
+
+export type ClusterSettings = z.infer<typeof settingsSchema>;
+
+export const defaultSettings: ClusterSettings = settingsSchema.parse({});
+
+/** What is wrong with settings, one line each, with the path: `weights.step: ...`; empty when they can be. */
+export function settingsProblems(value: unknown): string[] {
+  const { error } = settingsSchema.safeParse(value);
+  return (error?.issues ?? []).map(({ path, message }) => `${path.join('.') || 'settings'}: ${message}`);
+}
