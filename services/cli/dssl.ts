@@ -78,7 +78,7 @@ async function runDssl(options: DsslOptions, environment: Environment): Promise<
   const server = options.server || uniqueServerName();
   const log = serviceLog(server, environment.logLevel, environment.logTo);
   const health = new Health([...connectionConditions, 'subscribed', 'member']);
-  const { subjects, map, dataBus, controlBus } = await connectCluster(
+  const { subjects, map, dataBus, controlBus, gossipBus } = await connectCluster(
     'dssl',
     options as ServiceOptions,
     environment,
@@ -109,6 +109,7 @@ async function runDssl(options: DsslOptions, environment: Environment): Promise<
       subjects,
       dataBus,
       controlBus,
+      gossipBus,
       clock: systemClock,
       log,
       ...(options.receipts ? { audit: lateAudit(() => receipts?.audit) } : {}),
@@ -161,7 +162,7 @@ async function runDssl(options: DsslOptions, environment: Environment): Promise<
     if (opened !== undefined && !(await within(handlerPatienceMs, opened.egress.stop()))) {
       log.warn('the handler did not stop in time; it is left behind');
     }
-    await Promise.all([dataBus.close(), controlBus.close()]);
+    await Promise.all([dataBus, controlBus, gossipBus].map((bus) => bus.close()));
   }
   tellCounts(server, place.actor, opened, receipts, options.json === true, log, environment.logTo);
   if (wasRemoved) throw removalOf(place.actor);

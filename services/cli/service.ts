@@ -28,12 +28,17 @@ export interface ServiceOptions extends ClusterOptions {
 /** What every service has to be before it can be ready; each adds its own. */
 export const connectionConditions = ['connected', 'map'] as const;
 
-/** Where a process stands in its cluster. Frames travel on one connection, everything else on the other. */
+/**
+ * Where a process stands in its cluster. Frames travel on one connection, gossip of actors on another, everything else on
+ * a third: signs of life must not wait behind bulk.
+ */
 export interface ClusterConnection {
   readonly subjects: Subjects;
   readonly map: ClusterMap;
   readonly dataBus: Bus;
   readonly controlBus: Bus;
+  /** For tier 1, which only listens, the same as for control. */
+  readonly gossipBus: Bus;
   readonly secret: string;
 }
 
@@ -61,7 +66,7 @@ export function addBusOptions(command: Command): Command {
 }
 
 /**
- * Connects both connections and agrees on the cluster map: the options are what a new cluster is made with, where the login
+ * Connects and agrees on the cluster map: the options are what a new cluster is made with, where the login
  * may make one; else somebody else has to, and this waits for it. A cluster that exists keeps its map, and the log says where
  * the options differ. `health` is told how the connections and the map are.
  */
@@ -86,6 +91,7 @@ export async function connectCluster(
   try {
     const controlBus = await open('control');
     const dataBus = await open('data');
+    const gossipBus = role === 'dssl' ? await open('gossip') : controlBus;
     health.check('connected', () => lines.every(({ isUp }) => isUp) || 'no connection to the NATS server');
     const map = await whenMade(async () => settleMap(await controlBus.openKeyValue(subjects.bucket), proposal), {
       clock: systemClock,
@@ -96,7 +102,7 @@ export async function connectCluster(
     if (differing.length > 0) {
       log.warn({ differing }, 'the cluster exists already with other settings; it keeps its own');
     }
-    return { subjects, map, dataBus, controlBus, secret };
+    return { subjects, map, dataBus, controlBus, gossipBus, secret };
   } catch (error) {
     // An open connection would keep the process alive.
     health.stop();

@@ -3,7 +3,10 @@
 
 import type { Bus, KeyValue, Subscription } from '../../shared/bus/bus.ts';
 import type { Clock, Timer } from '../../shared/clock.ts';
+import type { LiveState } from '../../shared/cluster/gossip.ts';
+import type { Load } from '../../shared/cluster/load.ts';
 import { type Candidate, type GroupBirth, join } from '../../shared/cluster/membership.ts';
+import type { ClusterSettings } from '../../shared/cluster/settings.ts';
 import { changeView } from '../../shared/cluster/store.ts';
 import { decodeView, type View } from '../../shared/cluster/view.ts';
 import { errorCodes, FlowherdError, reasonOf } from '../../shared/errors.ts';
@@ -11,6 +14,7 @@ import { type Subjects, viewKey } from '../../shared/subjects.ts';
 import { DsslCore, type Proposal } from './core.ts';
 import type { Egress } from './egress/egress.ts';
 import type { DecisionAudit } from './rows.ts';
+import { Steward } from './steward.ts';
 
 /** Lines for people about what happens to the actor; a pino logger fits. */
 export interface ActorLog {
@@ -23,9 +27,13 @@ export interface DsslActorOptions {
   readonly candidate: Candidate;
   readonly maxFlows: number;
   readonly subjects: Subjects;
-  /** Connection for frames, and the one for control and the key-value store; may be the same. */
+  /** Connections for frames, for control and the key-value store, and for gossip; may be the same. */
   readonly dataBus: Bus;
   readonly controlBus: Bus;
+  readonly gossipBus: Bus;
+  readonly settings: ClusterSettings;
+  /** How busy the server is, asked about once a second; undefined where nobody measures. */
+  readonly load?: (nowMs: number) => Load | undefined;
   readonly egress: Egress;
   readonly clock: Clock;
   readonly log: ActorLog;
@@ -48,10 +56,12 @@ export type JoinStep = (view: View | undefined) => View | undefined;
 
 export class DsslActor {
   readonly core: DsslCore;
+  readonly steward: Steward;
   readonly #options: DsslActorOptions;
   readonly #key: string;
   #store: KeyValue | undefined;
   #subscriptions: Subscription[] = [];
+  readonly #beats = new Map<string, Subscription>();
   #stopWatch: (() => void) | undefined;
   #timer: Timer | undefined;
   #egressTickedAtMs = 0;
@@ -77,6 +87,7 @@ export class DsslActor {
       { group: options.birth.group, candidate: options.candidate, maxFlows: options.maxFlows },
       options.audit === undefined ? ports : { ...ports, audit: options.audit },
     );
+    this.steward = this.#newSteward();
   }
 
   /**
@@ -96,17 +107,21 @@ export class DsslActor {
 
   /** The first part of starting: subscribes and reads the views. */
   async listen(): Promise<void> {
-    const { birth, dataBus, controlBus, subjects, clock } = this.#options;
+    const { birth, dataBus, controlBus, gossipBus, subjects, clock } = this.#options;
     this.#store = await controlBus.openKeyValue(subjects.bucket);
     // Listening before joining: every flow that starts from here on is seen.
     this.#subscriptions = [
       dataBus.subscribe(subjects.data(birth.group), (data) => this.core.onFrame(data, clock.nowMs())),
       controlBus.subscribe(subjects.control(birth.group), (data) => this.core.onControl(data, clock.nowMs())),
+      gossipBus.subscribe(subjects.gossip(birth.group), (data) => this.#onGossip(data)),
     ];
     dataBus.onStatus(({ kind }) => {
       if (kind === 'reconnected') this.core.onReconnected(clock.nowMs());
     });
-    await Promise.all([dataBus.flush(), controlBus.flush()]);
+    gossipBus.onStatus(({ kind }) => {
+      if (kind === 'reconnected') this.steward.onReconnected(clock.monotonicMs());
+    });
+    await Promise.all([dataBus.flush(), controlBus.flush(), gossipBus.flush()]);
     this.#stopWatch = await this.#store.watch(this.#key, (entry) => this.#onEntry(entry.value));
     await this.#fetchViews();
   }
@@ -147,7 +162,7 @@ export class DsslActor {
    * latest some seconds after `deadlineMs` from now.
    */
   drain(deadlineMs: number): Promise<void> {
-    const released = new Promise<void>((resolve) => this.#whenReleased.push(resolve));
+    const released = this.whenReleased();
     this.core.drain(this.#options.clock.nowMs() + deadlineMs);
     return released;
   }
@@ -157,18 +172,75 @@ export class DsslActor {
     return new Promise((resolve) => this.#whenLeft.push(resolve));
   }
 
+  /** Resolves when a server that is no member any more has no packets to decide either. */
+  whenReleased(): Promise<void> {
+    return new Promise((resolve) => this.#whenReleased.push(resolve));
+  }
+
   /** Stops at once, without leaving the group; the connections stay open. */
   stop(): void {
     this.#stopped = true;
     this.#timer?.cancel();
     this.#stopWatch?.();
-    for (const subscription of this.#subscriptions) subscription.unsubscribe();
+    for (const subscription of [...this.#subscriptions, ...this.#beats.values()]) subscription.unsubscribe();
+    this.#beats.clear();
+  }
+
+  /** Settings of the cluster have changed. */
+  retune(settings: ClusterSettings): void {
+    this.steward.retune(settings);
+  }
+
+  #newSteward(): Steward {
+    const { candidate, settings, gossipBus, controlBus, subjects, clock, log, load } = this.#options;
+    const gossipSubject = subjects.gossip(this.group);
+    const beatSubject = subjects.beat(candidate.server);
+    return new Steward(candidate, settings, {
+      // A member whose gossip cannot get out lives all the same.
+      beat: (message) => void (gossipBus.publish(beatSubject, message) || controlBus.publish(beatSubject, message)),
+      gossip: (message) =>
+        void (gossipBus.publish(gossipSubject, message) || controlBus.publish(gossipSubject, message)),
+      watch: (servers) => this.#watchBeats(servers),
+      propose: (step) => this.core.propose(step),
+      load: () => load?.(clock.monotonicMs()),
+      onDeath: ({ server }, silentMs) =>
+        log.warn({ server, silentMs }, 'member has fallen silent; proposing a view without it'),
+    });
+  }
+
+  #watchBeats(servers: readonly string[]): void {
+    if (this.#stopped) return;
+    const { gossipBus, subjects } = this.#options;
+    for (const [server, subscription] of this.#beats) {
+      if (servers.includes(server)) continue;
+      subscription.unsubscribe();
+      this.#beats.delete(server);
+    }
+    for (const server of servers) {
+      if (this.#beats.has(server)) continue;
+      this.#beats.set(
+        server,
+        gossipBus.subscribe(subjects.beat(server), (data) => this.#onGossip(data)),
+      );
+    }
+  }
+
+  #onGossip(data: Uint8Array): void {
+    this.steward.onMessage(data, this.#options.clock.monotonicMs());
+  }
+
+  /** Where this server stands, in the words of gossip. */
+  get #liveState(): LiveState | undefined {
+    const { phase } = this.core;
+    if (phase === 'left') return this.core.wantsToLeave ? 'leaving' : 'restarting';
+    return phase === 'outside' ? undefined : phase;
   }
 
   #tick(): void {
     if (this.#stopped) return;
     const nowMs = this.#options.clock.nowMs();
     this.core.tick(nowMs);
+    this.steward.tick(this.#options.clock.monotonicMs(), this.#liveState);
     if (Math.abs(nowMs - this.#egressTickedAtMs) >= egressTickMs) {
       this.#egressTickedAtMs = nowMs;
       this.#options.egress.tick?.(nowMs);
@@ -199,6 +271,8 @@ export class DsslActor {
   #onView(view: View): void {
     const before = this.core.phase;
     this.core.onView(view, this.#options.clock.nowMs());
+    const newest = this.core.views.newest?.view;
+    if (newest !== undefined) this.steward.onView(newest, this.#options.clock.monotonicMs());
     const { phase } = this.core;
     if (phase !== before) {
       const silent = [...this.core.learner.silent];

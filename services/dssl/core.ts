@@ -221,11 +221,16 @@ export class DsslCore {
     this.#stepMembership(nowMs);
   }
 
+  /** Told to drain and leave. */
+  get wantsToLeave(): boolean {
+    return this.#wantsToLeave;
+  }
+
   /** Begins to drain: no new flows; the server leaves when its flows have ended, or at `leaveByMs` at the latest. */
   drain(leaveByMs: number): void {
     this.#wantsToLeave = true;
     this.#leaveByMs = leaveByMs;
-    this.#propose((view) => drain(view, this.candidate));
+    this.propose((view) => drain(view, this.candidate));
   }
 
   /** No more frames will come: gives up on the fragments and frames that still wait. */
@@ -310,13 +315,13 @@ export class DsslCore {
     const view = this.views.newest?.view;
     if (view === undefined) return;
     const { phase } = this;
-    if (phase === 'joining' && this.#wantsToLeave) this.#propose((newest) => withdraw(newest, this.candidate));
+    if (phase === 'joining' && this.#wantsToLeave) this.propose((newest) => withdraw(newest, this.candidate));
     else if (phase === 'joining' || (this.standing.isEstablished && this.missed.isAny)) this.#learn(view, nowMs);
     const isDrained = this.ownFlows === 0 && this.standing.getsNothingNew(this.streams, nowMs);
     if (this.#wantsToLeave && phase === 'active') {
-      this.#propose((newest) => drain(newest, this.candidate));
+      this.propose((newest) => drain(newest, this.candidate));
     } else if (phase === 'draining' && (isDrained || nowMs >= this.#leaveByMs)) {
-      this.#propose((newest) => leave(newest, this.candidate));
+      this.propose((newest) => leave(newest, this.candidate));
     }
   }
 
@@ -341,11 +346,11 @@ export class DsslCore {
     }
     if (!this.mayActivate) return;
     this.hearsay.forgetGuesses();
-    this.#propose((newest) => activate(newest, this.candidate));
+    this.propose((newest) => activate(newest, this.candidate));
   }
 
   /** Proposes a step, and with it how many flows each member holds as far as this module's table knows. */
-  #propose(step: Proposal): void {
+  propose(step: Proposal): void {
     this.#ports.propose((view) => {
       const next = step(view);
       if (next === view) return view;

@@ -27,7 +27,7 @@ import type { Egress } from './egress/egress.ts';
 import { LateEgress } from './egress/late.ts';
 import { decodeSync, encodeLife } from './sync.ts';
 
-export interface PlaceOptions extends Omit<DsslActorOptions, 'birth' | 'egress'> {
+export interface PlaceOptions extends Omit<DsslActorOptions, 'birth' | 'egress' | 'settings'> {
   readonly map: ClusterMap;
   /** The group to join; default: the one most in need. */
   readonly memberOf: string | undefined;
@@ -157,7 +157,10 @@ class PlaceFinder {
   async #listen(group: string): Promise<void> {
     const { map, memberOf: _, stop: __, ...rest } = this.#options;
     const egress = new LateEgress();
-    this.#listening = { actor: new DsslActor({ ...rest, birth: birthOf(map, group), egress }), egress };
+    this.#listening = {
+      actor: new DsslActor({ ...rest, settings: map.settings, birth: birthOf(map, group), egress }),
+      egress,
+    };
     await this.#listening.actor.listen();
   }
 

@@ -53,6 +53,11 @@ export function leave(view: View, life: Life): View {
   return members.length === view.members.length ? view : successor(view, members);
 }
 
+/** A member finds that a life is dead. Only a member may say so: one that was removed itself knows nothing of the others. */
+export function remove(view: View, life: Life, by: Life): View {
+  return view.members.some((member) => isLifeOf(member, by)) ? leave(view, life) : view;
+}
+
 /** The member gives up joining. It holds nothing, so it may go at once, which it may not once flows may be placed at it. */
 export function withdraw(view: View, life: Life): View {
   const member = view.members.find((each) => isLifeOf(each, life));

@@ -22,7 +22,9 @@ const watching = z.strictObject({
     .min(1)
     .max(16)
     .default(3)
-    .describe('members that watch each member; each hears so many beats; one alone is enough to remove a member'),
+    .describe(
+      'members that watch each member, and so many beats each of them hears; two of them must agree to remove it',
+    ),
   suspectMs: ms(50, 60_000)
     .default(400)
     .describe('silence after which a member is suspected, in ms; shorter than its pauses, it costs a message each'),

@@ -12,6 +12,7 @@ import type { Bus } from '../../shared/bus/bus.ts';
 import { FlushWindow } from '../../shared/bus/flushWindow.ts';
 import { connectNats } from '../../shared/bus/nats.ts';
 import { systemClock } from '../../shared/clock.ts';
+import { defaultSettings } from '../../shared/cluster/settings.ts';
 import { settleMap } from '../../shared/cluster/store.ts';
 import { Frame } from '../../shared/frame.ts';
 import { limits } from '../../shared/limits.ts';
@@ -102,6 +103,8 @@ const roles: Record<Role, (order: Be) => Promise<Player>> = {
       subjects: subjectsOf(cluster),
       dataBus: await openBus(url),
       controlBus: await openBus(url),
+      gossipBus: await openBus(url),
+      settings: defaultSettings,
       egress,
       clock: systemClock,
       log: { info: () => undefined, warn: () => undefined },

@@ -6,6 +6,7 @@ export interface ServerLife {
   readonly index: number;
   readonly name: string;
   readonly group: string;
+  readonly incarnation: number;
   readonly startedMs: number;
   /** When it crashed, or left for good; infinite while it lives. */
   endedMs: number;
@@ -51,11 +52,12 @@ export class Ledger {
     return flow;
   }
 
-  beginLife(name: string, group: string, startedMs: number): ServerLife {
+  beginLife(name: string, group: string, incarnation: number, startedMs: number): ServerLife {
     const life: ServerLife = {
       index: this.lives.length,
       name,
       group,
+      incarnation,
       startedMs,
       endedMs: Number.POSITIVE_INFINITY,
     };

@@ -22,6 +22,7 @@ export interface ServerOptions {
   readonly process: SimProcess;
   readonly dataBus: SimBus;
   readonly controlBus: SimBus;
+  readonly gossipBus: SimBus;
   readonly life: ServerLife;
   readonly ledger: Ledger;
   readonly nowMs: () => number;
@@ -46,6 +47,8 @@ export class SimServer {
       subjects: options.subjects,
       dataBus: options.dataBus,
       controlBus: options.controlBus,
+      gossipBus: options.gossipBus,
+      settings: map.settings,
       egress: this.#egress(),
       clock: options.process.clock,
       log: options.log,

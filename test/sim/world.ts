@@ -185,10 +185,12 @@ export class World {
     const node = this.#prng.below(this.plan.nodes);
     const dataBus = this.network.connect(process, 'data', node);
     const controlBus = this.network.connect(process, 'control', node);
+    const gossipBus = this.network.connect(process, 'gossip', node);
+    const incarnation = ++this.#incarnations;
     const server = new SimServer({
       name: slot.name,
       group: slot.group,
-      incarnation: ++this.#incarnations,
+      incarnation,
       weight: 100,
       map: this.map,
       maxFlows: this.plan.maxFlows,
@@ -196,7 +198,8 @@ export class World {
       process,
       dataBus,
       controlBus,
-      life: this.ledger.beginLife(slot.name, slot.group, this.nowMs),
+      gossipBus,
+      life: this.ledger.beginLife(slot.name, slot.group, incarnation, this.nowMs),
       ledger: this.ledger,
       nowMs: () => this.nowMs,
       audit: this.#hooks.auditOf?.(slot.name),
@@ -218,8 +221,10 @@ export class World {
       this.endServer(slot, server);
       this.clock.setTimer(1_000, () => this.restart(slot));
     });
-    void server.actor.whenRemoved().then(() => {
-      if (server.isDraining) return;
+    // Removed by mistake: it decides what is still its own, then begins a new life.
+    void server.actor.whenReleased().then(() => {
+      if (server.isDraining || !process.isAlive) return;
+      this.say(`${slot.name}: was removed`);
       this.endServer(slot, server);
       this.clock.setTimer(1_000, () => this.restart(slot));
     });
@@ -232,11 +237,11 @@ export class World {
   }
 
   endServer(slot: Slot, server: SimServer): void {
-    const { process, dataBus, controlBus } = server.options;
+    const { process, dataBus, controlBus, gossipBus } = server.options;
     if (!process.isAlive) return;
     this.say(`${slot.name}: ends`);
     process.crash();
-    for (const bus of [dataBus, controlBus]) {
+    for (const bus of [dataBus, controlBus, gossipBus]) {
       bus.disconnect();
       void bus.close();
     }

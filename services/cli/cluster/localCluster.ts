@@ -255,6 +255,8 @@ export class LocalCluster {
       subjects: this.subjects,
       dataBus: bus,
       controlBus: this.#controlBus,
+      gossipBus: this.#controlBus,
+      settings: map.settings,
       egress: receipts ?? egress,
       clock: this.#clock,
       log,

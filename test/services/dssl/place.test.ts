@@ -81,6 +81,7 @@ class World {
       subjects: this.subjects,
       dataBus: bus,
       controlBus: bus,
+      gossipBus: bus,
       clock: this.clock,
       log: actorLog,
     });

@@ -1,7 +1,9 @@
 // What a checker answers. A checker knows what the clients sent, what the servers were handed, what the store was told
 // and what went wrong, and nothing of how tier 1 and the actors work.
 
-import { decodeView } from '../../../shared/cluster/view.ts';
+import { decodeView, type View } from '../../../shared/cluster/view.ts';
+import type { ServerLife } from '../ledger.ts';
+import type { Write } from '../store.ts';
 import type { World } from '../world.ts';
 
 export interface Finding {
@@ -23,13 +25,25 @@ export function seconds(ms: number): string {
   return `${(ms / 1_000).toFixed(3)} s`;
 }
 
-/** Whether the store had the server as a member at that time. */
-export function isMember(world: World, group: string, name: string, atMs: number): boolean {
-  let member = false;
+/** Whether the store had that life of a server as a member at that time. */
+export function isMember(world: World, { group, name, incarnation }: ServerLife, atMs: number): boolean {
+  const view = viewAt(world, group, atMs);
+  return view?.members.some((member) => member.server === name && member.incarnation === incarnation) === true;
+}
+
+/** What the store had as a group's view at that time. */
+export function viewAt(world: World, group: string, atMs: number): View | undefined {
+  let last: Write | undefined;
   for (const write of world.store.writes) {
     if (write.atMs > atMs) break;
-    if (write.key === `view.${group}`)
-      member = decodeView(write.value)?.members.some(({ server }) => server === name) === true;
+    if (write.key === `view.${group}`) last = write;
   }
-  return member;
+  return last && viewIn(last);
+}
+
+const decoded = new WeakMap<Write, View | undefined>();
+
+export function viewIn(write: Write): View | undefined {
+  if (!decoded.has(write)) decoded.set(write, decodeView(write.value));
+  return decoded.get(write);
 }

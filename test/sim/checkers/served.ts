@@ -89,7 +89,7 @@ function isBroken(world: World, flow: FlowRecord, packet: PacketRecord): boolean
   const home = homes.length === 0 ? undefined : ledger.lives[homes[homes.length - 1]];
   if (home === undefined) return false;
   const untilMs = packet.takenMs + underWayMs;
-  if (home.endedMs > untilMs && isMember(world, home.group, home.name, untilMs)) return false;
+  if (home.endedMs > untilMs && isMember(world, home, untilMs)) return false;
   // Other servers take over datagram flows when theirs has gone.
   return flow.type1;
 }

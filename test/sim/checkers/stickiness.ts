@@ -26,7 +26,7 @@ export function stickiness(world: World): Finding | undefined {
       const taker = acceptedBy[0];
       if (home !== -1 && home !== taker) {
         const life = ledger.lives[home];
-        if (life.endedMs > acceptedMs && isMember(world, life.group, life.name, acceptedMs)) {
+        if (life.endedMs > acceptedMs && isMember(world, life, acceptedMs)) {
           const what = `flow ${flow.id} (${flow.tuple}) was at ${life.name}, and its packet ${id}, sent at ${seconds(sentMs)}, went to ${ledger.lives[taker].name}`;
           return { checker: 'stickiness', what, flow: flow.id, packet: id };
         }

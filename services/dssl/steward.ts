@@ -1,0 +1,225 @@
+// What a member does for its group apart from packets: it says that it lives, where it stands and how busy it is; hears the
+// others say so; tells the group whom it does not hear; and proposes views without those that are dead.
+//
+//   gossip, beats ─► failure detector ─► suspects ─► told to the group
+//         │                         └──► dead ─────► next view, by compare-and-set
+//         └─► roster: newest state and load of each member
+//
+// Anybody may propose. Those that know of a death act in the order of their names, each a moment after the one before: so one of
+// them does, and when that one dies in the middle, the next. If two do, compare-and-set lets one be first, and the step
+// of the other finds nothing left to do.
+//
+// Pure: messages, views and monotonic time go in; messages and proposals come out through `StewardPorts`.
+
+import { FailureDetector } from '../../shared/cluster/failureDetector.ts';
+import {
+  decodeGossip,
+  encodeGossip,
+  type LiveState,
+  type StateMessage,
+  stateEveryMs,
+} from '../../shared/cluster/gossip.ts';
+import type { Load } from '../../shared/cluster/load.ts';
+import { isLifeOf, type Life, remove } from '../../shared/cluster/membership.ts';
+import type { ClusterSettings } from '../../shared/cluster/settings.ts';
+import { findMember, type View } from '../../shared/cluster/view.ts';
+
+export interface StewardPorts {
+  /** Sends to those that watch this member. */
+  beat(message: Uint8Array): void;
+  /** Sends to the whole group, and to tier 1. */
+  gossip(message: Uint8Array): void;
+  /** From now on hears the beats of these servers, and of no others. */
+  watch(servers: readonly string[]): void;
+  /** Writes the successor of the newest view by compare-and-set, again from the newer one if somebody was first. */
+  propose(step: (view: View) => View): void;
+  /** How busy this server is; undefined when nobody measures. */
+  load(): Load | undefined;
+  /** A member is to be removed, for the log. */
+  onDeath?(life: Life, silentMs: number): void;
+}
+
+/** The newest that a member has said of itself. */
+export interface Heard {
+  readonly state: LiveState | undefined;
+  readonly load: Load | undefined;
+  readonly view: number;
+  readonly incarnation: number;
+  readonly atMs: number;
+}
+
+export interface StewardCounters {
+  beats: number;
+  states: number;
+  suspicions: number;
+  /** Times that this member was suspected and said that it lives. */
+  refutations: number;
+  /** Lives that this member has proposed to remove. */
+  removals: number;
+  /** Messages that made no sense. */
+  bad: number;
+  bytesSent: number;
+  bytesHeard: number;
+}
+
+/** Each of those that know waits so many beats longer than the one before it. */
+const beatsPerRank = 1.5;
+/** A refutation needs no repetition within this time. */
+const refuteAgainMs = 100;
+
+export class Steward {
+  readonly detector: FailureDetector;
+  readonly counters: StewardCounters = {
+    beats: 0,
+    states: 0,
+    suspicions: 0,
+    refutations: 0,
+    removals: 0,
+    bad: 0,
+    bytesSent: 0,
+    bytesHeard: 0,
+  };
+  readonly #self: Life;
+  readonly #ports: StewardPorts;
+  #settings: ClusterSettings;
+  readonly #roster = new Map<string, Heard>();
+  #view: View | undefined;
+  #watched = '';
+  #beat = 0;
+  #beatAtMs = Number.NEGATIVE_INFINITY;
+  #stateAtMs = Number.NEGATIVE_INFINITY;
+  #saidState: LiveState | undefined;
+  #refutedAtMs = Number.NEGATIVE_INFINITY;
+  readonly #found = new Set<string>();
+
+  constructor(self: Life, settings: ClusterSettings, ports: StewardPorts) {
+    this.#self = { server: self.server, incarnation: self.incarnation };
+    this.#settings = settings;
+    this.#ports = ports;
+    this.detector = new FailureDetector(self, settings.watching);
+  }
+
+  /** What members of the newest view have said last, by name. */
+  get roster(): ReadonlyMap<string, Heard> {
+    return this.#roster;
+  }
+
+  retune(settings: ClusterSettings): void {
+    this.#settings = settings;
+    this.detector.retune(settings.watching);
+    this.#listen();
+  }
+
+  /** The newest view of the group. */
+  onView(view: View, nowMs: number): void {
+    if (this.#view !== undefined && view.number <= this.#view.number) return;
+    this.#view = view;
+    this.detector.follow(view, nowMs);
+    for (const [server, { incarnation }] of this.#roster) {
+      if (findMember(view, server)?.incarnation !== incarnation) this.#roster.delete(server);
+    }
+    this.#listen();
+  }
+
+  /** A message on the group's gossip subject, or a beat. */
+  onMessage(bytes: Uint8Array, nowMs: number): void {
+    this.counters.bytesHeard += bytes.length;
+    const message = decodeGossip(bytes);
+    if (message === undefined) {
+      this.counters.bad++;
+      return;
+    }
+    if (message.kind !== 'suspect') {
+      this.detector.heard(message, nowMs);
+      if (message.kind === 'state') this.#note(message, nowMs);
+      return;
+    }
+    const from = this.#view && findMember(this.#view, message.from);
+    if (from !== undefined) this.detector.heard(from, nowMs);
+    if (this.detector.suspected(message.from, message, nowMs)) this.#refute(nowMs);
+  }
+
+  /** The connection for gossip is there again. */
+  onReconnected(nowMs: number): void {
+    this.detector.reconnected(nowMs);
+  }
+
+  /** Time passes: to be called every few tens of milliseconds. `state`: where this server stands; undefined: nowhere yet. */
+  tick(nowMs: number, state: LiveState | undefined): void {
+    if (state === undefined) return;
+    if (nowMs - this.#beatAtMs >= this.#settings.watching.beatMs) {
+      this.#beatAtMs = nowMs;
+      this.counters.beats++;
+      this.#send('beat', encodeGossip({ kind: 'beat', ...this.#self, beat: this.#beat++ }));
+    }
+    const everyMs = stateEveryMs(this.#view?.members.length ?? 1, this.#settings.watching.stateMs);
+    if (state !== this.#saidState || nowMs - this.#stateAtMs >= everyMs) this.#sayState(state, nowMs);
+    if (this.#isMember) this.#judge(nowMs);
+  }
+
+  get #isMember(): boolean {
+    return this.#view?.members.some((member) => isLifeOf(member, this.#self)) ?? false;
+  }
+
+  #judge(nowMs: number): void {
+    const { suspects, dead } = this.detector.tick(nowMs);
+    for (const life of suspects) {
+      this.counters.suspicions++;
+      this.#send('gossip', encodeGossip({ kind: 'suspect', from: this.#self.server, ...life }));
+    }
+    for (const { life, sinceMs, rank } of dead) {
+      if (nowMs - sinceMs < rank * beatsPerRank * this.#settings.watching.beatMs) continue;
+      const name = `${life.server}/${life.incarnation}`;
+      if (!this.#found.has(name)) {
+        this.#found.add(name);
+        this.counters.removals++;
+        this.#ports.onDeath?.(life, nowMs - sinceMs + this.#settings.watching.suspectMs);
+      }
+      this.#ports.propose((view) => remove(view, life, this.#self));
+    }
+  }
+
+  #refute(nowMs: number): void {
+    if (nowMs - this.#refutedAtMs < refuteAgainMs) return;
+    this.#refutedAtMs = nowMs;
+    this.counters.refutations++;
+    this.#sayState(this.#saidState, nowMs);
+  }
+
+  #sayState(state: LiveState | undefined, nowMs: number): void {
+    this.#saidState = state;
+    this.#stateAtMs = nowMs;
+    this.counters.states++;
+    const view = this.#view?.number ?? 0;
+    const load = this.#ports.load();
+    this.#send('gossip', encodeGossip({ kind: 'state', ...this.#self, beat: this.#beat++, state, view, load }));
+  }
+
+  #send(kind: 'beat' | 'gossip', message: Uint8Array): void {
+    this.counters.bytesSent += message.length;
+    this.#ports[kind](message);
+  }
+
+  #note({ server, incarnation, state, load, view }: StateMessage, nowMs: number): void {
+    if (this.#view === undefined || findMember(this.#view, server)?.incarnation !== incarnation) return;
+    const known = this.#roster.get(server);
+    const isSame = known?.incarnation === incarnation;
+    this.#roster.set(server, {
+      // Either part may be left out of a message; the other one's last word stands.
+      state: state ?? (isSame ? known.state : undefined),
+      load: load ?? (isSame ? known.load : undefined),
+      view,
+      incarnation,
+      atMs: nowMs,
+    });
+  }
+
+  /** Own beats come back, too: who hears itself is not deaf. */
+  #listen(): void {
+    const servers = [this.#self.server, ...this.detector.watched];
+    const names = servers.join();
+    if (names === this.#watched) return;
+    this.#watched = names;
+    this.#ports.watch(servers);
+  }
+}

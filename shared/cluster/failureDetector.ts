@@ -1,0 +1,261 @@
+// Which members of a group have died: quick to say so, and not wrongly.
+//
+// Every member is watched by a few others, those that follow it in the order of names, in a ring. A watcher that has not heard
+// a member for `suspectMs` tells the group that it suspects it. Whoever hears that it is suspected itself says at once that it
+// lives. A member that goes on being silent for `confirmMs` more is dead, but only if a second watcher, where there is one that is
+// not suspected itself, suspects it too: what one watcher alone does not hear, it may be to blame for.
+//
+//   heard ──► silent for suspectMs ──► suspected, told to all ──► for confirmMs more, and another watcher agrees ──► dead
+//                     ▲                        │ it speaks
+//                     └────────────────────────┘
+//
+// A watcher must not take its own trouble for another's. Three things keep it from that:
+//
+//   - It listens to its own signs of life, which come back from the bus on the same connection as the others'. Silence is
+//     counted only up to the last of them: who was paused, or is cut off, or whose bus is down, hears itself no more than
+//     the others, and judges nobody.
+//   - After its own connection was down nobody is judged for a while: the others may have lost theirs by the same cause, and
+//     come back a little later.
+//   - Whoever is suspected and lives is slow, and who is slow does well to be patient with others: its own limits grow, up to
+//     `slownessMax` + 1 times, and shrink again with time (local health, as in Lifeguard; arXiv:1707.00788).
+//
+// Pure: what was heard goes in, with the time; whom to suspect and who is dead comes out. Removing a dead member is the
+// business of a view (membership.ts), and a member that was removed wrongly is fenced by that.
+
+import { compareNames } from '../placement/seed.ts';
+import { isLifeOf, type Life } from './membership.ts';
+import type { ClusterSettings } from './settings.ts';
+import type { View } from './view.ts';
+
+export type WatchingSettings = ClusterSettings['watching'];
+
+/** Of a member that was never heard; it may not have begun to speak. */
+const neverHeardMs = 5_000;
+/** After the own connection came back. NATS clients try again after at most 750 ms, and a server takes a moment to start. */
+const reconnectedMs = 3_000;
+/** A suspicion that is not repeated is over after so many times `suspectMs`; it is repeated each `suspectMs`. */
+const suspicionLasts = 2.5;
+const slownessMax = 4;
+/** Slowness falls by one in this time. */
+const recoversMs = 5_000;
+
+interface Watched {
+  readonly life: Life;
+  /** When it was last heard, or what counts as that. */
+  heardAtMs: number;
+  wasHeard: boolean;
+  /** Who suspects it, and when they last said so. */
+  readonly suspecters: Map<string, number>;
+  /** Since when this member suspects it itself. */
+  suspectedAtMs: number | undefined;
+  toldAtMs: number;
+  /** Since when it is dead, as far as can be seen from here. */
+  deadAtMs: number | undefined;
+}
+
+/** A member that is dead, and for how long. `rank`: how many of those that know have an earlier name, and so act before. */
+export interface Death {
+  readonly life: Life;
+  readonly sinceMs: number;
+  readonly rank: number;
+}
+
+export interface Findings {
+  /** Lives to tell the group of: this member suspects them. */
+  readonly suspects: readonly Life[];
+  readonly dead: readonly Death[];
+}
+
+const nothing: Findings = { suspects: [], dead: [] };
+
+export class FailureDetector {
+  readonly #self: Life;
+  #settings: WatchingSettings;
+  readonly #members = new Map<string, Watched>();
+  /** Names in the order of the ring, this member's among them. */
+  #ring: readonly string[] = [];
+  #watched: readonly string[] = [];
+  #echoAtMs = Number.NEGATIVE_INFINITY;
+  /** Nobody is judged before. */
+  #deafUntilMs = Number.NEGATIVE_INFINITY;
+  #slowness = 0;
+  #slowAtMs = 0;
+
+  constructor(self: Life, settings: WatchingSettings) {
+    this.#self = { server: self.server, incarnation: self.incarnation };
+    this.#settings = settings;
+  }
+
+  /** Members whose signs of life this one has to listen to. */
+  get watched(): readonly string[] {
+    return this.#watched;
+  }
+
+  /** How much more patient than usual this member is: 0 is usual. */
+  get slowness(): number {
+    return this.#slowness;
+  }
+
+  /** Whether this member, or anybody who told, suspects it at the moment. */
+  isSuspected(server: string, nowMs: number): boolean {
+    const member = this.#members.get(server);
+    return member !== undefined && this.#suspectersOf(member, nowMs).length > 0;
+  }
+
+  retune(settings: WatchingSettings): void {
+    this.#settings = settings;
+    this.#choose();
+  }
+
+  /** The newest view: who is to be watched by whom. */
+  follow(view: View, nowMs: number): void {
+    const present = new Set<string>();
+    for (const { server, incarnation } of view.members) {
+      present.add(server);
+      if (server === this.#self.server || this.#members.get(server)?.life.incarnation === incarnation) continue;
+      this.#members.set(server, {
+        life: { server, incarnation },
+        heardAtMs: nowMs,
+        wasHeard: false,
+        suspecters: new Map(),
+        suspectedAtMs: undefined,
+        toldAtMs: Number.NEGATIVE_INFINITY,
+        deadAtMs: undefined,
+      });
+    }
+    for (const name of this.#members.keys()) if (!present.has(name)) this.#members.delete(name);
+    this.#ring = [...present].sort(compareNames);
+    const before = this.#watched;
+    this.#choose();
+    for (const name of this.#watched) {
+      const member = this.#members.get(name);
+      // Nobody listened to its beats here until now.
+      if (member !== undefined && !before.includes(name)) member.heardAtMs = nowMs;
+    }
+  }
+
+  /** A sign of life, of others or of this member itself. */
+  heard(life: Life, nowMs: number): void {
+    if (isLifeOf(life, this.#self)) {
+      this.#echoAtMs = nowMs;
+      return;
+    }
+    const member = this.#members.get(life.server);
+    if (member === undefined || member.life.incarnation !== life.incarnation) return;
+    member.heardAtMs = nowMs;
+    member.wasHeard = true;
+    member.suspectedAtMs = undefined;
+    member.deadAtMs = undefined;
+  }
+
+  /** `from` suspects a life. True when it is this member's own, which should say that it lives. */
+  suspected(from: string, life: Life, nowMs: number): boolean {
+    if (isLifeOf(life, this.#self)) {
+      if (from === this.#self.server) return false;
+      this.#slow(nowMs);
+      return true;
+    }
+    const member = this.#members.get(life.server);
+    if (member?.life.incarnation === life.incarnation) member.suspecters.set(from, nowMs);
+    return false;
+  }
+
+  /** The own connection is there again. */
+  reconnected(nowMs: number): void {
+    this.#deafUntilMs = nowMs + reconnectedMs;
+  }
+
+  tick(nowMs: number): Findings {
+    this.#recover(nowMs);
+    if (nowMs < this.#deafUntilMs) {
+      this.#excuse(nowMs);
+      return nothing;
+    }
+    const suspects: Life[] = [];
+    const dead: Death[] = [];
+    for (const name of this.#watched) {
+      const member = this.#members.get(name);
+      if (member === undefined) continue;
+      if (this.#mayTell(member, nowMs)) suspects.push(member.life);
+      const death = this.#deathOf(member, nowMs);
+      if (death !== undefined) dead.push(death);
+    }
+    return suspects.length === 0 && dead.length === 0 ? nothing : { suspects, dead };
+  }
+
+  /** How long it has been silent while this member could hear. */
+  #silenceOf({ heardAtMs }: Watched): number {
+    return this.#echoAtMs - heardAtMs;
+  }
+
+  #mayTell(member: Watched, nowMs: number): boolean {
+    const { suspectMs } = this.#settings;
+    const limit = (member.wasHeard ? suspectMs : Math.max(suspectMs, neverHeardMs)) * (1 + this.#slowness);
+    if (this.#silenceOf(member) < limit) return false;
+    member.suspectedAtMs ??= nowMs;
+    member.suspecters.set(this.#self.server, nowMs);
+    if (nowMs - member.toldAtMs < suspectMs) return false;
+    member.toldAtMs = nowMs;
+    return true;
+  }
+
+  #deathOf(member: Watched, nowMs: number): Death | undefined {
+    const { suspectedAtMs } = member;
+    if (suspectedAtMs === undefined) return undefined;
+    // Of the time since, what counts is again what this member could have heard in.
+    if (this.#echoAtMs - suspectedAtMs < this.#settings.confirmMs * (1 + this.#slowness)) return undefined;
+    const suspecters = this.#suspectersOf(member, nowMs);
+    const watchers = this.#watchersOf(member.life.server).filter(
+      (name) => name === this.#self.server || !this.isSuspected(name, nowMs),
+    );
+    if (suspecters.length < Math.min(2, watchers.length)) return undefined;
+    member.deadAtMs ??= nowMs;
+    const rank = suspecters.filter(
+      (name) => compareNames(name, this.#self.server) < 0 && !this.isSuspected(name, nowMs),
+    ).length;
+    return { life: member.life, sinceMs: member.deadAtMs, rank };
+  }
+
+  #suspectersOf({ suspecters, life }: Watched, nowMs: number): string[] {
+    const lasts = this.#settings.suspectMs * suspicionLasts * (1 + this.#slowness);
+    const watchers = this.#watchersOf(life.server);
+    return [...suspecters]
+      .filter(([name, atMs]) => nowMs - atMs < lasts && watchers.includes(name))
+      .map(([name]) => name);
+  }
+
+  #watchersOf(server: string): string[] {
+    const at = this.#ring.indexOf(server);
+    if (at === -1) return [];
+    const many = Math.min(this.#settings.watchers, this.#ring.length - 1);
+    return Array.from({ length: many }, (_, step) => this.#ring[(at + 1 + step) % this.#ring.length]);
+  }
+
+  #choose(): void {
+    const at = this.#ring.indexOf(this.#self.server);
+    const { length } = this.#ring;
+    const many = at === -1 ? 0 : Math.min(this.#settings.watchers, length - 1);
+    this.#watched = Array.from({ length: many }, (_, step) => this.#ring[(at - 1 - step + length) % length]);
+  }
+
+  #excuse(nowMs: number): void {
+    for (const member of this.#members.values()) {
+      member.heardAtMs = nowMs;
+      member.suspectedAtMs = undefined;
+      member.deadAtMs = undefined;
+    }
+  }
+
+  #slow(nowMs: number): void {
+    if (this.#slowness === 0 || nowMs - this.#slowAtMs > this.#settings.suspectMs) {
+      this.#slowness = Math.min(slownessMax, this.#slowness + 1);
+    }
+    this.#slowAtMs = nowMs;
+  }
+
+  #recover(nowMs: number): void {
+    if (this.#slowness === 0 || nowMs - this.#slowAtMs < recoversMs) return;
+    this.#slowness--;
+    this.#slowAtMs = nowMs;
+  }
+}

@@ -1,0 +1,189 @@
+// A group of stewards in one hand: a bus that may delay, lose and cut, a store that compares and sets, and time that passes
+// when the test says so. Members may be paused or killed.
+
+import { Steward } from '../../services/dssl/steward.ts';
+import type { LiveState } from '../../shared/cluster/gossip.ts';
+import type { Load } from '../../shared/cluster/load.ts';
+import { leave } from '../../shared/cluster/membership.ts';
+import { type ClusterSettings, defaultSettings } from '../../shared/cluster/settings.ts';
+import { defaultRules, findMember, type View } from '../../shared/cluster/view.ts';
+import { Prng } from '../../shared/prng.ts';
+
+export interface StewardGroupOptions {
+  readonly members: number;
+  readonly seed?: number;
+  readonly settings?: ClusterSettings;
+  /** Share of deliveries that are lost. */
+  readonly loss?: number;
+}
+
+export interface GroupMember {
+  readonly name: string;
+  readonly steward: Steward;
+  isAlive: boolean;
+  /** Does nothing until then; what comes meanwhile waits. */
+  pausedUntilMs: number;
+  /** Its connection is down. */
+  isCut: boolean;
+  readonly waiting: (() => void)[];
+  watches: ReadonlySet<string>;
+  load: Load | undefined;
+  state: LiveState;
+}
+
+interface Delivery {
+  readonly atMs: number;
+  readonly to: GroupMember;
+  readonly from: string;
+  readonly bytes: Uint8Array;
+}
+
+const stepMs = 10;
+
+export class StewardGroup {
+  readonly members: GroupMember[] = [];
+  nowMs = 0;
+  view: View;
+  /** Every view there was after the first, and when. */
+  readonly changes: { readonly atMs: number; readonly by: string; readonly view: View }[] = [];
+  /** Decides whether a message gets from one to another; for partitions. */
+  reaches: (from: string, to: string) => boolean = () => true;
+  /** Called when somebody is about to write; false: the writer died before. */
+  beforeCommit: (by: GroupMember) => boolean = () => true;
+  deliveries = 0;
+  deliveredBytes = 0;
+  readonly #prng: Prng;
+  readonly #loss: number;
+  #queue: Delivery[] = [];
+
+  constructor({ members, seed = 1, settings = defaultSettings, loss = 0 }: StewardGroupOptions) {
+    this.#prng = new Prng(seed);
+    this.#loss = loss;
+    const names = Array.from({ length: members }, (_, index) => `s${String(index + 1).padStart(4, '0')}`);
+    this.view = {
+      group: 'g1',
+      cluster: 'test',
+      number: 1,
+      placement: 'rendezvous',
+      seed: 1,
+      rules: defaultRules,
+      members: names.map((server) => ({
+        server,
+        incarnation: 1,
+        state: 'active',
+        weight: 100,
+        base: 100,
+        flows: 0,
+      })),
+    };
+    for (const name of names) this.#add(name, settings);
+    for (const member of this.members) member.steward.onView(this.view, 0);
+  }
+
+  member(number: number): GroupMember {
+    return this.members[number - 1];
+  }
+
+  /** Names of those in the view. */
+  get present(): string[] {
+    return this.view.members.map(({ server }) => server);
+  }
+
+  /** Lets time pass. */
+  run(forMs: number, eachStep: (nowMs: number) => void = () => undefined): void {
+    const untilMs = this.nowMs + forMs;
+    while (this.nowMs < untilMs) {
+      this.nowMs += stepMs;
+      this.#deliver();
+      for (const member of this.members) this.#tick(member);
+      eachStep(this.nowMs);
+    }
+  }
+
+  /** An operator removes a member, or whoever. */
+  remove(name: string): void {
+    const member = findMember(this.view, name);
+    if (member !== undefined) this.#commit('operator', leave(this.view, member));
+  }
+
+  cut(member: GroupMember): void {
+    member.isCut = true;
+  }
+
+  reconnect(member: GroupMember): void {
+    member.isCut = false;
+    this.#enter(member, () => {
+      member.steward.onReconnected(this.nowMs);
+      member.steward.onView(this.view, this.nowMs);
+    });
+  }
+
+  #add(name: string, settings: ClusterSettings): void {
+    const member: GroupMember = {
+      name,
+      steward: new Steward({ server: name, incarnation: 1 }, settings, {
+        beat: (bytes) => this.#publish(member, bytes, (to) => to.watches.has(name)),
+        gossip: (bytes) => this.#publish(member, bytes, () => true),
+        watch: (servers) => {
+          member.watches = new Set(servers);
+        },
+        propose: (step) => {
+          if (member.isCut || !member.isAlive || !this.beforeCommit(member)) return;
+          const next = step(this.view);
+          if (next !== this.view) this.#commit(name, next);
+        },
+        load: () => member.load,
+      }),
+      isAlive: true,
+      pausedUntilMs: 0,
+      isCut: false,
+      waiting: [],
+      watches: new Set(),
+      load: undefined,
+      state: 'active',
+    };
+    this.members.push(member);
+  }
+
+  #publish(from: GroupMember, bytes: Uint8Array, isFor: (member: GroupMember) => boolean): void {
+    if (from.isCut) return;
+    for (const to of this.members) {
+      if (!isFor(to) || !to.isAlive || to.isCut || !this.reaches(from.name, to.name)) continue;
+      if (this.#loss > 0 && this.#prng.fraction() < this.#loss) continue;
+      this.#queue.push({ atMs: this.nowMs + 1 + this.#prng.below(9), to, from: from.name, bytes });
+    }
+  }
+
+  #deliver(): void {
+    const due = this.#queue.filter(({ atMs }) => atMs <= this.nowMs).sort((a, b) => a.atMs - b.atMs);
+    if (due.length === 0) return;
+    this.#queue = this.#queue.filter(({ atMs }) => atMs > this.nowMs);
+    for (const { to, bytes } of due) {
+      if (to.isCut) continue;
+      this.deliveries++;
+      this.deliveredBytes += bytes.length;
+      this.#enter(to, () => to.steward.onMessage(bytes, this.nowMs));
+    }
+  }
+
+  #tick(member: GroupMember): void {
+    if (!member.isAlive || this.nowMs < member.pausedUntilMs) return;
+    // As an event loop does: timers first, then what has come meanwhile.
+    member.steward.tick(this.nowMs, member.state);
+    for (const event of member.waiting.splice(0)) event();
+  }
+
+  #commit(by: string, view: View): void {
+    this.view = view;
+    this.changes.push({ atMs: this.nowMs, by, view });
+    for (const member of this.members) {
+      if (!member.isCut) this.#enter(member, () => member.steward.onView(view, this.nowMs));
+    }
+  }
+
+  #enter(member: GroupMember, event: () => void): void {
+    if (!member.isAlive) return;
+    if (this.nowMs < member.pausedUntilMs) member.waiting.push(event);
+    else event();
+  }
+}
