@@ -130,7 +130,8 @@ export class Steward {
       return;
     }
     if (message.kind !== 'suspect') {
-      this.detector.heard(message, nowMs);
+      if (isLifeOf(message, this.#self)) this.detector.heardSelf(message.beat, nowMs);
+      else this.detector.heard(message, nowMs);
       if (message.kind === 'state') this.#note(message, nowMs);
       return;
     }

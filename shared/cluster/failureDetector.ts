@@ -13,7 +13,8 @@
 //
 //   - It listens to its own signs of life, which come back from the bus on the same connection as the others'. Silence is
 //     counted only up to the last of them: who was paused, or is cut off, or whose bus is down, hears itself no more than
-//     the others, and judges nobody.
+//     the others, and judges nobody. They are numbered: who misses some of its own misses some of the others', and judges
+//     nobody either.
 //   - After its own connection was down nobody is judged for a while: the others may have lost theirs by the same cause, and
 //     come back a little later.
 //   - Whoever is suspected and lives is slow, and who is slow does well to be patient with others: its own limits grow, up to
@@ -35,6 +36,8 @@ const neverHeardMs = 5_000;
 const reconnectedMs = 3_000;
 /** A suspicion that is not repeated is over after so many times `suspectMs`; it is repeated each `suspectMs`. */
 const suspicionLasts = 2.5;
+/** Own signs of life that must have come back without a gap before anybody is judged. */
+const wholeEchoes = 8;
 const slownessMax = 4;
 /** Slowness falls by one in this time. */
 const recoversMs = 5_000;
@@ -76,6 +79,9 @@ export class FailureDetector {
   #ring: readonly string[] = [];
   #watched: readonly string[] = [];
   #echoAtMs = Number.NEGATIVE_INFINITY;
+  #echo = -1;
+  /** How many came back since one was missing. */
+  #wholeSince = 0;
   /** Nobody is judged before. */
   #deafUntilMs = Number.NEGATIVE_INFINITY;
   #slowness = 0;
@@ -134,12 +140,16 @@ export class FailureDetector {
     }
   }
 
-  /** A sign of life, of others or of this member itself. */
+  /** An own sign of life has come back. */
+  heardSelf(beat: number, nowMs: number): void {
+    if (beat <= this.#echo) return;
+    this.#wholeSince = beat === this.#echo + 1 ? this.#wholeSince + 1 : 0;
+    this.#echo = beat;
+    this.#echoAtMs = nowMs;
+  }
+
+  /** A sign of life of another member. */
   heard(life: Life, nowMs: number): void {
-    if (isLifeOf(life, this.#self)) {
-      this.#echoAtMs = nowMs;
-      return;
-    }
     const member = this.#members.get(life.server);
     if (member === undefined || member.life.incarnation !== life.incarnation) return;
     member.heardAtMs = nowMs;
@@ -171,6 +181,7 @@ export class FailureDetector {
       this.#excuse(nowMs);
       return nothing;
     }
+    if (this.#wholeSince < wholeEchoes) return nothing;
     const suspects: Life[] = [];
     const dead: Death[] = [];
     for (const name of this.#watched) {

@@ -46,7 +46,7 @@ export function befall(world: World, fault: Fault): void {
       return;
     case 'disconnect': {
       if (process === undefined) return;
-      const which = amount < 0.4 ? ['data'] : amount < 0.7 ? ['control'] : ['data', 'control'];
+      const which = connections[Math.floor(amount * connections.length)];
       weather.note('disconnect', process.name, lastsMs, `${process.name} loses its ${which.join(' and ')} connection`);
       const buses = world.network.buses.filter((bus) => bus.process === process && which.includes(bus.channel));
       for (const bus of buses) bus.disconnect();
@@ -61,7 +61,7 @@ export function befall(world: World, fault: Fault): void {
       return;
     case 'slow-network':
       if (process !== undefined) {
-        const channel = ['', 'data', 'control'][pick % 3];
+        const channel = ['', 'data', 'control', 'gossip'][pick % 4];
         weather.slowNetwork(process, channel, 20 + Math.floor(amount * 250), lastsMs);
       }
       return;
@@ -88,6 +88,27 @@ export function befall(world: World, fault: Fault): void {
     case 'repeat-control':
       if (slot?.running !== undefined) weather.repeat(slot.running.options.process, lastsMs);
       return;
+    case 'gossip-loss':
+      if (slot?.running !== undefined)
+        weather.loseGossip(slot.running.options.process, 20 + Math.floor(amount * 81), lastsMs);
+      return;
+    case 'one-way':
+      if (slot?.running !== undefined)
+        weather.oneWay(slot.running.options.process, pick % 2 === 0 ? 'mute' : 'deaf', amount < 0.3, lastsMs);
+      return;
+    case 'die':
+      if (slot !== undefined) world.kill(slot, lastsMs);
+      return;
+    case 'die-writing':
+      world.killNextWriter(amount < 0.5 ? 'before' : 'after', lastsMs);
+      return;
+    case 'rush': {
+      const { id } = world.map.groups[pick % world.plan.groups];
+      const present = servers.filter(({ group }) => group === id);
+      if (servers.length < world.plan.groups * 6) for (let each = 0; each < 2; each++) world.addSlot(id);
+      for (const leaver of present.slice(0, 1 + (pick % 2))) world.drain(leaver);
+      return;
+    }
     case 'add-server':
       if (servers.length < world.plan.groups * 6) world.addSlot(world.map.groups[pick % world.plan.groups].id);
       return;
@@ -107,6 +128,8 @@ export function befall(world: World, fault: Fault): void {
       return;
   }
 }
+
+const connections = [['data'], ['control'], ['gossip'], ['data', 'control'], ['data', 'control', 'gossip']];
 
 /** What an operator's tool does: the next view with other weights, or another placement, by compare-and-set. */
 function reweigh(world: World, group: string, { pick, amount }: Fault): void {

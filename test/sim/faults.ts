@@ -16,9 +16,14 @@ export const faultKinds = [
   'stale-store', // its history lags
   'clock-jump', // a process's wall clock is set
   'repeat-control', // control messages come twice
+  'gossip-loss', // signs of life do not reach it
+  'one-way', // what it says reaches nobody, or it hears nobody; only gossip and control, or packets too
+  'die', // a server dies and stays dead
+  'die-writing', // a server dies in the middle of changing a view
   // what operators do; these explain nothing that is lost
   'add-server',
   'drain-server',
+  'rush', // servers come and others drain in one moment
   'reweigh', // the weights of a group change
   'add-tier1',
   'end-tier1',
@@ -69,8 +74,13 @@ const shares: Readonly<Record<FaultKind, number>> = {
   'stale-store': 4,
   'clock-jump': 6,
   'repeat-control': 6,
+  'gossip-loss': 8,
+  'one-way': 8,
+  die: 8,
+  'die-writing': 6,
   'add-server': 16,
   'drain-server': 14,
+  rush: 6,
   reweigh: 14,
   'add-tier1': 5,
   'end-tier1': 4,
@@ -88,6 +98,11 @@ const lasting: Partial<Record<FaultKind, readonly [number, number]>> = {
   'failing-store': [500, 5_000],
   'stale-store': [500, 5_000],
   'repeat-control': [1_000, 8_000],
+  'gossip-loss': [500, 8_000],
+  'one-way': [200, 5_000],
+  // A dead server is out within a second or two; those that are slow themselves are patient with it.
+  die: [4_000, 4_000],
+  'die-writing': [200, 4_000],
 };
 
 /** The faults of a seed, in order of time. Each seed has its own taste: some kinds do not occur in it. */

@@ -26,8 +26,8 @@ interface Interest {
 export interface NetworkFaults {
   /** Milliseconds that messages of this process take longer on this channel. */
   extraDelayMs(process: SimProcess, channel: string): number;
-  /** Whether this delivery is lost at a slow subscriber. */
-  loses(process: SimProcess, subject: string): boolean;
+  /** Whether this delivery is lost, at a slow subscriber or on its way. */
+  loses(from: SimProcess, process: SimProcess, subject: string): boolean;
   /** Whether this delivery comes twice. */
   repeats(process: SimProcess, subject: string): boolean;
   /** Whether node `from` reaches node `to`. */
@@ -122,7 +122,7 @@ export class SimBus implements Bus {
     reconnects: 0,
   };
   readonly process: SimProcess;
-  /** 'data' or 'control'. */
+  /** 'data', 'control' or 'gossip'. */
   readonly channel: string;
   readonly node: number;
   isConnected = true;
@@ -249,7 +249,7 @@ export class SimBus implements Bus {
     const network = this.#network;
     const { faults, clock } = network;
     if (!this.isConnected || !faults.reaches(from.node, this.node)) return;
-    if (faults.loses(this.process, subject)) return;
+    if (faults.loses(from.process, this.process, subject)) return;
     const route = from.node === this.node ? 0 : network.delayMs(this);
     const nowMs = clock.monotonicMs();
     const atMs = Math.max(this.#downMs.get(from) ?? 0, nowMs + route + network.delayMs(this));

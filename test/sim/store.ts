@@ -10,6 +10,7 @@ import { matches } from '../../shared/bus/subjectMatch.ts';
 import { errorCodes, FlowherdError } from '../../shared/errors.ts';
 import { limits } from '../../shared/limits.ts';
 import type { SimBus, SimNetwork } from './network.ts';
+import type { SimProcess } from './process.ts';
 
 export interface Write extends KeyValueEntry {
   readonly atMs: number;
@@ -36,6 +37,8 @@ export class SimStore {
   /** Compare-and-set really compares; a sabotage turns that off. */
   compares = true;
   readonly faults: StoreFaults;
+  /** Asked before each write of a process: whether it dies then, with the write done or not. */
+  killsWriter: (process: SimProcess) => 'no' | 'before' | 'after' = () => 'no';
   readonly #newest = new Map<string, Write>();
   readonly #watchers: SimWatch[] = [];
   #revision = 0;
@@ -127,7 +130,11 @@ export class SimKeyValue implements KeyValue {
 
   #write(key: string, value: Uint8Array, revision: number): Promise<number | undefined> {
     const { clock } = this.#network;
-    return this.#ask((store) => store.write(key, value, revision, this.#bus.process.name, clock.monotonicMs()));
+    const { process } = this.#bus;
+    return this.#ask((store) => {
+      if (store.killsWriter(process) === 'before') return undefined;
+      return store.write(key, value, revision, process.name, clock.monotonicMs());
+    });
   }
 
   #ask<T>(work: (store: SimStore) => T): Promise<T> {

@@ -15,6 +15,10 @@ export class Weather implements NetworkFaults, StoreFaults {
   readonly #slow = new Map<string, { readonly channel: string; readonly extraMs: number }>();
   readonly #losing = new Map<string, number>();
   readonly #repeating = new Set<string>();
+  readonly #gossipLoss = new Map<string, number>();
+  /** Processes that nobody hears, and that hear nobody; with packets or without. */
+  readonly #mute = new Map<string, { readonly withData: boolean }>();
+  readonly #deaf = new Map<string, { readonly withData: boolean }>();
   /** Node that is cut off from the others; -1 for none. */
   #cutNode = -1;
   #slowStoreMs = 0;
@@ -35,7 +39,7 @@ export class Weather implements NetworkFaults, StoreFaults {
     return trouble;
   }
 
-  /** `channel`: 'data', 'control', or '' for both. */
+  /** `channel`: 'data', 'control', 'gossip', or '' for all. */
   slowNetwork(process: SimProcess, channel: string, extraMs: number, lastsMs: number): void {
     const what = `${channel === '' ? 'messages' : `${channel} messages`} of ${process.name} take ${extraMs} ms longer`;
     this.note('slow-network', process.name, lastsMs, what);
@@ -53,6 +57,21 @@ export class Weather implements NetworkFaults, StoreFaults {
     this.note('repeat-control', process.name, lastsMs, `control messages reach ${process.name} twice`);
     this.#repeating.add(process.name);
     this.#after(lastsMs, () => this.#repeating.delete(process.name));
+  }
+
+  loseGossip(process: SimProcess, percent: number, lastsMs: number): void {
+    this.note('gossip-loss', process.name, lastsMs, `${process.name} misses ${percent} % of the gossip`);
+    this.#gossipLoss.set(process.name, percent);
+    this.#after(lastsMs, () => this.#gossipLoss.delete(process.name));
+  }
+
+  /** Messages get to a process, or away from it, but not both. */
+  oneWay(process: SimProcess, which: 'mute' | 'deaf', withData: boolean, lastsMs: number): void {
+    const what = which === 'mute' ? `nobody hears ${process.name}` : `${process.name} hears nobody`;
+    this.note('one-way', process.name, lastsMs, `${what}${withData ? ', and packets are lost too' : ''}`);
+    const processes = which === 'mute' ? this.#mute : this.#deaf;
+    processes.set(process.name, { withData });
+    this.#after(lastsMs, () => processes.delete(process.name));
   }
 
   cut(node: number, lastsMs: number): void {
@@ -94,9 +113,14 @@ export class Weather implements NetworkFaults, StoreFaults {
     return slow.extraMs * this.#prng.fraction();
   }
 
-  loses(process: SimProcess, subject: string): boolean {
-    if (this.#losing.size === 0 || !subject.includes('.data.')) return false;
-    const percent = this.#losing.get(process.name);
+  loses(from: SimProcess, process: SimProcess, subject: string): boolean {
+    const isData = subject.includes('.data.');
+    if (this.#mute.size + this.#deaf.size > 0) {
+      const cut = this.#mute.get(from.name) ?? this.#deaf.get(process.name);
+      if (cut !== undefined && (cut.withData || !isData)) return true;
+    }
+    const isGossip = this.#gossipLoss.size > 0 && (subject.includes('.gossip.') || subject.includes('.beat.'));
+    const percent = isData ? this.#losing.get(process.name) : isGossip ? this.#gossipLoss.get(process.name) : undefined;
     return percent !== undefined && this.#prng.chance(percent, 100);
   }
 

@@ -250,6 +250,31 @@ export class World {
     if (slot.running === server) slot.running = undefined;
   }
 
+  /** The server dies for good, unless no other one of its group takes flows. */
+  kill(slot: Slot, lastsMs: number): void {
+    const server = slot.running;
+    if (server === undefined || !this.#hasAnother(slot)) return;
+    this.weather.note('die', slot.name, lastsMs, `${slot.name} dies, and stays dead`);
+    slot.isWanted = false;
+    slot.hasLeft = true;
+    this.endServer(slot, server);
+  }
+
+  /** Whoever is the next server that changes a view dies while it does so, and is started again. */
+  killNextWriter(when: 'before' | 'after', lastsMs: number): void {
+    this.store.killsWriter = (process) => {
+      const slot = this.slots.find(({ running }) => running?.options.process === process);
+      if (slot === undefined) return 'no';
+      this.store.killsWriter = () => 'no';
+      this.weather.note('die-writing', slot.name, lastsMs, `${slot.name} dies ${when} its write of a view`);
+      this.clock.setTimer(0, () => {
+        if (slot.running?.options.process === process) this.endServer(slot, slot.running);
+        this.clock.setTimer(lastsMs, () => this.restart(slot));
+      });
+      return when;
+    };
+  }
+
   startTier1(name: string): void {
     const process = this.#process(name);
     const node = this.#prng.below(this.plan.nodes);
@@ -306,14 +331,17 @@ export class World {
   }
 
   drain(slot: Slot): void {
-    // Nobody drains the last server that takes flows.
-    const others = this.viewOf(slot.group)?.members.filter(
-      ({ server, state }) => state === 'active' && this.slots.find(({ name }) => name === server)?.isWanted === true,
-    );
-    if (!slot.isWanted || !others?.some(({ server }) => server !== slot.name)) return;
+    if (!slot.isWanted || !this.#hasAnother(slot)) return;
     this.say(`${slot.name}: is told to drain`);
     slot.isWanted = false;
     this.#leave(slot);
+  }
+
+  /** Nobody drains or kills the last server that takes flows. */
+  #hasAnother({ group, name: mine }: Slot): boolean {
+    const isWanted = (server: string) => this.slots.find(({ name }) => name === server)?.isWanted === true;
+    const members = this.viewOf(group)?.members ?? [];
+    return members.some(({ server, state }) => server !== mine && state === 'active' && isWanted(server));
   }
 
   #leave(slot: Slot): void {

@@ -34,7 +34,6 @@ export interface GroupMember {
 interface Delivery {
   readonly atMs: number;
   readonly to: GroupMember;
-  readonly from: string;
   readonly bytes: Uint8Array;
 }
 
@@ -55,6 +54,8 @@ export class StewardGroup {
   readonly #prng: Prng;
   readonly #loss: number;
   #queue: Delivery[] = [];
+  /** When the last message from one to another arrives: later ones do not overtake it. */
+  readonly #arrivesMs = new Map<string, number>();
 
   constructor({ members, seed = 1, settings = defaultSettings, loss = 0 }: StewardGroupOptions) {
     this.#prng = new Prng(seed);
@@ -150,7 +151,10 @@ export class StewardGroup {
     for (const to of this.members) {
       if (!isFor(to) || !to.isAlive || to.isCut || !this.reaches(from.name, to.name)) continue;
       if (this.#loss > 0 && this.#prng.fraction() < this.#loss) continue;
-      this.#queue.push({ atMs: this.nowMs + 1 + this.#prng.below(9), to, from: from.name, bytes });
+      const way = `${from.name} ${to.name}`;
+      const atMs = Math.max(this.#arrivesMs.get(way) ?? 0, this.nowMs + 1 + this.#prng.below(9));
+      this.#arrivesMs.set(way, atMs);
+      this.#queue.push({ atMs, to, bytes });
     }
   }
 

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { defaultSettings } from '../../../shared/cluster/settings.ts';
+import { Prng } from '../../../shared/prng.ts';
 import { StewardGroup } from '../../support/stewards.ts';
 
 const quietMs = 3_000;
@@ -81,6 +82,18 @@ describe('steward', () => {
     const group = new StewardGroup({ members: 8, loss: 0.2 });
     group.run(600_000);
     assert.equal(group.view.number, 1);
+  });
+
+  test('steward - a member that hears little of what is said removes nobody, in a group of any size', () => {
+    for (const members of [2, 3, 6]) {
+      for (const percent of [50, 70, 80, 90]) {
+        const group = new StewardGroup({ members });
+        const prng = new Prng(percent);
+        group.reaches = (_, to) => to !== 's0001' || !prng.chance(percent, 100);
+        group.run(60_000);
+        assert.equal(group.view.number, 1, `${members} members, ${percent} % lost`);
+      }
+    }
   });
 
   test('steward - NATS is gone for everybody, and they come back at different times', () => {

@@ -4,8 +4,18 @@ import { counters } from './counters.ts';
 import { exactlyOne } from './exactlyOne.ts';
 import type { Checker } from './finding.ts';
 import { tableLimits } from './limits.ts';
+import { membership } from './membership.ts';
 import { noBlackHole, served } from './served.ts';
 import { stickiness } from './stickiness.ts';
 import { views } from './views.ts';
 
-export const checkers: readonly Checker[] = [exactlyOne, stickiness, views, counters, tableLimits, served, noBlackHole];
+export const checkers: readonly Checker[] = [
+  exactlyOne,
+  stickiness,
+  views,
+  counters,
+  tableLimits,
+  membership,
+  served,
+  noBlackHole,
+];

@@ -28,6 +28,9 @@ const calmAfterMs = 12_000;
 
 const losing: ReadonlySet<Trouble['kind']> = new Set([
   'crash',
+  'die',
+  'die-writing',
+  'one-way',
   'disconnect',
   'loss',
   'partition',

@@ -1,0 +1,76 @@
+// The group is what lives: the dead are no members in the end, whoever lives and is wanted is one, and nobody is removed by
+// others who was well. A server that was paused for long or cut off may be removed; it comes back.
+
+import type { View } from '../../../shared/cluster/view.ts';
+import type { Trouble } from '../faults.ts';
+import type { ServerLife } from '../ledger.ts';
+import type { World } from '../world.ts';
+import { type Finding, seconds, viewIn } from './finding.ts';
+
+/** Silence for less costs nobody its place. */
+const harmlessMs = 500;
+/** A trouble that ended so long ago may still be what made others act. */
+const afterMs = 2_500;
+
+const silencing: ReadonlySet<Trouble['kind']> = new Set([
+  'crash',
+  'die',
+  'die-writing',
+  'disconnect',
+  'partition',
+  'overrun',
+  'one-way',
+]);
+
+export function membership(world: World): Finding | undefined {
+  return deadMembers(world) ?? missingMembers(world) ?? wrongRemovals(world);
+}
+
+function deadMembers(world: World): Finding | undefined {
+  for (const life of world.ledger.lives) {
+    if (life.endedMs > world.nowMs - 5_000) continue;
+    const isMember = world
+      .viewOf(life.group)
+      ?.members.some(({ server, incarnation }) => server === life.name && incarnation === life.incarnation);
+    if (isMember !== true) continue;
+    return { checker: 'membership', what: `${life.name} ended at ${seconds(life.endedMs)} and is still a member` };
+  }
+  return undefined;
+}
+
+function missingMembers(world: World): Finding | undefined {
+  for (const { name, group, isWanted } of world.slots) {
+    const member = world.viewOf(group)?.members.find(({ server }) => server === name);
+    if (!isWanted || member?.state === 'active') continue;
+    return { checker: 'membership', what: `${name} lives, and is ${member?.state ?? 'no member'} in the end` };
+  }
+  return undefined;
+}
+
+function wrongRemovals(world: World): Finding | undefined {
+  const before = new Map<string, View>();
+  for (const write of world.store.writes) {
+    const view = viewIn(write);
+    if (view === undefined) continue;
+    for (const { server, incarnation } of before.get(view.group)?.members ?? []) {
+      const stays = view.members.some((member) => member.server === server && member.incarnation === incarnation);
+      if (stays || write.by === server) continue;
+      const life = world.ledger.lives.find((each) => each.name === server && each.incarnation === incarnation);
+      if (life === undefined || wasSilent(world, life, write.atMs)) continue;
+      const what = `${write.by} removed ${server} from ${view.group} at ${seconds(write.atMs)}, which was well`;
+      return { checker: 'membership', what };
+    }
+    before.set(view.group, view);
+  }
+  return undefined;
+}
+
+function wasSilent(world: World, life: ServerLife, atMs: number): boolean {
+  if (life.endedMs <= atMs) return true;
+  return world.weather.troubles.some(({ kind, process, fromMs, untilMs }) => {
+    if (fromMs > atMs || untilMs < atMs - afterMs) return false;
+    const isIts = process === life.name || process === '*';
+    if (kind === 'pause') return isIts && untilMs - fromMs >= harmlessMs;
+    return isIts && silencing.has(kind);
+  });
+}
