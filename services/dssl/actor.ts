@@ -203,6 +203,7 @@ export class DsslActor {
       watch: (servers) => this.#watchBeats(servers),
       propose: (step) => this.core.propose(step),
       load: () => load?.(clock.monotonicMs()),
+      onDead: (life) => this.core.learner.giveUp(life),
       onDeath: ({ server }, silentMs) =>
         log.warn({ server, silentMs }, 'member has fallen silent; proposing a view without it'),
     });

@@ -2,6 +2,7 @@
 // whether the answers and what this module saw itself leave a gap. A joiner learns everything; a member that missed
 // frames learns what began since.
 
+import type { Life } from '../../shared/cluster/membership.ts';
 import type { View } from '../../shared/cluster/view.ts';
 import type { Streams } from './streams.ts';
 import type { SyncAnswer, SyncRequest } from './sync.ts';
@@ -79,6 +80,12 @@ export class Learner {
       due.push({ kind: 'request', to, from: this.#server, nonce: peer.nonce, since: this.#since });
     }
     return due;
+  }
+
+  /** This life of a peer is dead: it is waited for no longer. */
+  giveUp({ server, incarnation }: Life): void {
+    const peer = this.#peers.get(server);
+    if (peer?.incarnation === incarnation && peer.positions === undefined) this.silent.add(server);
   }
 
   /** Peers that have told nothing for a while and are still waited for. */

@@ -35,7 +35,9 @@ export interface StewardPorts {
   propose(step: (view: View) => View): void;
   /** How busy this server is; undefined when nobody measures. */
   load(): Load | undefined;
-  /** A member is to be removed, for the log. */
+  /** A member is dead, as far as this one knows: nobody needs to wait for it. */
+  onDead(life: Life): void;
+  /** The same, once for each, for the log. */
   onDeath?(life: Life, silentMs: number): void;
 }
 
@@ -176,6 +178,7 @@ export class Steward {
         this.counters.removals++;
         this.#ports.onDeath?.(life, nowMs - sinceMs + this.#settings.watching.suspectMs);
       }
+      this.#ports.onDead(life);
       this.#ports.propose((view) => remove(view, life, this.#self));
     }
   }

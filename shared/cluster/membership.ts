@@ -53,9 +53,14 @@ export function leave(view: View, life: Life): View {
   return members.length === view.members.length ? view : successor(view, members);
 }
 
-/** A member finds that a life is dead. Only a member may say so: one that was removed itself knows nothing of the others. */
+/**
+ * A member finds that a life is dead. Only a member may say so: one that was removed itself knows nothing of the others. The
+ * last one that takes flows stays until another one does: without it nobody would, and it may only have been slow.
+ */
 export function remove(view: View, life: Life, by: Life): View {
-  return view.members.some((member) => isLifeOf(member, by)) ? leave(view, life) : view;
+  const isMember = view.members.some((member) => isLifeOf(member, by));
+  const goesOn = view.members.some((member) => member.state === 'active' && !isLifeOf(member, life));
+  return isMember && goesOn ? leave(view, life) : view;
 }
 
 /** The member gives up joining. It holds nothing, so it may go at once, which it may not once flows may be placed at it. */

@@ -96,6 +96,25 @@ export function befall(world: World, fault: Fault): void {
       if (slot?.running !== undefined)
         weather.oneWay(slot.running.options.process, pick % 2 === 0 ? 'mute' : 'deaf', amount < 0.3, lastsMs);
       return;
+    case 'deaf-to-one': {
+      const listeners = servers.filter((other) => other !== slot && other.group === slot.group);
+      const listener = listeners[pick % Math.max(1, listeners.length)];
+      if (slot?.running === undefined || listener?.running === undefined) return;
+      weather.deafTo(slot.running.options.process, listener.running.options.process, lastsMs);
+      return;
+    }
+    case 'bus-restart': {
+      weather.note('bus-restart', '*', lastsMs + busReturnsMs, 'NATS is started again');
+      const chance = new Prng(pick);
+      for (const bus of world.network.buses) {
+        if (!bus.process.isAlive || !bus.isConnected) continue;
+        bus.disconnect();
+        clock.setTimer(lastsMs + chance.below(busReturnsMs), () => {
+          if (bus.process.isAlive) bus.reconnect();
+        });
+      }
+      return;
+    }
     case 'die':
       if (slot !== undefined) world.kill(slot, lastsMs);
       return;
@@ -129,6 +148,8 @@ export function befall(world: World, fault: Fault): void {
   }
 }
 
+/** Clients of NATS try again after at most this. */
+const busReturnsMs = 750;
 const connections = [['data'], ['control'], ['gossip'], ['data', 'control'], ['data', 'control', 'gossip']];
 
 /** What an operator's tool does: the next view with other weights, or another placement, by compare-and-set. */

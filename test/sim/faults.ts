@@ -18,6 +18,8 @@ export const faultKinds = [
   'repeat-control', // control messages come twice
   'gossip-loss', // signs of life do not reach it
   'one-way', // what it says reaches nobody, or it hears nobody; only gossip and control, or packets too
+  'deaf-to-one', // what one server says to the others does not reach one of them
+  'bus-restart', // all connections break at once, and come back one after the other
   'die', // a server dies and stays dead
   'die-writing', // a server dies in the middle of changing a view
   // what operators do; these explain nothing that is lost
@@ -76,6 +78,8 @@ const shares: Readonly<Record<FaultKind, number>> = {
   'repeat-control': 6,
   'gossip-loss': 8,
   'one-way': 8,
+  'deaf-to-one': 6,
+  'bus-restart': 4,
   die: 8,
   'die-writing': 6,
   'add-server': 16,
@@ -100,6 +104,8 @@ const lasting: Partial<Record<FaultKind, readonly [number, number]>> = {
   'repeat-control': [1_000, 8_000],
   'gossip-loss': [500, 8_000],
   'one-way': [200, 5_000],
+  'deaf-to-one': [500, 8_000],
+  'bus-restart': [50, 3_000],
   // A dead server is out within a second or two; those that are slow themselves are patient with it.
   die: [4_000, 4_000],
   'die-writing': [200, 4_000],

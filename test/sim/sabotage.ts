@@ -14,6 +14,7 @@ import { Learner } from '../../services/dssl/learner.ts';
 import { RecentStarts } from '../../services/dssl/recentStarts.ts';
 import { Streams } from '../../services/dssl/streams.ts';
 import { CompiledView, ViewHistory } from '../../services/dssl/viewHistory.ts';
+import { FailureDetector } from '../../shared/cluster/failureDetector.ts';
 import { decodeView, defaultRules, encodeView } from '../../shared/cluster/view.ts';
 import type { FaultKind } from './faults.ts';
 import type { Plan } from './plan.ts';
@@ -158,6 +159,7 @@ export const sabotages: Readonly<Record<string, Sabotage>> = {
   'drain-drops': {
     what: 'a server that drains is no member any more',
     caughtWithin: 5,
+    kinds: ['drain-server', 'add-server'],
     apply: () =>
       wrap(
         SimStore,
@@ -246,6 +248,43 @@ export const sabotages: Readonly<Record<string, Sabotage>> = {
     what: 'nobody remembers which flow a fragmented datagram belongs to',
     caughtWithin: 5,
     apply: () => replace(DatagramTable, 'find', () => -1),
+  },
+  'deaf-judges': {
+    what: 'a member counts the silence of others while it hears nobody, itself included',
+    caughtWithin: 15,
+    kinds: ['one-way'],
+    apply: () => {
+      const beats = new WeakMap<FailureDetector, number>();
+      return wrap(
+        FailureDetector,
+        'tick',
+        (original) =>
+          function (this: FailureDetector, nowMs: number) {
+            const beat = (beats.get(this) ?? 1_000_000_000) + 1;
+            beats.set(this, beat);
+            this.heardSelf(beat, nowMs);
+            return original.call(this, nowMs);
+          },
+      );
+    },
+  },
+  'no-agreement': {
+    what: 'a member is removed because one of its watchers does not hear it',
+    caughtWithin: 15,
+    kinds: ['deaf-to-one', 'add-server'],
+    apply: () => replace(FailureDetector, 'isSuspected', () => true),
+  },
+  'back-and-judging': {
+    what: 'a member whose connection comes back takes those that come back later for dead',
+    caughtWithin: 15,
+    kinds: ['bus-restart'],
+    apply: () => replace(FailureDetector, 'reconnected', () => undefined),
+  },
+  'dead-forever': {
+    what: 'nobody removes the dead',
+    caughtWithin: 15,
+    kinds: ['die'],
+    apply: () => replace(FailureDetector, 'tick', () => ({ suspects: [], dead: [] })),
   },
   'no-fencing': {
     what: 'a server that has been removed goes on deciding',

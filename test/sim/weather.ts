@@ -19,6 +19,8 @@ export class Weather implements NetworkFaults, StoreFaults {
   /** Processes that nobody hears, and that hear nobody; with packets or without. */
   readonly #mute = new Map<string, { readonly withData: boolean }>();
   readonly #deaf = new Map<string, { readonly withData: boolean }>();
+  /** Who is not heard by whom. */
+  readonly #deafPairs = new Set<string>();
   /** Node that is cut off from the others; -1 for none. */
   #cutNode = -1;
   #slowStoreMs = 0;
@@ -74,6 +76,14 @@ export class Weather implements NetworkFaults, StoreFaults {
     this.#after(lastsMs, () => processes.delete(process.name));
   }
 
+  /** What one process says to a group does not reach another one; packets do. */
+  deafTo(speaker: SimProcess, listener: SimProcess, lastsMs: number): void {
+    this.note('deaf-to-one', speaker.name, lastsMs, `${listener.name} does not hear ${speaker.name}`);
+    const pair = `${speaker.name} ${listener.name}`;
+    this.#deafPairs.add(pair);
+    this.#after(lastsMs, () => this.#deafPairs.delete(pair));
+  }
+
   cut(node: number, lastsMs: number): void {
     if (this.#nodes === 1 || this.#cutNode !== -1) return;
     this.note('partition', '*', lastsMs, `node ${node} of the bus is cut off`);
@@ -119,6 +129,7 @@ export class Weather implements NetworkFaults, StoreFaults {
       const cut = this.#mute.get(from.name) ?? this.#deaf.get(process.name);
       if (cut !== undefined && (cut.withData || !isData)) return true;
     }
+    if (this.#deafPairs.size > 0 && !isData && this.#deafPairs.has(`${from.name} ${process.name}`)) return true;
     const isGossip = this.#gossipLoss.size > 0 && (subject.includes('.gossip.') || subject.includes('.beat.'));
     const percent = isData ? this.#losing.get(process.name) : isGossip ? this.#gossipLoss.get(process.name) : undefined;
     return percent !== undefined && this.#prng.chance(percent, 100);

@@ -134,6 +134,7 @@ export class StewardGroup {
           if (next !== this.view) this.#commit(name, next);
         },
         load: () => member.load,
+        onDead: () => undefined,
       }),
       isAlive: true,
       pausedUntilMs: 0,

@@ -5,7 +5,7 @@ import type { View } from '../../../shared/cluster/view.ts';
 import type { Trouble } from '../faults.ts';
 import type { ServerLife } from '../ledger.ts';
 import type { World } from '../world.ts';
-import { type Finding, seconds, viewIn } from './finding.ts';
+import { type Finding, seconds, viewAt, viewIn } from './finding.ts';
 
 /** Silence for less costs nobody its place. */
 const harmlessMs = 500;
@@ -71,6 +71,18 @@ function wasSilent(world: World, life: ServerLife, atMs: number): boolean {
     if (fromMs > atMs || untilMs < atMs - afterMs) return false;
     const isIts = process === life.name || process === '*';
     if (kind === 'pause') return isIts && untilMs - fromMs >= harmlessMs;
+    // Of two members each has one watcher, who has to judge alone. And two watchers may be deaf at a time.
+    if (kind === 'deaf-to-one') return isIts && (isPair(world, life, atMs) || isDeafTwice(world, life, atMs));
     return isIts && silencing.has(kind);
   });
+}
+
+function isPair(world: World, { group }: ServerLife, atMs: number): boolean {
+  return (viewAt(world, group, atMs - 1)?.members.length ?? 0) <= 2;
+}
+
+function isDeafTwice({ weather }: World, { name }: ServerLife, atMs: number): boolean {
+  const isAtThatTime = ({ kind, process, fromMs, untilMs }: Trouble) =>
+    kind === 'deaf-to-one' && process === name && fromMs <= atMs && untilMs >= atMs - afterMs;
+  return weather.troubles.filter(isAtThatTime).length > 1;
 }

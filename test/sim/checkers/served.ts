@@ -31,6 +31,7 @@ const losing: ReadonlySet<Trouble['kind']> = new Set([
   'die',
   'die-writing',
   'one-way',
+  'bus-restart',
   'disconnect',
   'loss',
   'partition',
