@@ -220,11 +220,21 @@ export class FailureDetector {
       (name) => name === this.#self.server || !this.isSuspected(name, nowMs),
     );
     if (suspecters.length < Math.min(2, watchers.length)) return undefined;
+    if (suspecters.length === 1 && !this.#hasBeenAlone(member, nowMs)) return undefined;
     member.deadAtMs ??= nowMs;
     const rank = suspecters.filter(
       (name) => compareNames(name, this.#self.server) < 0 && !this.isSuspected(name, nowMs),
     ).length;
     return { life: member.life, sinceMs: member.deadAtMs, rank };
+  }
+
+  /** The other watchers are silent as well: as long as they spoke, that they did not suspect it spoke for it. */
+  #hasBeenAlone({ life }: Watched, nowMs: number): boolean {
+    const limit = (this.#settings.suspectMs + this.#settings.confirmMs) * (1 + this.#slowness);
+    return this.#watchersOf(life.server).every((name) => {
+      const other = this.#members.get(name);
+      return other === undefined || nowMs - other.heardAtMs >= limit;
+    });
   }
 
   #suspectersOf({ suspecters, life }: Watched, nowMs: number): string[] {

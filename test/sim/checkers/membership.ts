@@ -77,8 +77,12 @@ function wasSilent(world: World, life: ServerLife, atMs: number): boolean {
   });
 }
 
+/** Of the members two live, or one. */
 function isPair(world: World, { group }: ServerLife, atMs: number): boolean {
-  return (viewAt(world, group, atMs - 1)?.members.length ?? 0) <= 2;
+  const members = viewAt(world, group, atMs - 1)?.members ?? [];
+  const isAlive = (server: string, incarnation: number) =>
+    world.ledger.lives.some((life) => life.name === server && life.incarnation === incarnation && life.endedMs > atMs);
+  return members.filter(({ server, incarnation }) => isAlive(server, incarnation)).length <= 2;
 }
 
 function isDeafTwice({ weather }: World, { name }: ServerLife, atMs: number): boolean {
