@@ -31,7 +31,7 @@ import type { View } from './view.ts';
 export type WatchingSettings = ClusterSettings['watching'];
 
 /** Of a member that was never heard; it may not have begun to speak. */
-const neverHeardMs = 5_000;
+const neverHeardMs = 1_500;
 /** After the own connection came back. NATS clients try again after at most 750 ms, and a server takes a moment to start. */
 const reconnectedMs = 3_000;
 /** A suspicion that is not repeated is over after so many times `suspectMs`; it is repeated each `suspectMs`. */

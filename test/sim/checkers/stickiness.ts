@@ -6,6 +6,8 @@ import type { Ledger } from '../ledger.ts';
 import type { World } from '../world.ts';
 import { type Finding, idleMs, isMember, seconds } from './finding.ts';
 
+/** A flow that has ended is remembered for ten seconds from the last packet that arrived; clocks may differ. */
+const closingMs = 9_000;
 /** A repeated start goes to the first one's server for ten seconds; clocks may differ. */
 const repeatedStartMs = 4_500;
 
@@ -16,13 +18,18 @@ export function stickiness(world: World): Finding | undefined {
     let home = -1;
     let firstStartMs = Number.POSITIVE_INFINITY;
     let lastMs = Number.POSITIVE_INFINITY;
+    let lastAcceptedMs = Number.POSITIVE_INFINITY;
+    let hasEnded = false;
     for (const id of flow.packets) {
       const { acceptedBy, acceptedMs, kind, sentMs } = ledger.packets[id];
       if (kind === 'start') firstStartMs = Math.min(firstStartMs, sentMs);
       const isStartAnew = kind === 'start' && (sentMs - firstStartMs > repeatedStartMs || isReused(flow.id));
-      if (sentMs - lastMs > idleMs || isStartAnew) home = -1;
+      const isForgotten = sentMs - lastMs > idleMs || (hasEnded && sentMs - lastAcceptedMs > closingMs);
+      if (isForgotten || isStartAnew) home = -1;
       lastMs = sentMs;
+      hasEnded ||= kind === 'end';
       if (acceptedBy.length === 0) continue;
+      lastAcceptedMs = sentMs;
       const taker = acceptedBy[0];
       if (home !== -1 && home !== taker) {
         const life = ledger.lives[home];
