@@ -7,7 +7,15 @@
 //                                        ▼
 //                       rows.ts ─► decide.ts, row by row ─► accepted rows ─► egress ─► server
 
-import { activate, type Candidate, drain, isLifeOf, leave, withdraw } from '../../shared/cluster/membership.ts';
+import {
+  activate,
+  type Candidate,
+  drain,
+  isLifeOf,
+  type Life,
+  leave,
+  withdraw,
+} from '../../shared/cluster/membership.ts';
 import type { Member, View } from '../../shared/cluster/view.ts';
 import { Frame, type FrameFault, frameFaults } from '../../shared/frame.ts';
 import { limits } from '../../shared/limits.ts';
@@ -103,6 +111,8 @@ export class DsslCore {
   #awakeSinceMs = 0;
   /** A joiner's second question, about what it guessed before the first was answered. */
   #asksAgain = false;
+  /** Peers that told this joiner nothing when it asked what they hold; what they may say later is not that. */
+  #unheard: readonly Life[] = [];
   /** Packet time of the first frame heard, less what clocks may differ by. */
   #listensSince: number | undefined;
   /** When the last event came in. */
@@ -339,6 +349,7 @@ export class DsslCore {
     const { guesses } = this.decider;
     if (guesses !== undefined && guesses.count > 0 && !this.#asksAgain) {
       this.#asksAgain = true;
+      this.#unheard = this.learner.silentLives;
       guesses.close();
       const reached = new Map([...this.streams.all()].map((stream) => [stream.id, stream.received]));
       this.learner.again(this.#listensSince, true, reached);
@@ -346,7 +357,8 @@ export class DsslCore {
     }
     if (!this.mayActivate) return;
     this.hearsay.forgetGuesses();
-    this.propose((newest) => activate(newest, this.candidate));
+    const unheard = [...this.#unheard, ...this.learner.silentLives];
+    this.propose((newest) => activate(newest, this.candidate, unheard));
   }
 
   /** Proposes a step, and with it how many flows each member holds as far as this module's table knows. */

@@ -82,6 +82,14 @@ export class Learner {
     return due;
   }
 
+  /** The lives of those that were given up. */
+  get silentLives(): Life[] {
+    return [...this.silent].flatMap((server) => {
+      const peer = this.#peers.get(server);
+      return peer === undefined ? [] : [{ server, incarnation: peer.incarnation }];
+    });
+  }
+
   /** This life of a peer is dead: it is waited for no longer. */
   giveUp({ server, incarnation }: Life): void {
     const peer = this.#peers.get(server);

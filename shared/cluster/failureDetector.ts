@@ -115,6 +115,8 @@ export class FailureDetector {
 
   /** The newest view: who is to be watched by whom. */
   follow(view: View, nowMs: number): void {
+    // Whoever begins to listen knows as little of the others as whoever was cut off.
+    if (this.#ring.length === 0) this.reconnected(nowMs);
     const present = new Set<string>();
     for (const { server, incarnation } of view.members) {
       present.add(server);
@@ -170,7 +172,7 @@ export class FailureDetector {
     return false;
   }
 
-  /** The own connection is there again. */
+  /** The own connection is there, or there again. */
   reconnected(nowMs: number): void {
     this.#deafUntilMs = nowMs + reconnectedMs;
   }

@@ -37,9 +37,16 @@ export function join(view: View | undefined, birth: GroupBirth, candidate: Candi
   return view === undefined ? { ...birth, number: 1, members } : successor(view, members);
 }
 
-/** The member has learnt what the others hold: new flows may be placed at it. */
-export function activate(view: View, candidate: Candidate): View {
-  return changeState(view, candidate, 'joining', 'active');
+/**
+ * The member has learnt what the others hold: new flows may be placed at it. `unheard`: members that told it nothing, and
+ * are taken to be dead. They leave in the same view: a member may lack the flows of those that are gone, but never of one
+ * that may yet accept packets.
+ */
+export function activate(view: View, candidate: Candidate, unheard: readonly Life[] = []): View {
+  const next = changeState(view, candidate, 'joining', 'active');
+  if (next === view) return view;
+  const isUnheard = (member: Member) => unheard.some((life) => isLifeOf(member, life));
+  return { ...next, members: next.members.filter((member) => !isUnheard(member)) };
 }
 
 /** The member gets no new flows from here on; those it has, it keeps. */

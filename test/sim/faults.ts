@@ -105,7 +105,7 @@ const lasting: Partial<Record<FaultKind, readonly [number, number]>> = {
   'gossip-loss': [500, 8_000],
   'one-way': [200, 5_000],
   'deaf-to-one': [500, 8_000],
-  'bus-restart': [50, 3_000],
+  'bus-restart': [50, 2_000],
   // A dead server is out within a second or two; those that are slow themselves are patient with it.
   die: [4_000, 4_000],
   'die-writing': [200, 4_000],

@@ -254,7 +254,10 @@ export class World {
   kill(slot: Slot, lastsMs: number): void {
     const server = slot.running;
     if (server === undefined || !this.#hasAnother(slot)) return;
-    this.weather.note('die', slot.name, lastsMs, `${slot.name} dies, and stays dead`);
+    const { process } = server.options;
+    const trouble = this.weather.note('die', slot.name, lastsMs, `${slot.name} dies, and stays dead`);
+    // What had reached it while it was paused dies with it.
+    if (process.isPaused) trouble.fromMs = process.pausedAtMs;
     slot.isWanted = false;
     slot.hasLeft = true;
     this.endServer(slot, server);

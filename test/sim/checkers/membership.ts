@@ -1,7 +1,7 @@
 // The group is what lives: the dead are no members in the end, whoever lives and is wanted is one, and nobody is removed by
 // others who was well. A server that was paused for long or cut off may be removed; it comes back.
 
-import type { View } from '../../../shared/cluster/view.ts';
+import type { Member, View } from '../../../shared/cluster/view.ts';
 import type { Trouble } from '../faults.ts';
 import type { ServerLife } from '../ledger.ts';
 import type { World } from '../world.ts';
@@ -77,12 +77,26 @@ function wasSilent(world: World, life: ServerLife, atMs: number): boolean {
   });
 }
 
-/** Of the members two live, or one. */
-function isPair(world: World, { group }: ServerLife, atMs: number): boolean {
-  const members = viewAt(world, group, atMs - 1)?.members ?? [];
-  const isAlive = (server: string, incarnation: number) =>
-    world.ledger.lives.some((life) => life.name === server && life.incarnation === incarnation && life.endedMs > atMs);
-  return members.filter(({ server, incarnation }) => isAlive(server, incarnation)).length <= 2;
+/** Of the others one at most is well: whoever judges has nobody who could agree. */
+function isPair(world: World, { group, name }: ServerLife, atMs: number): boolean {
+  const others = viewAt(world, group, atMs - 1)?.members.filter(({ server }) => server !== name) ?? [];
+  const lifeOf = ({ server, incarnation }: Member) =>
+    world.ledger.lives.find((life) => life.name === server && life.incarnation === incarnation);
+  const isWell = (member: Member) => {
+    const life = lifeOf(member);
+    return life !== undefined && life.endedMs > atMs && !isTroubled(world, life.name, atMs);
+  };
+  return others.filter(isWell).length <= 1;
+}
+
+function isTroubled({ weather }: World, name: string, atMs: number): boolean {
+  return weather.troubles.some(
+    ({ kind, process, fromMs, untilMs }) =>
+      (process === name || process === '*') &&
+      fromMs <= atMs &&
+      untilMs >= atMs - afterMs &&
+      (kind === 'pause' || kind === 'gossip-loss' || silencing.has(kind)),
+  );
 }
 
 function isDeafTwice({ weather }: World, { name }: ServerLife, atMs: number): boolean {

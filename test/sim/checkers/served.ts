@@ -5,7 +5,7 @@
 //   broken flow    its server died or left, or its start (type 1) was never taken for a reason of its own
 //   dead server    a server of its group is dead and its successor not yet a member
 //   lost           something broke or lost messages on its way: the sender's tier 1, a member of its group, the bus; or
-//                  a member had missed frames and asked its peers, of which one was paused: in doubt, nobody takes it
+//                  a member had missed frames and asked its peers, of which one was paused or not heard: in doubt, nobody takes it
 //   idle           the flow was silent for nearly as long as flows are remembered that have one packet
 //   no view        the store did not answer for so long that views could not be had
 //
@@ -101,7 +101,7 @@ function isBroken(world: World, flow: FlowRecord, packet: PacketRecord): boolean
 function explains(world: World, trouble: Trouble, flow: FlowRecord, packet: PacketRecord): boolean {
   if (!losing.has(trouble.kind)) return false;
   if (goneOutMs(world, packet) < trouble.fromMs - underWayMs) return false;
-  if (packet.sentMs > trouble.untilMs + pausedThen(world, trouble, flow) + recoveryMs) return false;
+  if (packet.sentMs > trouble.untilMs + unansweredThen(world, trouble, flow) + recoveryMs) return false;
   if (trouble.process === '*' || trouble.process === packet.tier1.replace(/-\d+$/, '')) return true;
   const slot = world.slots.find(({ name }) => name === trouble.process);
   return slot !== undefined && (flow.group === '' || slot.group === flow.group);
@@ -119,14 +119,15 @@ function goneOutMs(world: World, packet: PacketRecord): number {
   return Math.max(packet.takenMs, ...pauses.map(({ untilMs }) => untilMs));
 }
 
-/** Whoever missed frames asks all its peers; one that is paused answers when it resumes. */
-function pausedThen(world: World, { untilMs }: Trouble, flow: FlowRecord): number {
+/** Whoever missed frames asks all its peers; one that is paused, or not heard, answers when that is over. */
+function unansweredThen(world: World, { untilMs }: Trouble, flow: FlowRecord): number {
   let longest = 0;
-  for (const pause of world.weather.troubles) {
-    if (pause.kind !== 'pause' || pause.fromMs > untilMs + recoveryMs || pause.untilMs < untilMs) continue;
-    const slot = world.slots.find(({ name }) => name === pause.process);
+  for (const { kind, process, fromMs, untilMs: overMs } of world.weather.troubles) {
+    const keepsSilent = kind === 'pause' || kind === 'deaf-to-one' || kind === 'one-way';
+    if (!keepsSilent || fromMs > untilMs + recoveryMs || overMs < untilMs) continue;
+    const slot = world.slots.find(({ name }) => name === process);
     if (slot !== undefined && (flow.group === '' || slot.group === flow.group))
-      longest = Math.max(longest, pause.untilMs - untilMs);
+      longest = Math.max(longest, overMs - untilMs);
   }
   return longest;
 }
