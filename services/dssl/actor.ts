@@ -3,6 +3,7 @@
 
 import type { Bus, KeyValue, Subscription } from '../../shared/bus/bus.ts';
 import type { Clock, Timer } from '../../shared/clock.ts';
+import type { Load } from '../../shared/cluster/load.ts';
 import { type Candidate, type GroupBirth, join } from '../../shared/cluster/membership.ts';
 import { changeView } from '../../shared/cluster/store.ts';
 import { decodeView, type View } from '../../shared/cluster/view.ts';
@@ -30,6 +31,8 @@ export interface DsslActorOptions {
   readonly clock: Clock;
   readonly log: ActorLog;
   readonly audit?: DecisionAudit;
+  /** How busy the server is; asked about once a second. */
+  readonly load?: (nowMs: number) => Load | undefined;
 }
 
 const phaseWords = {
@@ -61,6 +64,8 @@ export class DsslActor {
   #toldLate = false;
   #whenLeft: (() => void)[] = [];
   #whenReleased: (() => void)[] = [];
+  #whenDraining: (() => void)[] = [];
+  #ignoreStatus: (() => void) | undefined;
 
   constructor(options: DsslActorOptions) {
     this.#options = options;
@@ -103,9 +108,7 @@ export class DsslActor {
       dataBus.subscribe(subjects.data(birth.group), (data) => this.core.onFrame(data, clock.nowMs())),
       controlBus.subscribe(subjects.control(birth.group), (data) => this.core.onControl(data, clock.nowMs())),
     ];
-    dataBus.onStatus(({ kind }) => {
-      if (kind === 'reconnected') this.core.onReconnected(clock.nowMs());
-    });
+    this.#ignoreStatus = onReconnected(dataBus, () => this.core.onReconnected(clock.nowMs()));
     await Promise.all([dataBus.flush(), controlBus.flush()]);
     this.#stopWatch = await this.#store.watch(this.#key, (entry) => this.#onEntry(entry.value));
     await this.#fetchViews();
@@ -157,11 +160,17 @@ export class DsslActor {
     return new Promise((resolve) => this.#whenLeft.push(resolve));
   }
 
+  /** Resolves when the server drains, asked for or because the view says so. */
+  whenDraining(): Promise<void> {
+    return new Promise((resolve) => this.#whenDraining.push(resolve));
+  }
+
   /** Stops at once, without leaving the group; the connections stay open. */
   stop(): void {
     this.#stopped = true;
     this.#timer?.cancel();
     this.#stopWatch?.();
+    this.#ignoreStatus?.();
     for (const subscription of this.#subscriptions) subscription.unsubscribe();
   }
 
@@ -174,6 +183,9 @@ export class DsslActor {
       this.#options.egress.tick?.(nowMs);
     }
     if (this.core.phase === 'joining') this.#tellLate(nowMs);
+    if (this.core.phase === 'draining') {
+      for (const resolve of this.#whenDraining.splice(0)) resolve();
+    }
     if (this.core.phase === 'left') {
       for (const resolve of this.#whenLeft.splice(0)) resolve();
     }
@@ -239,4 +251,18 @@ export class DsslActor {
       this.#committing = false;
     }
   }
+}
+
+/**
+ * Calls `fn` whenever the connection is back, until the returned function is called. A bus keeps its listeners as long as it
+ * lives, and outlives actors: what it keeps of one that has stopped is this and nothing behind it.
+ */
+function onReconnected(bus: Bus, fn: () => void): () => void {
+  let listener: (() => void) | undefined = fn;
+  bus.onStatus(({ kind }) => {
+    if (kind === 'reconnected') listener?.();
+  });
+  return () => {
+    listener = undefined;
+  };
 }
