@@ -83,6 +83,7 @@ async function runDssl(options: DsslOptions, environment: Environment): Promise<
   const cluster = await connectCluster('dssl', options as ServiceOptions, environment, log, health);
   loop.start();
   const thermometer = new Thermometer({ file: options.temperatureFile, log });
+  void thermometer.refresh();
   const machine = new Machine({ loop, thermometer });
   const ended = new AbortController();
   const lives = new Lives({ server, options, cluster, machine, log, ended: ended.signal }, options.memberOf);

@@ -218,17 +218,15 @@ export class Life {
     return { kind: 'removed', group, memberMs };
   }
 
-  /** Tells the server that its flows have moved. One that runs elsewhere hears it from the goodbye. */
+  /** Tells the server that its flows have moved: millions of them hold nothing up. */
   async #discard({ core }: DsslActor, ended: AbortSignal): Promise<void> {
     const before = core.ownFlows;
-    if (this.hasServed && this.#opened?.part !== 'remote') {
-      let cursor = 0;
-      while (cursor >= 0 && !ended.aborted) {
-        cursor = core.decider.giveUp(cursor, discardSlots);
-        await new Promise<void>((resolve) => systemClock.defer(resolve));
-      }
+    let cursor = 0;
+    while (cursor >= 0 && !ended.aborted) {
+      cursor = core.decider.giveUp(cursor, discardSlots);
+      await new Promise<void>((resolve) => systemClock.defer(resolve));
     }
-    this.#flowsMoved = this.#opened?.part === 'remote' ? before : before - core.ownFlows;
+    this.#flowsMoved = before - core.ownFlows;
   }
 
   #load(nowMs: number): Load | undefined {
