@@ -1,32 +1,26 @@
 // `flowherd dssl`: one DSSL actor with its server as a process of its own. It joins a group, takes the packets of its flows
-// from the bus, and hands them to its server (egress.ts). A signal makes it drain and leave.
+// from the bus, and hands them to its server (egress.ts). A signal makes it drain and leave; so does its view. When the
+// others remove it though it lives, it comes back (dssl/lives.ts).
 
-import { randomInt } from 'node:crypto';
 import { Command, Option } from 'commander';
 import type { Logger } from 'pino';
-import { systemClock } from '../../shared/clock.ts';
-import type { DsslActor } from '../dssl/actor.ts';
-import type { ReceiptEgress } from '../dssl/egress/receipts.ts';
-import { removalOf, type TakenPlace, takePlace } from '../dssl/place.ts';
-import type { DecisionAudit } from '../dssl/rows.ts';
-import { count } from './cluster/words.ts';
-import { addEgressOptions, checkEgress, type EgressOptions, type OpenedEgress, openEgress } from './egress.ts';
-import { type Environment, environmentHelp, type LogTarget } from './environment.ts';
+import type { LifeOptions } from './dssl/life.ts';
+import { Lives } from './dssl/lives.ts';
+import { tellCounts } from './dssl/report.ts';
+import { addEgressOptions, checkEgress } from './egress.ts';
+import { type Environment, environmentHelp } from './environment.ts';
 import { Health } from './health.ts';
-import { serviceLog, tellReport } from './log.ts';
+import { serviceLog } from './log.ts';
+import { LoopDelay } from './loopDelay.ts';
+import { Machine } from './machineLoad.ts';
 import { nameOption, wholeNumber } from './parse.ts';
-import { handlerPatienceMs, leavePatienceMs, within } from './patience.ts';
-import { receiptsOver } from './receipts.ts';
 import { serverOption, uniqueServerName } from './serverName.ts';
 import { addServiceOptions, connectCluster, connectionConditions, type ServiceOptions } from './service.ts';
 import { onSignals } from './signals.ts';
+import { Thermometer } from './thermometer.ts';
 
-interface DsslOptions extends Omit<ServiceOptions, 'group'>, EgressOptions {
+interface DsslOptions extends Omit<ServiceOptions, 'group'>, LifeOptions {
   readonly memberOf?: string;
-  readonly weight: number;
-  readonly maxFlows: number;
-  readonly drainSeconds: number;
-  readonly receipts?: boolean;
 }
 
 const example = `
@@ -37,6 +31,7 @@ Examples:
   $ FLOWHERD_SECRET=s3cret npx flowherd dssl --server s1 --egress bus      # and elsewhere: npx flowherd server --of s1
 
 SIGINT or SIGTERM drains: no new flows, the old ones to their end, at most --drain-seconds; a second signal ends it at once.
+A server that the others removed because they did not hear it gives up its flows and comes back as a new life.
 ${environmentHelp}`;
 
 export function dsslCommand(environment: () => Environment): Command {
@@ -65,7 +60,13 @@ export function dsslCommand(environment: () => Environment): Command {
         .argParser(wholeNumber(1, 200_000_000)),
     )
     .addOption(
-      new Option('--drain-seconds <n>', 'longest drain on a signal').default(30).argParser(wholeNumber(0, 86_400)),
+      new Option('--drain-seconds <n>', 'longest drain, on a signal or because the view says so')
+        .default(30)
+        .argParser(wholeNumber(0, 86_400)),
+    )
+    .option(
+      '--temperature-file <path>',
+      'a file that says how warm the server is, in degrees Celsius or thousandths (default: the hottest sensor of the machine)',
     )
     .option('--receipts', 'answer a traffic generator for each of its packets ("flowherd traffic")');
   return addServiceOptions(addEgressOptions(command))
@@ -77,138 +78,45 @@ async function runDssl(options: DsslOptions, environment: Environment): Promise<
   checkEgress(options);
   const server = options.server || uniqueServerName();
   const log = serviceLog(server, environment.logLevel, environment.logTo);
-  const health = new Health([...connectionConditions, 'subscribed', 'member']);
-  const { subjects, map, dataBus, controlBus, gossipBus } = await connectCluster(
-    'dssl',
-    options as ServiceOptions,
-    environment,
-    log,
-    health,
-  );
-  const incarnation = randomInt(2 ** 47);
+  const loop = new LoopDelay();
+  const health = new Health([...connectionConditions, 'subscribed', 'member'], loop);
+  const cluster = await connectCluster('dssl', options as ServiceOptions, environment, log, health);
+  loop.start();
+  const thermometer = new Thermometer({ file: options.temperatureFile, log });
+  void thermometer.refresh();
+  const machine = new Machine({ loop, thermometer });
   const ended = new AbortController();
-  let place: TakenPlace | undefined;
-  let opened: OpenedEgress | undefined;
-  let receipts: ReceiptEgress | undefined;
-  let wasRemoved = false;
+  const lives = new Lives({ server, options, cluster, machine, log, ended: ended.signal }, options.memberOf);
+  health.check('subscribed', () => lives.current?.hasServed === true || 'not yet');
+  health.check('member', () => membership(lives));
+  onSignals((signal) => {
+    tellSignal(signal, lives, options.drainSeconds, log);
+    ended.abort();
+  });
   try {
-    const signalled = new Promise<void>((resolve) => {
-      onSignals((signal) => {
-        const flows = place?.actor.core.ownFlows ?? 0;
-        log.info({ signal, flows, seconds: options.drainSeconds }, 'draining');
-        ended.abort();
-        resolve();
-      });
-    });
-    place = await takePlace({
-      map,
-      memberOf: options.memberOf,
-      stop: ended.signal,
-      candidate: { server, incarnation, weight: options.weight },
-      maxFlows: options.maxFlows,
-      subjects,
-      dataBus,
-      controlBus,
-      gossipBus,
-      clock: systemClock,
-      log,
-      ...(options.receipts ? { audit: lateAudit(() => receipts?.audit) } : {}),
-    });
-    if (place === undefined) return log.info('ended before it was a member');
-    const { group, actor } = place;
-    opened = await openEgress(options, { server, group, incarnation, bus: dataBus, subjects, log });
-    const started = opened.egress.start();
-    await Promise.race([started, signalled]);
-    if (ended.signal.aborted) {
-      // Whatever it waits for: nothing was placed here yet.
-      started.catch(() => undefined);
-      await place.giveBack();
-      return log.info('ended before it was active');
-    }
-    if (options.receipts) {
-      receipts = receiptsOver({
-        inner: opened.egress,
-        server,
-        group,
-        incarnation,
-        clock: systemClock,
-        bus: dataBus,
-        subjects,
-        core: () => actor.core,
-      });
-    }
-    place.serve(receipts ?? opened.egress);
-    health.check('subscribed', () => true);
-    health.check('member', () => {
-      const { phase } = actor.core;
-      return phase === 'active' || phase === 'draining' || `the server is ${phase}`;
-    });
-    log.info({ group, to: opened.to }, 'joined');
-    await Promise.race([signalled, actor.whenRemoved()]);
-    wasRemoved = !ended.signal.aborted;
-    const drainMs = options.drainSeconds * 1_000;
-    if (!wasRemoved && !(await within(drainMs + leavePatienceMs, actor.drain(drainMs)))) {
-      log.warn('could not write that the server leaves: it stays a member, until it comes back under its name');
-      process.exitCode = 1;
-    }
-    receipts?.leave();
-  } catch (error) {
-    await place?.giveBack();
-    throw error;
+    const end = await lives.run();
+    if (end.kind === 'stuck') process.exitCode = 1;
+    if (end.kind === 'replaced') throw end.error;
   } finally {
     health.stop();
-    place?.actor.stop();
-    receipts?.stop();
-    if (opened !== undefined && !(await within(handlerPatienceMs, opened.egress.stop()))) {
-      log.warn('the handler did not stop in time; it is left behind');
-    }
+    loop.stop();
+    const { dataBus, controlBus, gossipBus } = cluster;
     await Promise.all([dataBus, controlBus, gossipBus].map((bus) => bus.close()));
+    const { counts, number } = lives;
+    const run = { server, lives: number, asJson: options.json === true };
+    if (counts !== undefined) tellCounts(run, counts, log, environment.logTo);
   }
-  tellCounts(server, place.actor, opened, receipts, options.json === true, log, environment.logTo);
-  if (wasRemoved) throw removalOf(place.actor);
 }
 
-/** The actor is made before it is known where its packets go, and hears frames before its server is ready. */
-function lateAudit(audit: () => DecisionAudit | undefined): DecisionAudit {
-  return {
-    onFrame: (...frame) => audit()?.onFrame(...frame),
-    onLate: (...verdict) => audit()?.onLate(...verdict),
-  };
+function membership({ current }: Lives): true | string {
+  if (current?.actor === undefined || !current.hasServed) return 'not yet';
+  const { phase } = current.actor.core;
+  return phase === 'active' || phase === 'draining' || `the server is ${phase}`;
 }
 
-function tellCounts(
-  server: string,
-  actor: DsslActor,
-  { egress, part }: OpenedEgress,
-  receipts: ReceiptEgress | undefined,
-  asJson: boolean,
-  log: Logger,
-  logTo: LogTarget | undefined,
-): void {
-  const { core } = actor;
-  const { packets, bytes, flowsStarted, packetsLost } = egress.stats;
-  const handlerErrors = egress.stats.handlerErrors ?? 0;
-  const { lostFrames, repeatedFrames } = core.streams;
-  const report = {
-    server,
-    packets,
-    bytes,
-    flows: flowsStarted,
-    flowsLeft: core.ownFlows,
-    handlerErrors,
-    packetsLost,
-    verdicts: core.verdicts,
-    frames: { ...core.counters, lost: lostFrames, repeated: repeatedFrames },
-    ...(receipts === undefined ? {} : { receipts: { rows: receipts.rows, unanswered: receipts.unanswered } }),
-    [part]: egress.report(),
-  };
-  log.info({ packets, flows: flowsStarted, flowsLeft: core.ownFlows, lostFrames }, 'left');
-  tellReport(
-    log,
-    logTo,
-    asJson,
-    report,
-    () =>
-      `${server}: ${count(packets)} packets of ${count(flowsStarted)} flows, ${count(core.ownFlows)} flows left behind, ${count(lostFrames)} frames lost on the bus.\n`,
-  );
+function tellSignal(signal: string, lives: Lives, seconds: number, log: Logger): void {
+  const core = lives.current?.actor?.core;
+  const isMember = core !== undefined && core.phase !== 'left';
+  if (isMember) log.info({ signal, flows: core.ownFlows, seconds }, 'draining');
+  else log.info({ signal }, 'ending');
 }

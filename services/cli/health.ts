@@ -7,8 +7,8 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { InvalidArgumentError, Option } from 'commander';
 import type { Logger } from 'pino';
-import { type Clock, systemClock } from '../../shared/clock.ts';
 import { errorCodes, FlowherdError, reasonOf } from '../../shared/errors.ts';
+import { LoopDelay } from './loopDelay.ts';
 
 export interface ListenAddress {
   readonly host: string;
@@ -25,9 +25,6 @@ export function httpOption(): Option {
     .argParser(parseListenAddress);
 }
 
-const loopMeasureMs = 250;
-/** How long the worst delay of the event loop is remembered, at least; at most twice that. */
-const loopMemoryMs = 10_000;
 /** A loop that was held up longer than this makes the process count as ill. */
 const stallMs = 5_000;
 
@@ -37,8 +34,8 @@ export class Health {
   #server: Server | undefined;
 
   /** Names of the conditions for being ready, in order. None of them holds until `check` says how to find out. */
-  constructor(conditions: readonly string[], clock: Clock = systemClock) {
-    this.#loop = new LoopDelay(clock);
+  constructor(conditions: readonly string[], loop: LoopDelay = new LoopDelay()) {
+    this.#loop = loop;
     for (const name of conditions) this.#conditions.set(name, () => 'not yet');
   }
 
@@ -94,48 +91,6 @@ export class Health {
       const uptimeSeconds = Math.floor(process.uptime());
       reply(request, response, healthy ? 200 : 503, { healthy, uptimeSeconds, eventLoopDelayMs: Math.round(delayMs) });
     } else reply(request, response, 404, { error: 'there are /healthz and /readyz' });
-  }
-}
-
-/** How late the event loop was at worst, lately: timers that are due fire late while something holds it up. */
-class LoopDelay {
-  readonly #clock: Clock;
-  #timer: { cancel(): void } | undefined;
-  #sinceMs = 0;
-  #present = 0;
-  #former = 0;
-
-  constructor(clock: Clock) {
-    this.#clock = clock;
-  }
-
-  get worstMs(): number {
-    return Math.max(this.#present, this.#former);
-  }
-
-  start(): void {
-    this.#sinceMs = this.#clock.monotonicMs();
-    this.#measure();
-  }
-
-  stop(): void {
-    this.#timer?.cancel();
-  }
-
-  #measure(): void {
-    const dueMs = this.#clock.monotonicMs() + loopMeasureMs;
-    const timer = this.#clock.setTimer(loopMeasureMs, () => {
-      const nowMs = this.#clock.monotonicMs();
-      this.#present = Math.max(this.#present, nowMs - dueMs);
-      if (nowMs - this.#sinceMs >= loopMemoryMs) {
-        this.#sinceMs = nowMs;
-        this.#former = this.#present;
-        this.#present = 0;
-      }
-      this.#measure();
-    });
-    timer.unref();
-    this.#timer = timer;
   }
 }
 

@@ -20,3 +20,25 @@ export const handlerPatienceMs = 10_000;
  * until every tier 1 has, some 3 s at most. The store may be out of reach for good.
  */
 export const leavePatienceMs = 10_000;
+
+/** Resolves to what `work` does, or to undefined as soon as `signal` is aborted; then nobody waits for it any longer. */
+export function unless<T>(signal: AbortSignal, work: Promise<T>): Promise<T | undefined> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) resolve(undefined);
+    const stop = () => resolve(undefined);
+    signal.addEventListener('abort', stop, { once: true });
+    const done = () => signal.removeEventListener('abort', stop);
+    work.then(resolve, reject).then(done);
+  });
+}
+
+/** Waits; resolves to false when `signal` was aborted first. */
+export async function pause(ms: number, signal: AbortSignal): Promise<boolean> {
+  let timer: { cancel(): void } | undefined;
+  const over = new Promise<true>((resolve) => {
+    timer = systemClock.setTimer(ms, () => resolve(true));
+  });
+  const passed = await unless(signal, over);
+  timer?.cancel();
+  return passed === true;
+}

@@ -4,11 +4,10 @@ import type { Bus } from '../../shared/bus/bus.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { Subjects } from '../../shared/subjects.ts';
 import type { DsslCore } from '../dssl/core.ts';
-import type { Egress } from '../dssl/egress/egress.ts';
-import { ReceiptEgress } from '../dssl/egress/receipts.ts';
+import { ReceiptEgress, type ReceiptEgressOptions } from '../dssl/egress/receipts.ts';
 
 export interface ReceiptOptions {
-  readonly inner: Egress;
+  readonly inner: ReceiptEgressOptions['inner'];
   readonly server: string;
   readonly group: string;
   readonly incarnation: number;

@@ -71,6 +71,8 @@ export class DsslActor {
   #toldLate = false;
   #whenLeft: (() => void)[] = [];
   #whenReleased: (() => void)[] = [];
+  #whenDraining: (() => void)[] = [];
+  #ignoreStatus: (() => void)[] = [];
 
   constructor(options: DsslActorOptions) {
     this.#options = options;
@@ -115,12 +117,10 @@ export class DsslActor {
       controlBus.subscribe(subjects.control(birth.group), (data) => this.core.onControl(data, clock.nowMs())),
       gossipBus.subscribe(subjects.gossip(birth.group), (data) => this.#onGossip(data)),
     ];
-    dataBus.onStatus(({ kind }) => {
-      if (kind === 'reconnected') this.core.onReconnected(clock.nowMs());
-    });
-    gossipBus.onStatus(({ kind }) => {
-      if (kind === 'reconnected') this.steward.onReconnected(clock.monotonicMs());
-    });
+    this.#ignoreStatus = [
+      onReconnected(dataBus, () => this.core.onReconnected(clock.nowMs())),
+      onReconnected(gossipBus, () => this.steward.onReconnected(clock.monotonicMs())),
+    ];
     await Promise.all([dataBus.flush(), controlBus.flush(), gossipBus.flush()]);
     this.#stopWatch = await this.#store.watch(this.#key, (entry) => this.#onEntry(entry.value));
     await this.#fetchViews();
@@ -177,11 +177,17 @@ export class DsslActor {
     return new Promise((resolve) => this.#whenReleased.push(resolve));
   }
 
+  /** Resolves when the server drains, asked for or because the view says so. */
+  whenDraining(): Promise<void> {
+    return new Promise((resolve) => this.#whenDraining.push(resolve));
+  }
+
   /** Stops at once, without leaving the group; the connections stay open. */
   stop(): void {
     this.#stopped = true;
     this.#timer?.cancel();
     this.#stopWatch?.();
+    for (const ignore of this.#ignoreStatus) ignore();
     for (const subscription of [...this.#subscriptions, ...this.#beats.values()]) subscription.unsubscribe();
     this.#beats.clear();
   }
@@ -247,6 +253,9 @@ export class DsslActor {
       this.#options.egress.tick?.(nowMs);
     }
     if (this.core.phase === 'joining') this.#tellLate(nowMs);
+    if (this.core.phase === 'draining') {
+      for (const resolve of this.#whenDraining.splice(0)) resolve();
+    }
     if (this.core.phase === 'left') {
       for (const resolve of this.#whenLeft.splice(0)) resolve();
     }
@@ -314,4 +323,18 @@ export class DsslActor {
       this.#committing = false;
     }
   }
+}
+
+/**
+ * Calls `fn` whenever the connection is back, until the returned function is called. A bus keeps its listeners as long as it
+ * lives, and outlives actors: what it keeps of one that has stopped is this and nothing behind it.
+ */
+function onReconnected(bus: Bus, fn: () => void): () => void {
+  let listener: (() => void) | undefined = fn;
+  bus.onStatus(({ kind }) => {
+    if (kind === 'reconnected') listener?.();
+  });
+  return () => {
+    listener = undefined;
+  };
 }

@@ -226,6 +226,19 @@ export class Decider {
     if (own) this.#egress.flowEnded(hi, lo, reason, this.#timestampMs);
   }
 
+  /**
+   * Gives up own flows, about `slots` slots' worth of the table from `cursor` on (0 at first): others have them, and the
+   * egress is told. Returns the next cursor, -1 at the end. For a module that decides nothing any more.
+   */
+  giveUp(cursor: number, slots: number): number {
+    return this.table.prune(cursor, slots, (hi, lo, _lastSeen, info) => {
+      if (ownerOf(info) !== this.#self) return false;
+      this.#adoptedIn.delete(flowKey(hi, lo));
+      this.#egress.flowEnded(hi, lo, 'moved', this.#timestampMs);
+      return true;
+    });
+  }
+
   /** The state of a recorded flow follows the protocol. All modules follow alike. */
   #follow(slot: number, state: FlowState, flags: number): void {
     let next = state;

@@ -16,9 +16,11 @@ export class Service {
   stdout = '';
   /** Messages of the log so far. */
   readonly messages: string[] = [];
+  /** Its lines with all their fields, those that were JSON. */
+  readonly records: Record<string, unknown>[] = [];
   readonly #child: ChildProcess;
   readonly #ended: Promise<number>;
-  #waiting: { readonly pattern: RegExp; readonly resolve: (message: string) => void }[] = [];
+  #waiting: { readonly pattern: RegExp; readonly resolve: (message: string) => void; times: number }[] = [];
   #partial = '';
 
   constructor(args: readonly string[], environment: Readonly<Record<string, string>> = {}) {
@@ -47,11 +49,15 @@ export class Service {
     return this.#child.pid ?? 0;
   }
 
-  /** Resolves when the log has said something that matches, from the start or yet to come; rejects when the process ends. */
-  says(pattern: RegExp): Promise<string> {
-    const said = this.messages.find((message) => pattern.test(message));
-    if (said !== undefined) return Promise.resolve(said);
-    const told = new Promise<string>((resolve) => this.#waiting.push({ pattern, resolve }));
+  /**
+   * Resolves when the log has said something that matches, so many times from the start or yet to come; rejects when the
+   * process ends.
+   */
+  says(pattern: RegExp, times = 1): Promise<string> {
+    const said = this.messages.filter((message) => pattern.test(message));
+    if (said.length >= times) return Promise.resolve(said[times - 1]);
+    const left = times - said.length;
+    const told = new Promise<string>((resolve) => this.#waiting.push({ pattern, resolve, times: left }));
     const ended = this.#ended.then((code) => {
       throw new Error(`ended with ${code} before it said ${pattern}:\n${this.messages.join('\n')}`);
     });
@@ -97,21 +103,24 @@ export class Service {
     const lines = (this.#partial + text).split('\n');
     this.#partial = lines.pop() ?? '';
     for (const line of lines) {
-      const message = messageOf(line);
+      const record = recordOf(line);
+      const message = record === undefined ? line : String(record.msg);
+      if (record !== undefined) this.records.push(record);
       this.messages.push(message);
-      this.#waiting = this.#waiting.filter(({ pattern, resolve }) => {
-        if (!pattern.test(message)) return true;
-        resolve(message);
+      this.#waiting = this.#waiting.filter((waiting) => {
+        if (!waiting.pattern.test(message) || --waiting.times > 0) return true;
+        waiting.resolve(message);
         return false;
       });
     }
   }
 }
 
-function messageOf(line: string): string {
+function recordOf(line: string): Record<string, unknown> | undefined {
   try {
-    return String(JSON.parse(line).msg);
+    const value: unknown = JSON.parse(line);
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
   } catch {
-    return line;
+    return undefined;
   }
 }

@@ -1,5 +1,5 @@
 // A server that says in the log when it is started and stopped, for the tests of who gets to run. With the option
-// `fail=yes` it refuses to start.
+// `fail=yes` it refuses to start, with `flows=yes` it says when flows come and go.
 
 import type { HandlerFactory } from '../../services/dssl/egress/handler.ts';
 
@@ -8,7 +8,13 @@ const create: HandlerFactory = ({ log, group, options }) => ({
     if (options.fail === 'yes') throw new Error('not today');
     log.info(`handler started for ${group}`);
   },
+  onFlowStart: () => {
+    if (options.flows === 'yes') log.info('flow begins');
+  },
   onPackets: () => undefined,
+  onFlowEnd: (_flow, reason) => {
+    if (options.flows === 'yes') log.info(`flow ends: ${reason}`);
+  },
   stop: () => log.info('handler stopped'),
 });
 

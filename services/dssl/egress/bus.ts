@@ -12,7 +12,8 @@ import type { Clock } from '../../../shared/clock.ts';
 import { type DeliveryAck, DeliveryBuilder, DeliveryEvent, decodeAck } from '../../../shared/delivery.ts';
 import type { Subjects } from '../../../shared/subjects.ts';
 import type { EgressStats, ServerEgress } from './egress.ts';
-import type { FlowEndReason, HandlerLog } from './handler.ts';
+import type { FlowEndReason, HandlerLog, ServerLoad } from './handler.ts';
+import { ShareSince } from './measures.ts';
 
 export interface BusEgressOptions {
   readonly server: string;
@@ -55,12 +56,14 @@ export class BusEgress implements ServerEgress {
   readonly #options: BusEgressOptions;
   readonly #subject: string;
   readonly #builder = new DeliveryBuilder();
+  readonly #loss = new ShareSince();
   #subscription: Subscription | undefined;
   #data: Uint8Array = new Uint8Array(0);
   #timestampMs = 0;
   #sequence = 0;
   #isFlushDue = false;
   #hasSpoken = false;
+  #isStopped = false;
   #badAcks = 0;
   /** The server process that listens, what it has acknowledged, and the one before it. */
   #server: DeliveryAck | undefined;
@@ -83,13 +86,13 @@ export class BusEgress implements ServerEgress {
     return this.#options.clock.monotonicMs() - this.#heardAtMs <= silentMs;
   }
 
-  /** Resolves when a server listens: it may be long in coming, or never come. */
+  /** Resolves when a server listens: it may be long in coming, or never come; or when it is stopped. */
   async start(): Promise<void> {
     const { bus, subjects, clock, server, log } = this.#options;
     this.#subscription = bus.subscribe(subjects.ack(server), (message) => this.#acknowledged(message));
     await bus.flush();
     log.info(`waiting for the server: npx flowherd server --of ${server}`);
-    while (this.#server === undefined) {
+    while (this.#server === undefined && !this.#isStopped) {
       this.#send();
       await new Promise<void>((resolve) => {
         const timer = clock.setTimer(ackIntervalMs, resolve);
@@ -99,7 +102,7 @@ export class BusEgress implements ServerEgress {
         };
       });
     }
-    log.info('the server listens');
+    if (!this.#isStopped) log.info('the server listens');
   }
 
   begin(data: Uint8Array, timestampMs: number, _tier1Id: string): void {
@@ -144,6 +147,13 @@ export class BusEgress implements ServerEgress {
     });
   }
 
+  /** The share of packets that did not leave; all of them while nobody listens. Its handler is out of hearing. */
+  load(): ServerLoad {
+    const { dropped, packets } = this.#stats;
+    const loss = this.#loss.take(dropped['bus-down'] + dropped.overload, packets);
+    return { loss: this.isHeard ? loss : 1 };
+  }
+
   report(): Record<string, unknown> {
     const { sent, acknowledged, dropped } = this.#stats;
     const { 'bus-down': busDown, overload } = dropped;
@@ -161,6 +171,8 @@ export class BusEgress implements ServerEgress {
   /** Says goodbye to the server, and waits for its last word where it still listens. */
   async stop(): Promise<void> {
     const { clock } = this.#options;
+    this.#isStopped = true;
+    this.#onAck();
     this.#event(DeliveryEvent.bye, 0, 0, this.#timestampMs);
     this.#send();
     const deadlineMs = clock.monotonicMs() + lastAckMs;

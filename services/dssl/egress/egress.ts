@@ -2,7 +2,7 @@
 // handler in the same process; `udp.ts` forwards datagrams to a server that speaks UDP, and `bus.ts` sends everything to
 // a server process on other hardware (Fig. 3).
 
-import type { FlowEndReason } from './handler.ts';
+import type { FlowEndReason, ServerLoad } from './handler.ts';
 
 export interface Egress {
   /**
@@ -44,4 +44,6 @@ export interface ServerEgress extends Egress {
   stop(): Promise<void>;
   /** Plain data for reports. */
   report(): Record<string, unknown>;
+  /** How busy the server is, as far as it or the way to it tells. To be called about once a second. */
+  load?(): ServerLoad | undefined;
 }

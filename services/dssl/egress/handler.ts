@@ -87,6 +87,18 @@ export interface HandlerLog {
   error(message: string, fields?: Record<string, unknown>): void;
 }
 
+/** How busy a server is, by its own measure. What it does not say is not known: no part is made up. */
+export interface ServerLoad {
+  /** 0 is idle, 1 is all it can do, more is overload. */
+  readonly load?: number | undefined;
+  /** How long what it serves waits for it at the moment, in milliseconds. */
+  readonly latencyMs?: number | undefined;
+  /** Share of what it serves that is lost, 0 to 1. */
+  readonly loss?: number | undefined;
+  /** Of the hardware it runs on, in degrees Celsius. */
+  readonly temperature?: number | undefined;
+}
+
 /** What a handler is told when it is made. */
 export interface ServerContext {
   /** Name of the server and of the group it serves; the group is '' where the server runs apart from its actor. */
@@ -117,6 +129,11 @@ export interface ServerHandler {
   onTick?(nowMs: number): void;
   /** After the last batch, when all returned promises have settled: flush here. */
   stop?(): void | Promise<void>;
+  /**
+   * How busy the server is; its share of new flows may follow (`least-loaded`, `qos`, `thermal`). Called about once a
+   * second, and wanted at once: no promise. Numbers that cannot be are a fault like an exception, and count for nothing.
+   */
+  load?(): ServerLoad;
   /** Plain data for reports, under servers[].handler; called about once a second, so keep it cheap. */
   report?(): Record<string, unknown>;
 }

@@ -13,7 +13,7 @@ import { errorCodes, FlowherdError, reasonOf } from '../../../shared/errors.ts';
 import { BatchBuffer } from './batch.ts';
 import type { EgressStats, ServerEgress } from './egress.ts';
 import { formatFlowId } from './flowMap.ts';
-import type { FlowEndReason, FlowEvent, FlowOrigin, HandlerLog, ServerHandler } from './handler.ts';
+import type { FlowEndReason, FlowEvent, FlowOrigin, HandlerLog, ServerHandler, ServerLoad } from './handler.ts';
 
 export interface LocalEgressOptions {
   readonly handler: ServerHandler;
@@ -140,6 +140,17 @@ export class LocalEgress implements ServerEgress {
     }
   }
 
+  /** How busy the handler says it is; undefined when it says nothing, or nothing that makes sense. */
+  load(): ServerLoad | undefined {
+    if (this.#handler.load === undefined) return undefined;
+    try {
+      return checkedLoad(this.#handler.load());
+    } catch (error) {
+      this.#fault('load', error);
+      return undefined;
+    }
+  }
+
   /** What the handler says of itself; a failing report() is a report too. */
   report(): Record<string, unknown> {
     try {
@@ -240,4 +251,30 @@ export class LocalEgress implements ServerEgress {
     this.#unlogged = 0;
     this.#log.error(`handler ${this.#name}: ${what}`, fields);
   }
+}
+
+/** The bounds of each part of a load. */
+const loadBounds = {
+  load: [0, 1e6],
+  latencyMs: [0, 1e9],
+  loss: [0, 1],
+  temperature: [-273, 1_000],
+} as const;
+
+/** The load as it may go on. Throws a TypeError that says what is wrong with it. */
+function checkedLoad(said: unknown): ServerLoad {
+  if (typeof said !== 'object' || said === null) throw new TypeError(`it gave ${said}, not an object`);
+  if ('then' in said && typeof said.then === 'function') {
+    said.then(undefined, () => undefined);
+    throw new TypeError('it gave a promise; a load is wanted at once');
+  }
+  const load: { -readonly [Part in keyof ServerLoad]: number } = {};
+  for (const [part, [least, most]] of Object.entries(loadBounds)) {
+    const value: unknown = (said as Record<string, unknown>)[part];
+    if (value === undefined) continue;
+    if (typeof value !== 'number' || !(value >= least && value <= most))
+      throw new TypeError(`${part} is ${String(value)}; a number from ${least} to ${most} is wanted`);
+    load[part as keyof ServerLoad] = value;
+  }
+  return load;
 }

@@ -20,12 +20,12 @@ import { readStamp, stampBytes } from '../../../shared/packet/stamp.ts';
 import { ReceiptRows, receiptVerdicts, runName } from '../../../shared/receipt.ts';
 import type { DecisionAudit } from '../rows.ts';
 import { V } from '../verdict.ts';
-import type { Egress } from './egress.ts';
-import type { FlowEndReason } from './handler.ts';
+import type { Egress, ServerEgress } from './egress.ts';
+import type { FlowEndReason, ServerLoad } from './handler.ts';
 
 export interface ReceiptEgressOptions {
   /** Where the packets go. */
-  readonly inner: Egress;
+  readonly inner: Egress & Pick<ServerEgress, 'load'>;
   readonly server: string;
   readonly group: string;
   readonly incarnation: number;
@@ -120,6 +120,10 @@ export class ReceiptEgress implements Egress {
 
   tick(nowMs: number): void {
     this.#options.inner.tick?.(nowMs);
+  }
+
+  load(): ServerLoad | undefined {
+    return this.#options.inner.load?.();
   }
 
   /** The server has left its group: says what is left, and to every run that it will not speak again. */

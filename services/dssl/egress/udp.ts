@@ -20,7 +20,8 @@ import { parse } from '../../../shared/packet/parse.ts';
 import { Protocol } from '../../../shared/packet/transport.ts';
 import type { UdpAddress } from '../../../shared/udpAddress.ts';
 import type { EgressStats, ServerEgress } from './egress.ts';
-import type { HandlerLog } from './handler.ts';
+import type { HandlerLog, ServerLoad } from './handler.ts';
+import { MeanSince, ShareSince } from './measures.ts';
 import { Returns, type ReturnsOptions, type Tier1Return } from './returns.ts';
 import { UdpSession, UdpSessions } from './udpSessions.ts';
 
@@ -42,11 +43,15 @@ const causes = [
   'send-failed',
 ] as const;
 type Cause = (typeof causes)[number];
+/** Those that say something of the backend or the way to it, not of the packet. */
+const lossCauses: readonly Cause[] = ['no-socket', 'too-many-pending', 'unreachable', 'send-failed'];
 
 const udpHeaderBytes = 8;
 const logIntervalMs = 1_000;
 /** How long the end waits for answers to what was asked last. */
 const lastAnswersMs = 1_000;
+/** An answer later than this is taken to be one to a later datagram: not everything is answered. */
+const answerMs = 5_000;
 const unreachableCodes = ['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'EHOSTDOWN'];
 
 /** Copies without making a view of the packet. */
@@ -81,6 +86,8 @@ export class UdpEgress implements ServerEgress {
   /** Client and VIP of the packet at hand. */
   readonly #row = new Uint8Array(answerRowBytes);
   readonly #counts = { forwarded: 0, unreachable: 0, answers: 0, opened: 0, evicted: 0, failed: 0 };
+  readonly #latency = new MeanSince();
+  readonly #loss = new ShareSince();
   #data: Uint8Array = new Uint8Array(0);
   #tier1!: Tier1Return;
   #nowMs = 0;
@@ -144,6 +151,14 @@ export class UdpEgress implements ServerEgress {
       if (session === undefined) return;
       this.#close(session);
     }
+  }
+
+  /** Latency of the answers since it was asked last, and the share of datagrams that did not reach the backend. */
+  load(): ServerLoad {
+    const { forwarded, unreachable } = this.#counts;
+    const dropped = lossCauses.reduce((sum, cause) => sum + this.#stats.dropped[cause], 0);
+    const loss = this.#loss.take(dropped + unreachable, dropped + forwarded);
+    return { latencyMs: this.#latency.take(), loss };
   }
 
   report(): Record<string, unknown> {
@@ -221,6 +236,7 @@ export class UdpEgress implements ServerEgress {
       return;
     }
     this.#pending++;
+    if (!session.isAwaiting || this.#nowMs - session.askedAtMs > answerMs) session.askedAtMs = this.#nowMs;
     if (!session.isAwaiting) {
       session.isAwaiting = true;
       this.#awaiting++;
@@ -263,6 +279,7 @@ export class UdpEgress implements ServerEgress {
     if (session.isClosed) return;
     const nowMs = this.#options.clock.monotonicMs();
     this.#counts.answers++;
+    if (session.isAwaiting) this.#latency.add(nowMs - session.askedAtMs);
     this.#sessions.touch(session, nowMs);
     this.#answered(session);
     this.#returns.add(session.tier1, session.row, datagram, nowMs);

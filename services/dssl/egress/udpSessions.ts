@@ -24,6 +24,8 @@ export class UdpSession {
   hasEnded = false;
   /** The client's last datagram has not been answered. */
   isAwaiting = false;
+  /** When the first of those that have not been answered left. */
+  askedAtMs = 0;
   isClosed = false;
   /** Neighbours in the order of use. */
   older: UdpSession | undefined;

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import { after, describe, it } from 'node:test';
 import { Health, type ListenAddress, parseListenAddress } from '../../../services/cli/health.ts';
+import { LoopDelay } from '../../../services/cli/loopDelay.ts';
 import type { Clock } from '../../../shared/clock.ts';
 import { errorCodes } from '../../../shared/errors.ts';
 import { hasCode } from '../../support/busInbox.ts';
@@ -18,7 +19,7 @@ describe('health', () => {
 
   /** A served health, and the address it says. */
   async function serve(conditions: readonly string[], clock?: Clock): Promise<{ health: Health; url: string }> {
-    const health = new Health(conditions, clock);
+    const health = new Health(conditions, clock && new LoopDelay(clock));
     healths.push(health);
     const said: string[] = [];
     await health.serve(anyPort, { info: (message: unknown) => void said.push(String(message)) });

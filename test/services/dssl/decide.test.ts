@@ -243,3 +243,21 @@ function addActive(group: TestGroup, name: string, weight = 100): void {
 function takerOf(verdicts: Record<string, string>): string {
   return Object.entries(verdicts).find(([, verdict]) => verdict.startsWith('accept'))?.[0] ?? '';
 }
+
+test('decide - a module that is removed gives up its own flows bit by bit, and its server is told that they moved', () => {
+  const group = groupOf(3, { typeOneMethod: 'fig-7' });
+  for (const flow of flows) group.now({ flow, flags: syn });
+  const [module] = group.modules;
+  const { core, events } = module;
+  const own = core.ownFlows;
+  const before = events.length;
+  assert.ok(own > 5);
+  let cursor = 0;
+  let goes = 0;
+  for (; cursor >= 0; goes++) cursor = core.decider.giveUp(cursor, 8);
+  assert.ok(goes > 1, 'not all at once');
+  const told = events.slice(before);
+  assert.deepEqual([core.ownFlows, core.decider.table.size], [0, flows.length - own]);
+  assert.equal(new Set(told).size, own);
+  for (const event of told) assert.match(event, /^-\d+ moved$/);
+});

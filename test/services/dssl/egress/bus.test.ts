@@ -180,6 +180,33 @@ test('bus egress - an actor waits for its server, whichever comes first', async 
   await ends.done(start);
 });
 
+test('bus egress - an actor that gives up waiting for its server sends nothing more', async () => {
+  const ends = new Ends();
+  const near = ends.near();
+  const start = near.start();
+  await ends.clock.advanceAsync(1_000);
+  await ends.done(near.stop());
+  await ends.done(start);
+  const { deliveries } = near.report();
+  await ends.clock.advanceAsync(10_000);
+  assert.equal(near.report().deliveries, deliveries);
+  assert.equal(ends.clock.pending, 0);
+  assert.ok(!ends.lines.includes('the server listens'));
+});
+
+test('bus egress - the load tells what share did not leave, and that all is lost while nobody listens', async () => {
+  const ends = new Ends();
+  const { near, far } = await ends.both();
+  assert.deepEqual(near.load(), { loss: undefined });
+  packet(near, 1, { starts: true });
+  await ends.clock.advanceAsync(10);
+  assert.deepEqual(near.load(), { loss: 0 });
+  await ends.done(far.remote.stop());
+  await ends.clock.advanceAsync(10);
+  assert.deepEqual(near.load(), { loss: 1 });
+  await ends.done(near.stop());
+});
+
 test('bus egress - more than one delivery holds is more deliveries, and packets of all sizes arrive', async () => {
   const ends = new Ends();
   const { near, far } = await ends.both();

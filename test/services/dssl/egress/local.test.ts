@@ -227,3 +227,31 @@ test('local egress - a handler that will not start says so in one line', async (
   const { egress } = setUp({ start: () => Promise.reject(new Error('port 53 is taken')) });
   await assert.rejects(egress.start(), { code: 'bad-state', message: 'handler mine did not start: port 53 is taken' });
 });
+
+test('local egress - a handler says how busy it is; what cannot be is a fault of its own and counts for nothing', async () => {
+  assert.equal(setUp({}).egress.load(), undefined);
+  const said: unknown[] = [{ load: 0.5, latencyMs: 3, loss: 0, temperature: -4, more: 'x' }, {}, { loss: undefined }];
+  const right = setUp({ load: () => said.shift() as object });
+  assert.deepEqual(right.egress.load(), { load: 0.5, latencyMs: 3, loss: 0, temperature: -4 });
+  assert.deepEqual([right.egress.load(), right.egress.load()], [{}, {}]);
+  assert.equal(right.egress.stats.handlerErrors, 0);
+  const wrong: (() => unknown)[] = [
+    () => ({ load: -1 }),
+    () => ({ load: 0.5, latencyMs: '3' }),
+    () => ({ loss: 1.01 }),
+    () => ({ temperature: Number.NaN }),
+    () => undefined,
+    () => 7,
+    async () => ({ load: 1 }),
+    () => Promise.reject(new Error('later')),
+    () => {
+      throw new Error('broken');
+    },
+  ];
+  for (const [index, load] of wrong.entries()) {
+    const { egress, log } = setUp({ load: load as ServerHandler['load'] & object });
+    assert.equal(egress.load(), undefined, `${index}`);
+    assert.equal(egress.stats.handlerErrors, 1, `${index}`);
+    assert.match(log.lines[0] ?? '', /^handler mine: load failed: /);
+  }
+});

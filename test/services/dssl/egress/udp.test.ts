@@ -242,6 +242,7 @@ test('udp egress - a backend that is not there is counted, said once a second, a
     ask(1, 'anybody?');
     await until(() => report().unreachable + (report().dropped.unreachable ?? 0) >= sent);
   }
+  assert.equal(egress.load().loss, 1);
   assert.equal(warnings.length, 1);
   assert.match(warnings[0], /^backend udp:\/\/127\.0\.0\.1:\d+: .*ECONNREFUSED/);
   time.ms += 1_000;
@@ -297,5 +298,35 @@ test('udp egress - the end waits for the answers that are due, but not for ever'
   other.ask(1, 'slow');
   await other.egress.stop();
   assert.equal(other.report().sockets.open, 0);
+  backend.close();
+});
+
+test('udp egress - the load tells how long answers take, and how much did not get there', async () => {
+  const backend = await UdpPeer.open();
+  const { egress, ask, answered, time } = await setUp(backend.url);
+  assert.deepEqual(egress.load(), { latencyMs: undefined, loss: undefined });
+  const answer = async (count: number): Promise<void> => {
+    const { port } = (await backend.count(count))[count - 1];
+    backend.send('late', port);
+    await answered.count(count);
+  };
+  ask(1, 'one');
+  time.ms += 40;
+  await answer(1);
+  ask(2, 'two');
+  time.ms += 20;
+  await answer(2);
+  assert.deepEqual(egress.load(), { latencyMs: 30, loss: 0 });
+  assert.deepEqual(egress.load(), { latencyMs: undefined, loss: undefined }, 'nothing since');
+  // The first of these is never answered: the answer to the second says nothing about it.
+  ask(1, 'lost');
+  time.ms += 60_000;
+  ask(1, 'three');
+  time.ms += 10;
+  const { port } = (await backend.count(4))[3];
+  backend.send('soon', port);
+  await answered.count(3);
+  assert.equal(egress.load().latencyMs, 10);
+  await egress.stop();
   backend.close();
 });
