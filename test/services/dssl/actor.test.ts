@@ -7,6 +7,7 @@ import type { Egress } from '../../../services/dssl/egress/egress.ts';
 import { MemoryHub } from '../../../shared/bus/memory.ts';
 import { VirtualClock } from '../../../shared/clock.ts';
 import { drain, type GroupBirth, leave } from '../../../shared/cluster/membership.ts';
+import { defaultSettings } from '../../../shared/cluster/settings.ts';
 import { changeView } from '../../../shared/cluster/store.ts';
 import { defaultRules, type View } from '../../../shared/cluster/view.ts';
 import { subjectsOf } from '../../../shared/subjects.ts';
@@ -30,7 +31,8 @@ function setUp() {
   let lives = 0;
   const begin = async (): Promise<DsslActor> => {
     const candidate = { server: 'a', incarnation: ++lives, weight: 100 };
-    const options = { birth, candidate, maxFlows: 1_000, subjects, dataBus: bus, controlBus: bus };
+    const buses = { dataBus: bus, controlBus: bus, gossipBus: bus };
+    const options = { birth, candidate, maxFlows: 1_000, subjects, ...buses, settings: defaultSettings };
     const actor = new DsslActor({ ...options, egress: noServer, clock, log });
     const started = actor.start();
     await clock.advanceAsync(100);

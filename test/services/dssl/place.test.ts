@@ -287,9 +287,11 @@ describe('place', () => {
     const startedMs = world.clock.monotonicMs();
     await world.within(12_000, taken.actor.whenActive(12_000));
     const tookMs = world.clock.monotonicMs() - startedMs;
-    assert.ok(tookMs > 9_000 && tookMs < 11_000, `${tookMs} ms`);
+    // All of them have just begun to listen, and judge nobody in the first three seconds.
+    assert.ok(tookMs > 3_000 && tookMs < 6_000, `${tookMs} ms`);
     assert.equal(process.log.filter((line) => /waiting for members.*\["a","b"\]/.test(line)).length, 1);
-    assert.equal(process.log.filter((line) => /joined without.*\["a","b"\]/.test(line)).length, 1);
+    const view = taken.actor.core.views.newest?.view;
+    assert.deepEqual(view?.members.map(({ server }) => server).sort(), ['c', 'd']);
   });
 
   test('place - joiners do not wait for each other', async () => {
