@@ -16,11 +16,11 @@ interface Sent {
   readonly isServed?: boolean;
 }
 
-/** A run with one connection, which goes through t1 to server s1. */
-function runOf(packets: readonly Sent[], troubles: readonly Trouble[]): World {
+/** A run with one flow, a connection unless told otherwise, which goes through t1 to server s1. */
+function runOf(packets: readonly Sent[], troubles: readonly Trouble[], type1 = true): World {
   const ledger = new Ledger();
   const life = ledger.beginLife('s1', 'g1', 0);
-  const flow = ledger.openFlow('a tuple', true);
+  const flow = ledger.openFlow('a tuple', type1);
   for (const { kind, atMs, isServed } of packets) {
     const packet = ledger.send(flow, kind, 't1-1', atMs);
     packet.takenMs = atMs;
@@ -58,4 +58,23 @@ test('served - an end that is repeated when the flow is forgotten, since the tie
   assert.equal(served(runOf(sooner, [everybody, cutOff]))?.packet, 4, 'the flow is remembered still');
   const middle = [...packets.slice(0, -1), { kind: 'middle', atMs: 17_000 } as const];
   assert.equal(served(runOf(middle, [everybody, cutOff]))?.packet, 4, 'no repeat of the end');
+});
+
+test('served - a datagram that was with a paused tier 1 while its server ended', () => {
+  const packets: Sent[] = [
+    { kind: 'middle', atMs: 0, isServed: true },
+    { kind: 'middle', atMs: 5_000 },
+  ];
+  const unservedWhen = (endedMs: number, pauses: readonly Trouble[], takenMs = 5_000) => {
+    const world = runOf(packets, pauses, false);
+    world.ledger.lives[0].endedMs = endedMs;
+    world.ledger.packets[1].takenMs = takenMs;
+    return served(world)?.packet;
+  };
+  const inHand = trouble('pause', 't1', 5_010, 10_000);
+  assert.equal(unservedWhen(9_900, [inHand]), undefined);
+  assert.equal(unservedWhen(9_900, [trouble('pause', 't1', 4_000, 10_000)], 10_000), undefined, 'sent to a paused one');
+  assert.equal(unservedWhen(12_000, [inHand]), 1, 'its server was still there');
+  assert.equal(unservedWhen(4_900, [inHand]), 1, 'tier 1 could know that it had gone');
+  assert.equal(unservedWhen(9_900, []), 1, 'others take over');
 });

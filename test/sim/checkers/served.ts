@@ -2,7 +2,8 @@
 // nothing goes wrong any more, every new flow is served: no black holes.
 //
 // The listed causes:
-//   broken flow    its server died or left, or its start (type 1) was never taken for a reason of its own
+//   broken flow    its server died or left, or its start (type 1) was never taken for a reason of its own; or its server
+//                  ended while its tier 1 was paused with the packet, which was then sent by a view that still had the server
 //   dead server    a server of its group is dead and its successor not yet a member
 //   lost           something broke or lost messages on its way: the sender's tier 1, a member of its group, the bus; or
 //                  a member had missed frames and asked its peers, of which one was paused: in doubt, nobody takes it
@@ -14,7 +15,7 @@
 // nothing.
 
 import type { Trouble } from '../faults.ts';
-import type { FlowRecord, PacketRecord } from '../ledger.ts';
+import type { FlowRecord, PacketRecord, ServerLife } from '../ledger.ts';
 import type { World } from '../world.ts';
 import { type Finding, idleMs, isMember, seconds } from './finding.ts';
 
@@ -116,6 +117,7 @@ function isBroken(world: World, flow: FlowRecord, packet: PacketRecord): boolean
   const homes = earlier.flatMap(({ acceptedBy }) => acceptedBy.slice(0, 1));
   const home = homes.length === 0 ? undefined : ledger.lives[homes[homes.length - 1]];
   if (home === undefined) return false;
+  if (endedMeanwhile(world, home, packet)) return true;
   const untilMs = packet.takenMs + underWayMs;
   if (home.endedMs > untilMs && isMember(world, home.group, home.name, untilMs)) return false;
   // Other servers take over datagram flows when theirs has gone.
@@ -129,6 +131,22 @@ function explains(world: World, trouble: Trouble, flow: FlowRecord, packet: Pack
   if (trouble.process === '*' || trouble.process === tier1Of(packet)) return true;
   const slot = world.slots.find(({ name }) => name === trouble.process);
   return slot !== undefined && (flow.group === '' || slot.group === flow.group);
+}
+
+/**
+ * Whether a server ended while the packet was with a tier 1 that was paused. It had left, and waited for the tier 1s that
+ * stamp older views, but not for one that says nothing for seconds. That one sends the packet before it hears of the newer
+ * view, and by the older one the packet is that server's and nobody else's.
+ */
+function endedMeanwhile(world: World, { endedMs }: ServerLife, packet: PacketRecord): boolean {
+  const isMeanwhile = ({ kind, process, fromMs, untilMs }: Trouble) =>
+    kind === 'pause' &&
+    process === tier1Of(packet) &&
+    fromMs < packet.takenMs + inHandMs &&
+    untilMs > packet.sentMs &&
+    endedMs > fromMs &&
+    endedMs < goneOutMs(world, packet) + underWayMs;
+  return world.weather.troubles.some(isMeanwhile);
 }
 
 /** When a packet left its tier 1 at the latest: one that was paused with packets in hand sends them when it resumes. */
