@@ -209,7 +209,10 @@ export class DsslActor {
       watch: (servers) => this.#watchBeats(servers),
       propose: (step) => this.core.propose(step),
       load: () => load?.(clock.monotonicMs()),
-      onDead: (life) => this.core.learner.giveUp(life),
+      // A joiner removes in the view in which it becomes active whom it did not wait for; a member has to wait for that.
+      onDead: (life) => {
+        if (this.core.phase === 'joining') this.core.learner.giveUp(life);
+      },
       onDeath: ({ server }, silentMs) =>
         log.warn({ server, silentMs }, 'member has fallen silent; proposing a view without it'),
     });

@@ -173,7 +173,7 @@ export class DsslCore {
     this.counters.frames++;
     if (this.streams.lostFrames > lostBefore && this.standing.isEstablished) this.missed.note(stream, nowMs);
     const view = this.views.get(frame.viewNumber);
-    if (stream.waiting.length === 0 && view !== undefined && this.missed.isSure(view, stream))
+    if (stream.waiting.length === 0 && view !== undefined && this.missed.isSure(view, stream, stream.missedTo))
       this.#decideFrame(frame, view, stream);
     else if (frame.viewNumber < this.views.oldestNumber && this.views.newest !== undefined) this.#drop(frame, stream);
     else this.#wait(message, frame, stream, nowMs);
@@ -183,7 +183,7 @@ export class DsslCore {
   onReconnected(nowMs: number): void {
     this.#nowMs = nowMs;
     if (!this.standing.isEstablished) this.learner.again(undefined, true);
-    else for (const stream of this.streams.all()) this.missed.note(stream, nowMs);
+    else this.missed.noteAll(nowMs);
   }
 
   /** A view of the group, in any order, also again. */
@@ -276,9 +276,10 @@ export class DsslCore {
       this.#drop(frame, stream);
       return;
     }
-    stream.waiting.push({ frame: keepFrame(message), sinceMs: nowMs });
+    const { missedTo } = stream;
+    stream.waiting.push({ frame: keepFrame(message), sinceMs: nowMs, missedTo });
     const view = this.views.get(frame.viewNumber);
-    if (view !== undefined && !this.missed.isSure(view, stream)) this.counters.unsureWaits++;
+    if (view !== undefined && !this.missed.isSure(view, stream, missedTo)) this.counters.unsureWaits++;
     else this.counters.viewWaits++;
     if (view === undefined) this.#askForViews(nowMs);
   }
@@ -287,9 +288,9 @@ export class DsslCore {
   #resume(nowMs: number): void {
     for (const stream of this.streams.all()) {
       for (let first = stream.waiting[0]; first !== undefined; first = stream.waiting[0]) {
-        const { frame, sinceMs } = first;
+        const { frame, sinceMs, missedTo } = first;
         const view = this.views.get(frame.viewNumber);
-        const isDecidable = view !== undefined && this.missed.isSure(view, stream);
+        const isDecidable = view !== undefined && this.missed.isSure(view, stream, missedTo);
         const needsSinceMs = view === undefined ? sinceMs : Math.max(sinceMs, this.missed.sinceMs);
         const waitsSinceMs = Math.max(needsSinceMs, this.#awakeSinceMs);
         const isOverdue = nowMs - waitsSinceMs > limits.waitingFrameMs || frame.viewNumber < this.views.oldestNumber;
@@ -312,8 +313,7 @@ export class DsslCore {
 
   /** Gives up on a frame that waited in vain: its packets are counted, not decided. It is missed like a lost one. */
   #drop(frame: Frame, stream: Tier1Stream): void {
-    stream.decided = Math.max(stream.decided, frame.sequence);
-    stream.completeFrom = Math.max(stream.completeFrom, frame.sequence + 1);
+    stream.giveUp(frame.sequence);
     const isUnsure = this.views.get(frame.viewNumber) !== undefined;
     if (isUnsure) this.counters.unsureDrops++;
     else this.counters.viewDrops++;
@@ -339,6 +339,10 @@ export class DsslCore {
   #learn(view: View, nowMs: number): void {
     for (const request of this.learner.requests(view, this.streams, nowMs)) {
       this.#ports.publishControl(encodeRequest(request));
+    }
+    if (this.missed.isAny) {
+      this.missed.hear();
+      this.#resume(nowMs);
     }
     if (!this.learner.isComplete(view, this.streams, nowMs)) return;
     if (this.phase !== 'joining') {

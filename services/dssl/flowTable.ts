@@ -116,6 +116,13 @@ export class FlowTable {
     return this.#look(hi, lo, tick, false);
   }
 
+  /** Handle of the entry of a flow, expired or not, or -1: for what is told to others, by whose clock it may live on. */
+  peek(hi: number, lo: number): number {
+    const segment = this.#segments.of(hi);
+    const slot = segment.find(hi, lo);
+    return slot < 0 ? -1 : (segment.id << slotBits) | slot;
+  }
+
   /** `find` and `touch` in one, for a packet of this flow at `tick`. */
   meet(hi: number, lo: number, tick: number): number {
     return this.#look(hi, lo, tick, true);

@@ -4,7 +4,7 @@
 
 import type { Life } from '../../shared/cluster/membership.ts';
 import type { View } from '../../shared/cluster/view.ts';
-import type { Streams } from './streams.ts';
+import type { Streams, Tier1Stream } from './streams.ts';
 import type { SyncAnswer, SyncRequest } from './sync.ts';
 import { ageTicks } from './ticks.ts';
 
@@ -27,8 +27,11 @@ interface Peer {
   /** When it was first asked, or last said something. */
   heardAtMs: number;
   nextChunk: number;
-  /** The positions of the answer, once its last chunk has come. */
+  /** The last question has been answered whole. */
+  hasAnswered: boolean;
+  /** The positions of the last whole answer, and the nonce of its question. What it told stays told when it is asked again. */
   positions: ReadonlyMap<string, number> | undefined;
+  toldNonce: number;
 }
 
 export class Learner {
@@ -46,15 +49,23 @@ export class Learner {
     this.#server = server;
   }
 
+  /** Questions asked so far: the nonce of the last one. */
+  get questions(): number {
+    return this.#nonce;
+  }
+
+  /** Whether peers are asked to tell what began since that tick, or since an earlier one; undefined for everything. */
+  reachesBackTo(since: number | undefined): boolean {
+    return this.#since === undefined || (since !== undefined && ageTicks(since, this.#since) >= 0);
+  }
+
   /**
    * Something was missed: every peer is to tell what began since that tick; undefined for everything. `least`: sequences
    * of tier 1s up to which a peer must have come when it answers, where this module's own frames do not say so.
    */
   again(since: number | undefined, isFirst: boolean, least: ReadonlyMap<string, number> = new Map()): void {
     this.#least = least;
-    if (isFirst) this.#since = since;
-    else if (this.#since !== undefined && (since === undefined || ageTicks(since, this.#since) < 0))
-      this.#since = since;
+    if (isFirst || !this.reachesBackTo(since)) this.#since = since;
     // What a peer is about to answer may be older than what was missed.
     this.#peers.clear();
     this.silent.clear();
@@ -65,18 +76,16 @@ export class Learner {
     this.#followMembers(view, nowMs);
     const due: SyncRequest[] = [];
     for (const [to, peer] of this.#peers) {
-      if (!peer.isJoining && nowMs - peer.heardAtMs > silentPeerMs && peer.positions === undefined) this.silent.add(to);
-      if (peer.positions !== undefined && this.#gapOf(peer.positions, streams) === 'gap') {
-        this.gaps++;
-        peer.positions = undefined;
-        peer.askedAtMs = Number.NEGATIVE_INFINITY;
-      }
-      const settled = peer.positions !== undefined && this.#gapOf(peer.positions, streams) === 'none';
-      if (settled || nowMs - peer.askedAtMs < askAgainMs) continue;
+      const gap = this.#gapOf(peer, streams);
+      if (gap === 'none') continue;
+      if (!peer.isJoining && nowMs - peer.heardAtMs > silentPeerMs && !peer.hasAnswered) this.silent.add(to);
+      const isGap = gap === 'gap' && peer.hasAnswered;
+      if (isGap) this.gaps++;
+      else if (nowMs - peer.askedAtMs < askAgainMs) continue;
       peer.nonce = ++this.#nonce;
       peer.askedAtMs = nowMs;
       peer.nextChunk = 0;
-      peer.positions = undefined;
+      peer.hasAnswered = false;
       due.push({ kind: 'request', to, from: this.#server, nonce: peer.nonce, since: this.#since });
     }
     return due;
@@ -93,13 +102,13 @@ export class Learner {
   /** This life of a peer is dead: it is waited for no longer. */
   giveUp({ server, incarnation }: Life): void {
     const peer = this.#peers.get(server);
-    if (peer?.incarnation === incarnation && peer.positions === undefined) this.silent.add(server);
+    if (peer?.incarnation === incarnation && !peer.hasAnswered) this.silent.add(server);
   }
 
   /** Peers that have told nothing for a while and are still waited for. */
   late(nowMs: number): string[] {
     const isLate = ([name, peer]: [string, Peer]) =>
-      peer.positions === undefined && !peer.isJoining && !this.silent.has(name) && nowMs - peer.heardAtMs > latePeerMs;
+      !peer.hasAnswered && !peer.isJoining && !this.silent.has(name) && nowMs - peer.heardAtMs > latePeerMs;
     return [...this.#peers].filter(isLate).map(([name]) => name);
   }
 
@@ -112,7 +121,10 @@ export class Learner {
     peer.askedAtMs = nowMs;
     peer.heardAtMs = nowMs;
     this.silent.delete(answer.from);
-    if (answer.isLast) peer.positions = answer.positions;
+    if (!answer.isLast) return true;
+    peer.hasAnswered = true;
+    peer.positions = answer.positions;
+    peer.toldNonce = answer.nonce;
     return true;
   }
 
@@ -120,10 +132,18 @@ export class Learner {
   isComplete(view: View, streams: Streams, nowMs: number): boolean {
     this.#followMembers(view, nowMs);
     for (const [name, peer] of this.#peers) {
-      if (this.silent.has(name) || peer.isJoining) continue;
-      if (peer.positions === undefined || this.#gapOf(peer.positions, streams) !== 'none') return false;
+      if (!this.silent.has(name) && !peer.isJoining && this.#gapOf(peer, streams) !== 'none') return false;
     }
     return true;
+  }
+
+  /** Up to which frame of a tier 1 every member that lives has told what it knows. */
+  toldTo(stream: Tier1Stream): number {
+    let least = Number.POSITIVE_INFINITY;
+    for (const [name, peer] of this.#peers) {
+      if (!this.silent.has(name) && !peer.isJoining) least = Math.min(least, toldBy(peer, stream));
+    }
+    return least;
   }
 
   #followMembers(view: View, nowMs: number): void {
@@ -151,20 +171,30 @@ export class Learner {
         askedAtMs,
         heardAtMs: nowMs,
         nextChunk: 0,
+        hasAnswered: false,
         positions: undefined,
+        toldNonce: 0,
       });
     }
   }
 
   /** A tier 1 that this module has not heard yet says nothing either way: its next frame, or its silence, will. */
-  #gapOf(positions: ReadonlyMap<string, number>, streams: Streams): 'none' | 'gap' | 'unknown' {
+  #gapOf(peer: Peer, streams: Streams): 'none' | 'gap' | 'unknown' {
+    const { positions } = peer;
+    if (positions === undefined) return 'unknown';
+    for (const stream of streams.all()) if (toldBy(peer, stream) < stream.missedTo) return 'gap';
     let unknown = false;
     for (const [id, reached] of positions) {
       if (reached < (this.#least.get(id) ?? 0)) return 'gap';
-      const stream = streams.get(id);
-      if (stream === undefined) unknown = true;
-      else if (stream.completeFrom > reached + 1) return 'gap';
+      if (streams.get(id) === undefined) unknown = true;
     }
     return unknown ? 'unknown' : 'none';
   }
+}
+
+/** Up to which frame of a tier 1 a peer has told what it knows; -1 when it has told nothing. */
+function toldBy({ positions, toldNonce }: Peer, { id, missedAfterQuestion }: Tier1Stream): number {
+  if (positions === undefined) return -1;
+  // It has not heard that tier 1 for a while, so it has nothing of it to tell; unless that was before frames were missed.
+  return positions.get(id) ?? (toldNonce > missedAfterQuestion ? Number.POSITIVE_INFINITY : -1);
 }

@@ -6,6 +6,10 @@
 // hole where the others did. When the view has changed since, or a start goes by its number, it could take a flow that
 // another member holds; and by Fig. 6 a start may have ended what it holds.
 //
+// A frame waits for what was missed before it, not for what was missed since. So the member that has come least far with a
+// tier 1 never waits for another: if each waited until all its holes were filled, two that both missed frames would wait
+// for one another, since neither can tell of frames that wait with it.
+//
 // The flows of a tier 1 that has gone come through others, so if frames of it were missed, frames of all wait. Its very last
 // frames can be missed too, and no later one shows it. So when a tier 1 falls silent the peers are asked as well; but
 // nothing waits for their answer, since nearly always nothing was missed.
@@ -38,22 +42,44 @@ export class Missed {
     return this.sinceMs !== -1;
   }
 
-  /** Whether a frame of this view and tier 1 can be decided, as far as missed frames are concerned. */
-  isSure(view: CompiledView, { unsureSinceView }: Tier1Stream): boolean {
-    const since = Math.min(unsureSinceView, this.#silentView);
+  /**
+   * Whether a frame of this view and tier 1 can be decided, as far as missed frames are concerned, of which `missedTo` is
+   * the last one before it.
+   */
+  isSure(view: CompiledView, { unsureSinceView, toldTo }: Tier1Stream, missedTo: number): boolean {
+    const own = missedTo <= toldTo ? Number.POSITIVE_INFINITY : unsureSinceView;
+    const since = Math.min(own, this.#silentView);
     if (since === Number.POSITIVE_INFINITY) return true;
     return view.view.number <= since && !view.placesByOrdinal && !view.ownFlowsOnly;
   }
 
   /** Frames of this tier 1 were missed after the last one decided: the peers are to tell what was in them. */
   note(stream: Tier1Stream, nowMs: number): void {
-    stream.unsureSinceView = Math.min(stream.unsureSinceView, stream.viewNumber);
+    this.#mark(stream);
+    // An answer says how far it goes. So what is under way already counts, unless it does not go back to this; if each
+    // frame that is given up made all of it void, a member that gives up many would never be told anything.
+    if (this.isAny && this.#learner.reachesBackTo(sinceOf(stream))) return;
     this.#ask(stream, nowMs);
+  }
+
+  /** Frames of any tier 1 may have been missed, and it may be that no later one shows it. */
+  noteAll(nowMs: number): void {
+    for (const stream of this.#streams.all()) {
+      this.#mark(stream);
+      this.#ask(stream, nowMs);
+    }
+  }
+
+  #mark(stream: Tier1Stream): void {
+    stream.unsureSinceView = Math.min(stream.unsureSinceView, stream.viewNumber);
+    stream.missedAfterQuestion = this.#learner.questions;
+    stream.toldTo = Math.min(stream.toldTo, stream.missedTo - 1);
   }
 
   #ask(stream: Tier1Stream, nowMs: number): void {
     const isFirst = !this.isAny;
-    this.#learner.again(stream.timestampMs === 0 ? undefined : earlierTick(stream.timestampMs), isFirst);
+    this.#learner.again(sinceOf(stream), isFirst);
+    for (const each of this.#streams.all()) each.toldTo = -1;
     if (!isFirst) return;
     this.sinceMs = nowMs;
     this.resyncs++;
@@ -71,12 +97,28 @@ export class Missed {
     this.#silentView = view;
   }
 
-  /** The peers have told. */
+  /** Takes in how far the peers have told. */
+  hear(): void {
+    for (const stream of this.#streams.all()) {
+      stream.toldTo = this.#learner.toldTo(stream);
+      if (stream.toldTo >= stream.missedTo) stream.unsureSinceView = Number.POSITIVE_INFINITY;
+    }
+  }
+
+  /** The peers have told all there is to tell. */
   forget(): void {
     this.sinceMs = -1;
     this.#silentView = Number.POSITIVE_INFINITY;
-    for (const stream of this.#streams.all()) stream.unsureSinceView = Number.POSITIVE_INFINITY;
+    for (const stream of this.#streams.all()) {
+      stream.unsureSinceView = Number.POSITIVE_INFINITY;
+      stream.toldTo = -1;
+    }
   }
+}
+
+/** From when on the peers are to tell, when frames were missed after the last one decided; undefined for everything. */
+function sinceOf({ timestampMs }: Tier1Stream): number | undefined {
+  return timestampMs === 0 ? undefined : earlierTick(timestampMs);
 }
 
 /** A tick so early that it lies before this packet time by the clock of every tier 1. */

@@ -1,6 +1,7 @@
 // One stream of frames for each tier 1 this actor hears: from where on it is complete, how far it has come, what is
-// missing, and the frames that wait, for a view not seen yet or for peers to tell what was in frames that were missed. Tier 1s are told apart because each numbers its own frames, and because a
-// frame that has to wait must hold back the later frames of the same tier 1 only.
+// missing, and the frames that wait, for a view not seen yet or for peers to tell what was in frames that were missed.
+// Tier 1s are told apart because each numbers its own frames, and because a frame that has to wait must hold back the
+// later frames of the same tier 1 only.
 
 import { Frame } from '../../shared/frame.ts';
 import { limits } from '../../shared/limits.ts';
@@ -8,6 +9,14 @@ import { NumberedStream, NumberedStreams } from '../../shared/numberedStreams.ts
 
 /** A tier 1 silent for longer is taken to be gone; an idle one speaks every `limits.idleFrameMs`. */
 export const heardLatelyMs = 20 * limits.idleFrameMs;
+
+/** A frame that cannot be decided yet. */
+interface WaitingFrame {
+  readonly frame: Frame;
+  readonly sinceMs: number;
+  /** Sequence of the last frame before it that was missed. */
+  missedTo: number;
+}
 
 export class Tier1Stream extends NumberedStream {
   /** Every frame from this sequence on was decided here or waits to be: none was lost, none given up. */
@@ -22,9 +31,13 @@ export class Tier1Stream extends NumberedStream {
    * nothing is missing.
    */
   unsureSinceView = Number.POSITIVE_INFINITY;
+  /** Sequence up to which all peers have told what they know, since they are asked. */
+  toldTo = -1;
+  /** Number of the last question to peers before the last time that frames were missed. */
+  missedAfterQuestion = -1;
   /** It had not been heard for a while when that was looked at last. */
   isSilent = false;
-  readonly waiting: { readonly frame: Frame; readonly sinceMs: number }[] = [];
+  readonly waiting: WaitingFrame[] = [];
 
   constructor(id: string, sequence: number, nowMs: number) {
     super(id, sequence, nowMs);
@@ -35,6 +48,19 @@ export class Tier1Stream extends NumberedStream {
   /** Sequence up to which every frame was decided here, or lost for good. */
   get reached(): number {
     return this.waiting.length > 0 ? this.waiting[0].frame.sequence - 1 : this.received;
+  }
+
+  /** Sequence of the last frame that was missed. */
+  get missedTo(): number {
+    return this.completeFrom - 1;
+  }
+
+  /** A frame is not decided, as if it had been lost. Those that wait behind it have it missed before them. */
+  giveUp(sequence: number): void {
+    this.decided = Math.max(this.decided, sequence);
+    this.completeFrom = Math.max(this.completeFrom, sequence + 1);
+    const next = this.waiting[0];
+    if (next !== undefined && next.frame.sequence > sequence) next.missedTo = Math.max(next.missedTo, sequence);
   }
 }
 

@@ -105,17 +105,25 @@ export class Teacher {
   }
 
   #addStarts(lesson: Lesson, decider: Decider): void {
-    const { recentStarts } = decider;
+    const { recentStarts, table } = decider;
     // Whose time is over by this clock may still be remembered by another tier 1's.
     const earliest = lesson.since ?? decider.tick - recentStarts.windowTicks - tickOfMs(limits.clockErrorMs);
     recentStarts.scan(0, Number.POSITIVE_INFINITY, (hi, lo, tick, position) => {
       if (ageTicks(tick, earliest) < 0 || decider.guesses?.get(hi, lo) !== undefined) return;
-      const kind = recentStarts.inTableAt(position) ? RowKind.startInTable : RowKind.start;
-      const owner = this.#ownerIndex(lesson, recentStarts.ownerAt(position));
+      const inTable = recentStarts.inTableAt(position);
+      const handle = inTable ? table.peek(hi, lo) : -1;
+      // A start is remembered for longer than a flow that ended soon. Heard of as the beginning of one that goes on, it would
+      // make the pupil ignore the next flow on that tuple.
+      if (inTable && handle === -1) return;
+      const isClosing = inTable && table.state(handle) === FlowState.closing;
+      const owner = this.#ownerIndex(lesson, isClosing ? table.owner(handle) : recentStarts.ownerAt(position));
       if (owner === -1) return;
       const protocolClass = recentStarts.protocolClassAt(position);
       const view = recentStarts.viewAt(position);
-      lesson.rows.add({ kind, hi, lo, tick, state: FlowState.unconfirmed, protocolClass, owner, view });
+      const row = { hi, lo, tick, state: FlowState.unconfirmed, protocolClass, owner, view };
+      if (isClosing)
+        lesson.rows.add({ ...row, kind: RowKind.flow, tick: table.lastSeen(handle), state: FlowState.closing });
+      else lesson.rows.add({ ...row, kind: inTable ? RowKind.startInTable : RowKind.start });
     });
   }
 

@@ -2,18 +2,20 @@
 // nothing goes wrong any more, every new flow is served: no black holes.
 //
 // The listed causes:
-//   broken flow    its server died or left, or its start (type 1) was never taken for a reason of its own
+//   broken flow    its server died or left, or its start (type 1) was never taken for a reason of its own; or its server
+//                  ended while its tier 1 was paused with the packet, which was then sent by a view that still had the server
 //   dead server    a server of its group is dead and its successor not yet a member
 //   lost           something broke or lost messages on its way: the sender's tier 1, a member of its group, the bus; or
 //                  a member had missed frames and asked its peers, of which one was paused or not heard: in doubt, nobody takes it
 //   idle           the flow was silent for nearly as long as flows are remembered that have one packet
+//   forgotten end  its end had come long ago, if not to its server, and all repeats since were lost before its group
 //   no view        the store did not answer for so long that views could not be had
 //
 // Pauses, slow messages, wrong clocks, doubled control messages, stale reads, and everything that operators do explain
 // nothing.
 
 import type { Trouble } from '../faults.ts';
-import type { FlowRecord, PacketRecord } from '../ledger.ts';
+import type { FlowRecord, PacketRecord, ServerLife } from '../ledger.ts';
 import type { World } from '../world.ts';
 import { type Finding, idleMs, isMember, seconds } from './finding.ts';
 
@@ -25,6 +27,8 @@ const inHandMs = 50;
 export const recoveryMs = 4_000;
 /** A flow that starts so long after the last trouble must be served, whatever its cause would be. */
 const calmAfterMs = 12_000;
+/** A flow whose end the group has seen is remembered for so long after its last packet. */
+const endedMs = 10_000;
 
 const losing: ReadonlySet<Trouble['kind']> = new Set([
   'crash',
@@ -73,8 +77,33 @@ export function noBlackHole(world: World): Finding | undefined {
 
 function isExplained(world: World, flow: FlowRecord, packet: PacketRecord): boolean {
   return (
-    isBroken(world, flow, packet) || world.weather.troubles.some((trouble) => explains(world, trouble, flow, packet))
+    isBroken(world, flow, packet) ||
+    isForgottenEnd(world, flow, packet) ||
+    world.weather.troubles.some((trouble) => explains(world, trouble, flow, packet))
   );
+}
+
+/**
+ * The server did not get the end, for a reason of its own, and the client repeats it. The group forgets a flow some time
+ * after its end was seen, every member at the same packet. It cannot know that somebody still repeats the end while no repeat
+ * gets as far as the group, because the tier 1 of the sender is in trouble. What is forgotten once stays forgotten.
+ */
+function isForgottenEnd(world: World, flow: FlowRecord, packet: PacketRecord): boolean {
+  if (!flow.type1 || packet.kind !== 'end') return false;
+  const earlier = flow.packets.filter((id) => id < packet.id).map((id) => world.ledger.packets[id]);
+  const isLate = ({ sentMs }: PacketRecord) => packet.sentMs - sentMs < endedMs;
+  const neverLeft = (repeat: PacketRecord) =>
+    world.weather.troubles.some(
+      (trouble) => trouble.process === tier1Of(repeat) && explains(world, trouble, flow, repeat),
+    );
+  const keepsNothing = (repeat: PacketRecord) =>
+    repeat.acceptedBy.length === 0 && (neverLeft(repeat) || isForgottenEnd(world, flow, repeat));
+  return earlier.some((each) => each.kind === 'end' && !isLate(each)) && earlier.filter(isLate).every(keepsNothing);
+}
+
+/** The process whose life a packet was sent through. */
+function tier1Of({ tier1 }: PacketRecord): string {
+  return tier1.replace(/-\d+$/, '');
 }
 
 function isBroken(world: World, flow: FlowRecord, packet: PacketRecord): boolean {
@@ -92,6 +121,7 @@ function isBroken(world: World, flow: FlowRecord, packet: PacketRecord): boolean
   const homes = earlier.flatMap(({ acceptedBy }) => acceptedBy.slice(0, 1));
   const home = homes.length === 0 ? undefined : ledger.lives[homes[homes.length - 1]];
   if (home === undefined) return false;
+  if (endedMeanwhile(world, home, packet)) return true;
   const untilMs = packet.takenMs + underWayMs;
   if (home.endedMs > untilMs && isMember(world, home, untilMs)) return false;
   // Other servers take over datagram flows when theirs has gone.
@@ -102,14 +132,30 @@ function explains(world: World, trouble: Trouble, flow: FlowRecord, packet: Pack
   if (!losing.has(trouble.kind)) return false;
   if (goneOutMs(world, packet) < trouble.fromMs - underWayMs) return false;
   if (packet.sentMs > trouble.untilMs + unansweredThen(world, trouble, flow) + recoveryMs) return false;
-  if (trouble.process === '*' || trouble.process === packet.tier1.replace(/-\d+$/, '')) return true;
+  if (trouble.process === '*' || trouble.process === tier1Of(packet)) return true;
   const slot = world.slots.find(({ name }) => name === trouble.process);
   return slot !== undefined && (flow.group === '' || slot.group === flow.group);
 }
 
+/**
+ * Whether a server ended while the packet was with a tier 1 that was paused. It had left, and waited for the tier 1s that
+ * stamp older views, but not for one that says nothing for seconds. That one sends the packet before it hears of the newer
+ * view, and by the older one the packet is that server's and nobody else's.
+ */
+function endedMeanwhile(world: World, { endedMs }: ServerLife, packet: PacketRecord): boolean {
+  const isMeanwhile = ({ kind, process, fromMs, untilMs }: Trouble) =>
+    kind === 'pause' &&
+    process === tier1Of(packet) &&
+    fromMs < packet.takenMs + inHandMs &&
+    untilMs > packet.sentMs &&
+    endedMs > fromMs &&
+    endedMs < goneOutMs(world, packet) + underWayMs;
+  return world.weather.troubles.some(isMeanwhile);
+}
+
 /** When a packet left its tier 1 at the latest: one that was paused with packets in hand sends them when it resumes. */
 function goneOutMs(world: World, packet: PacketRecord): number {
-  const tier1 = packet.tier1.replace(/-\d+$/, '');
+  const tier1 = tier1Of(packet);
   const isHeldBy = (pause: Trouble) =>
     pause.kind === 'pause' &&
     pause.process === tier1 &&

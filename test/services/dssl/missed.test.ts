@@ -1,0 +1,83 @@
+// Members that missed frames: how long others' answers keep them waiting. That they take no packet that is another's is in
+// the transcripts of holes.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { groupOf, type Row, syn, type TestGroup, tcp } from '../../support/group.ts';
+
+/** Steps of 100 ms, each with a frame; control messages arrive in every `controlEvery`-th, 0 for never. */
+function steps(group: TestGroup, count: number, controlEvery: number, rows: Row[]): void {
+  for (let step = 1; step <= count; step++) {
+    group.send(rows);
+    for (const module of group.modules) {
+      while (group.deliver(module, 't1'));
+      if (controlEvery === 0 || step % controlEvery !== 0) continue;
+      for (const source of [...module.inbox.keys()]) while (group.deliver(module, source));
+    }
+    group.tick(100);
+  }
+}
+
+test('missed - two members that both missed frames, and have others waiting in between, do not wait for one another', () => {
+  const group = groupOf(2, { typeOneMethod: 'fig-6' });
+  const [a, b] = group.modules;
+  const lostBy = [a, b, undefined, a, b, undefined];
+  const packets = lostBy.map((loser, index) => {
+    const [packet] = group.send([{ flow: index + 1, flags: syn }]);
+    for (const module of group.modules) {
+      if (module === loser) group.lose(module, 't1');
+      else group.deliver(module, 't1');
+    }
+    return packet;
+  });
+  assert.ok(a.core.streams.get('t1')?.waiting.length === 4 && b.core.streams.get('t1')?.waiting.length === 3);
+  group.settle(10);
+  for (const { core, name } of group.modules) {
+    assert.equal(core.missed.isAny, false, name);
+    assert.equal(core.counters.unsureDrops, 0, name);
+  }
+  for (const [index, packet] of packets.entries()) {
+    assert.equal(group.packets.get(packet)?.size, lostBy[index] === undefined ? 2 : 1);
+    assert.ok(group.acceptedBy(packet).length <= 1);
+  }
+});
+
+test('missed - a member that has to give up frames is told all the same, however long answers take', () => {
+  const group = groupOf(2, { typeOneMethod: 'fig-6' });
+  const [a, b] = group.modules;
+  const rows: Row[] = [{ flow: 1, flags: tcp }];
+  group.send(rows);
+  group.lose(a, 't1');
+  // Nobody tells a anything for so long that it gives up frame after frame ...
+  steps(group, 25, 0, rows);
+  assert.ok(a.core.counters.unsureDrops > 0);
+  // ... and then it takes longer to be told than until it gives up the next one.
+  steps(group, 12, 3, rows);
+  assert.equal(a.core.missed.isAny, false);
+  assert.equal(b.core.missed.resyncs, 0);
+});
+
+test('missed - an answer from before frames of a tier 1 were missed does not count for them when it is silent on it', () => {
+  const group = groupOf(2, { typeOneMethod: 'fig-6' });
+  const [a, b] = group.modules;
+  // a asks because of t1. The answer of b, which has not heard t2 yet, is under way when a misses a start by t2.
+  group.send([]);
+  group.send([]);
+  group.lose(a, 't1');
+  group.deliver(a, 't1');
+  while (group.deliver(b, 't1'));
+  group.tick(20);
+  while (group.deliver(b, 'a'));
+  group.tick(20);
+  const [start] = group.send([{ flow: 1, flags: syn }], { tier1: 't2' });
+  group.lose(a, 't2');
+  group.send([], { tier1: 't2' });
+  group.deliver(a, 't2');
+  group.deliver(a, 'b');
+  group.tick(20);
+  assert.equal(a.core.missed.isAny, true);
+  group.settle(10);
+  assert.equal(a.core.missed.isAny, false);
+  assert.equal(group.packets.get(start)?.size, 1);
+  assert.equal(a.core.decider.recentStarts.size, 1);
+});
