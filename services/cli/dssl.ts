@@ -5,10 +5,12 @@ import { randomInt } from 'node:crypto';
 import { Command, Option } from 'commander';
 import type { Logger } from 'pino';
 import { systemClock } from '../../shared/clock.ts';
+import type { MapFollower } from '../../shared/cluster/store.ts';
 import type { DsslActor } from '../dssl/actor.ts';
 import type { ReceiptEgress } from '../dssl/egress/receipts.ts';
 import { removalOf, type TakenPlace, takePlace } from '../dssl/place.ts';
 import type { DecisionAudit } from '../dssl/rows.ts';
+import { followSettings } from './cluster/liveSettings.ts';
 import { count } from './cluster/words.ts';
 import { addEgressOptions, checkEgress, type EgressOptions, type OpenedEgress, openEgress } from './egress.ts';
 import { type Environment, environmentHelp, type LogTarget } from './environment.ts';
@@ -78,7 +80,7 @@ async function runDssl(options: DsslOptions, environment: Environment): Promise<
   const server = options.server || uniqueServerName();
   const log = serviceLog(server, environment.logLevel, environment.logTo);
   const health = new Health([...connectionConditions, 'subscribed', 'member']);
-  const { subjects, map, dataBus, controlBus } = await connectCluster(
+  const { subjects, map, store, dataBus, controlBus } = await connectCluster(
     'dssl',
     options as ServiceOptions,
     environment,
@@ -91,6 +93,7 @@ async function runDssl(options: DsslOptions, environment: Environment): Promise<
   let opened: OpenedEgress | undefined;
   let receipts: ReceiptEgress | undefined;
   let wasRemoved = false;
+  let following: MapFollower | undefined;
   try {
     const signalled = new Promise<void>((resolve) => {
       onSignals((signal) => {
@@ -100,6 +103,7 @@ async function runDssl(options: DsslOptions, environment: Environment): Promise<
         resolve();
       });
     });
+    following = await followSettings({ store, map, log });
     place = await takePlace({
       map,
       memberOf: options.memberOf,
@@ -156,6 +160,7 @@ async function runDssl(options: DsslOptions, environment: Environment): Promise<
     throw error;
   } finally {
     health.stop();
+    following?.stop();
     place?.actor.stop();
     receipts?.stop();
     if (opened !== undefined && !(await within(handlerPatienceMs, opened.egress.stop()))) {

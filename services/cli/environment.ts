@@ -5,11 +5,14 @@ import { accessSync, constants, readFileSync } from 'node:fs';
 import type { NatsOptions } from '../../shared/bus/nats.ts';
 import { errorCodes, FlowherdError, reasonOf } from '../../shared/errors.ts';
 import { inboxPrefixOf, type Role } from '../../shared/subjects.ts';
+import { settingVariables } from './cluster/config.ts';
 
 export interface Environment {
   /** Keys the hashes of flows; the same at every tier 1 of a cluster. */
   readonly secret: string | undefined;
   readonly auth: NatsOptions['auth'];
+  /** Variables that may be settings of a new cluster (cluster/config.ts). */
+  readonly settings?: Readonly<Record<string, string>>;
   readonly tls?: NatsOptions['tls'];
   /** As pino names them: trace, debug, info, warn, error, fatal, silent. */
   readonly logLevel: string;
@@ -45,7 +48,8 @@ export function readEnvironment(variables: Variables): Environment {
     throw new FlowherdError(errorCodes.badConfig, `FLOWHERD_LOG_TO=${logTo}: use stderr or stdout`);
   }
   const secret = variables.FLOWHERD_SECRET || fileIn(variables, 'FLOWHERD_SECRET_FILE');
-  return { secret, auth: authIn(variables), tls: tlsIn(variables), logLevel, logTo };
+  const settings = settingVariables(variables);
+  return { secret, auth: authIn(variables), settings, tls: tlsIn(variables), logLevel, logTo };
 }
 
 /** How a process of that role reaches its NATS server. */

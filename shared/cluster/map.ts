@@ -62,6 +62,15 @@ export interface MapChange {
   readonly what: string;
 }
 
+/** The map with other parts, as its next version. */
+export function changedMap(
+  map: ClusterMap,
+  parts: Partial<Pick<ClusterMap, 'settings'>>,
+  changed: MapChange,
+): ClusterMap {
+  return { ...map, ...parts, version: map.version + 1, changed };
+}
+
 export function encodeMap(map: ClusterMap): Uint8Array {
   return Buffer.from(JSON.stringify(map));
 }
