@@ -13,6 +13,20 @@ export async function within(patienceMs: number, work: Promise<void>): Promise<b
   return done;
 }
 
+/** Resolves after so long, or as soon as it is ended. */
+export function pause(ms: number, ended?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (ended?.aborted) return resolve();
+    const end = () => {
+      timer.cancel();
+      ended?.removeEventListener('abort', end);
+      resolve();
+    };
+    const timer = systemClock.setTimer(ms, end);
+    ended?.addEventListener('abort', end);
+  });
+}
+
 /** How long a handler may take to finish its batches and to stop. */
 export const handlerPatienceMs = 10_000;
 /**

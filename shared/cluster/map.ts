@@ -103,11 +103,14 @@ function isMap(value: Record<string, unknown>): value is Record<string, unknown>
   );
 }
 
+/** The last moment that a date can have. */
+const latestMs = 8.64e15;
+
 function isChange(value: unknown): value is MapChange {
   return (
     isRecord(value) &&
     typeof value.by === 'string' &&
-    isWhole(value.atMs, 0, Number.MAX_SAFE_INTEGER) &&
+    isWhole(value.atMs, 0, latestMs) &&
     typeof value.what === 'string'
   );
 }
