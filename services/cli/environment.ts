@@ -30,6 +30,8 @@ Environment:
                                  how to log in at the NATS server
   NATS_CA_FILE                   TLS: authorities of the server's certificate (default: the system's)
   NATS_CERT_FILE, NATS_KEY_FILE  TLS: the certificate to show to the server
+  FLOWHERD_CONFIG, FLOWHERD_WATCHING_BEAT_MS, ...
+                                 settings of a new cluster; see "flowherd settings --help"
   FLOWHERD_LOG                   level of the log: debug, info (default), warn, error, silent
   FLOWHERD_LOG_TO                stderr (default), or stdout: then the report is the log's last line`;
 

@@ -124,5 +124,6 @@ function inWords({ cluster, bucket, map, differing }: InitReport): string {
     `cluster ${cluster}: bucket ${bucket.name} ${happened(bucket.created)} (${bucket.storage}, ${copies}), map ${happened(map.created)} (groups ${map.groups.join(', ')})`,
   ];
   if (differing.length > 0) lines.push(`it keeps its own ${differing.join(', ')}, which are not what was asked for`);
+  if (differing.some((part) => part.startsWith('settings.'))) lines.push('"flowherd settings set" changes settings');
   return `${lines.join('\n')}\n`;
 }

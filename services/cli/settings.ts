@@ -39,7 +39,10 @@ Examples:
   $ npx flowherd settings history --json
 
 Changes are checked as a whole, written by compare-and-set, and taken over by all services while they run. The history has
-the last 64 versions of the cluster's map.
+the last 64 versions of the cluster's map. A new cluster begins with what a file (--config) and variables such as
+${tunables[0].variable} say; without any:
+
+${tunables.map(({ path, fallback }) => `  ${path.padEnd(26)}${valueInWords(fallback)}`).join('\n')}
 ${environmentHelp}`;
 
 const actions = ['show', 'set', 'history'] as const;
@@ -113,7 +116,9 @@ async function show(access: Access, cluster: string): Promise<Answer> {
         return [
           '',
           title,
-          ...wrap(`${each.words} (${each.allowed})`, narrowColumns - 6).map((line) => `      ${line}`),
+          ...wrap(`${each.words} (${each.allowed}; ${each.variable})`, narrowColumns - 6).map(
+            (line) => `      ${line}`,
+          ),
         ];
       }),
     ];
