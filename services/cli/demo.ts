@@ -8,6 +8,7 @@ import { embeddedUrl } from '../../shared/bus/open.ts';
 import { systemClock } from '../../shared/clock.ts';
 import type { ClusterMap } from '../../shared/cluster/map.ts';
 import { reasonOf } from '../../shared/errors.ts';
+import { type AskedSettings, askedSettings, configOption, settingVariables } from './cluster/config.ts';
 import { LocalCluster } from './cluster/localCluster.ts';
 import { reportOn } from './cluster/report.ts';
 import { keyerFor, mapFromOptions } from './cluster/settings.ts';
@@ -25,6 +26,7 @@ interface DemoOptions {
   readonly seconds: number;
   readonly rate: number;
   readonly bus?: string;
+  readonly config?: string;
   readonly json?: boolean;
 }
 
@@ -62,6 +64,7 @@ export function demoCommand(variables: Variables): Command {
         '"embedded", or the address of a NATS server; without it a nats-server is started for the demo where one is installed',
       ),
     )
+    .addOption(configOption())
     .option('--json', 'nothing but the report, as JSON')
     .addHelpText('after', example)
     .action(async (options: DemoOptions) => {
@@ -96,7 +99,7 @@ async function demo(options: DemoOptions, variables: Variables): Promise<DemoRep
   let nats: OwnNatsServer | undefined;
   try {
     const capture = await HeldCapture.read(capturePath);
-    const map = demoMap();
+    const map = demoMap(askedSettings(options.config, settingVariables(variables)));
     show.say(
       `Flowherd: ${map.groups.length} groups of 3 servers, and one tier 1 that spreads packets over the groups without remembering any flow.`,
     );
@@ -203,7 +206,7 @@ async function run(
   }
 }
 
-function demoMap(): ClusterMap {
+function demoMap(asked: AskedSettings): ClusterMap {
   const group = (id: string, serves: 'type-1' | 'type-2') => ({ id, weight: 100, serves, vlan: 0 });
   return mapFromOptions(
     {
@@ -218,6 +221,7 @@ function demoMap(): ClusterMap {
       seed: 1,
     },
     secret,
+    asked,
   );
 }
 

@@ -4,6 +4,8 @@
 
 import { Command, Option } from 'commander';
 import type { Logger } from 'pino';
+import type { MapFollower } from '../../shared/cluster/store.ts';
+import { followSettings } from './cluster/liveSettings.ts';
 import type { LifeOptions } from './dssl/life.ts';
 import { Lives } from './dssl/lives.ts';
 import { tellCounts } from './dssl/report.ts';
@@ -93,13 +95,17 @@ async function runDssl(options: DsslOptions, environment: Environment): Promise<
     tellSignal(signal, lives, options.drainSeconds, log);
     ended.abort();
   });
+  let following: MapFollower | undefined;
   try {
-    const end = await lives.run();
+    const { store, map } = cluster;
+    following = await followSettings({ store, map, log, onSettings: (settings) => lives.retune(settings) });
+    const end = await lives.run(following.map);
     if (end.kind === 'stuck') process.exitCode = 1;
     if (end.kind === 'replaced') throw end.error;
   } finally {
     health.stop();
     loop.stop();
+    following?.stop();
     const { dataBus, controlBus, gossipBus } = cluster;
     await Promise.all([dataBus, controlBus, gossipBus].map((bus) => bus.close()));
     const { counts, number } = lives;

@@ -5,11 +5,14 @@ import { accessSync, constants, readFileSync } from 'node:fs';
 import type { NatsOptions } from '../../shared/bus/nats.ts';
 import { errorCodes, FlowherdError, reasonOf } from '../../shared/errors.ts';
 import { inboxPrefixOf, type Role } from '../../shared/subjects.ts';
+import { settingVariables } from './cluster/config.ts';
 
 export interface Environment {
   /** Keys the hashes of flows; the same at every tier 1 of a cluster. */
   readonly secret: string | undefined;
   readonly auth: NatsOptions['auth'];
+  /** Variables that may be settings of a new cluster (cluster/config.ts). */
+  readonly settings?: Readonly<Record<string, string>>;
   readonly tls?: NatsOptions['tls'];
   /** As pino names them: trace, debug, info, warn, error, fatal, silent. */
   readonly logLevel: string;
@@ -27,6 +30,8 @@ Environment:
                                  how to log in at the NATS server
   NATS_CA_FILE                   TLS: authorities of the server's certificate (default: the system's)
   NATS_CERT_FILE, NATS_KEY_FILE  TLS: the certificate to show to the server
+  FLOWHERD_CONFIG, FLOWHERD_WATCHING_BEAT_MS, ...
+                                 settings of a new cluster; see "flowherd settings --help"
   FLOWHERD_LOG                   level of the log: debug, info (default), warn, error, silent
   FLOWHERD_LOG_TO                stderr (default), or stdout: then the report is the log's last line`;
 
@@ -45,7 +50,8 @@ export function readEnvironment(variables: Variables): Environment {
     throw new FlowherdError(errorCodes.badConfig, `FLOWHERD_LOG_TO=${logTo}: use stderr or stdout`);
   }
   const secret = variables.FLOWHERD_SECRET || fileIn(variables, 'FLOWHERD_SECRET_FILE');
-  return { secret, auth: authIn(variables), tls: tlsIn(variables), logLevel, logTo };
+  const settings = settingVariables(variables);
+  return { secret, auth: authIn(variables), settings, tls: tlsIn(variables), logLevel, logTo };
 }
 
 /** How a process of that role reaches its NATS server. */

@@ -8,6 +8,7 @@ import { systemClock } from '../../shared/clock.ts';
 import { settleMap } from '../../shared/cluster/store.ts';
 import { errorCodes, FlowherdError, isFlowherdError } from '../../shared/errors.ts';
 import { subjectsOf } from '../../shared/subjects.ts';
+import { askedSettings } from './cluster/config.ts';
 import { addClusterOptions, type ClusterOptions, differences, mapFromOptions } from './cluster/settings.ts';
 import { busOptionsOf, type Environment, environmentHelp } from './environment.ts';
 import { serviceLog, tellReport } from './log.ts';
@@ -34,6 +35,7 @@ export interface InitReport {
 const example = `
 Examples:
   $ FLOWHERD_SECRET_FILE=secret npx flowherd init --groups 4
+  $ FLOWHERD_SECRET_FILE=secret npx flowherd init --config cluster.json      # {"watching": {"beatMs": 50}}
   $ NATS_NKEY_FILE=admin/nats.nk FLOWHERD_SECRET_FILE=admin/secret npx flowherd init --bus nats://nats:4222 --replicas 3
 
 What is there already is left as it is, and said; the exit code is 0 then too.
@@ -75,7 +77,8 @@ async function init(
   onWait: (reason: string, waitedMs: number) => void,
 ): Promise<InitReport> {
   const subjects = subjectsOf(options.cluster);
-  const proposal = mapFromOptions(options, secretOf(environment));
+  const asked = askedSettings(options.config, environment.settings);
+  const proposal = mapFromOptions(options, secretOf(environment), asked);
   const bus = await openBus(options.bus, {
     name: 'flowherd init',
     ...busOptionsOf(environment, 'admin'),
@@ -99,7 +102,7 @@ async function init(
       cluster: options.cluster,
       bucket: { name: subjects.bucket, ...bucket },
       map: { created: map === proposal, groups: map.groups.map(({ id }) => id) },
-      differing: [...differing, ...differences(proposal, map, given)],
+      differing: [...differing, ...differences(proposal, map, given, asked)],
     };
   } catch (error) {
     if (!isFlowherdError(error, errorCodes.busRefused)) throw error;
@@ -121,5 +124,6 @@ function inWords({ cluster, bucket, map, differing }: InitReport): string {
     `cluster ${cluster}: bucket ${bucket.name} ${happened(bucket.created)} (${bucket.storage}, ${copies}), map ${happened(map.created)} (groups ${map.groups.join(', ')})`,
   ];
   if (differing.length > 0) lines.push(`it keeps its own ${differing.join(', ')}, which are not what was asked for`);
+  if (differing.some((part) => part.startsWith('settings.'))) lines.push('"flowherd settings set" changes settings');
   return `${lines.join('\n')}\n`;
 }

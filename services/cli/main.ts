@@ -5,14 +5,19 @@ import { Command, CommanderError } from 'commander';
 import { errorCodes, FlowherdError } from '../../shared/errors.ts';
 import { demoCommand } from './demo.ts';
 import { dissectCommand } from './dissect.ts';
+import { drainCommand } from './drain.ts';
 import { dsslCommand } from './dssl.ts';
 import { readEnvironment } from './environment.ts';
+import { groupsCommand } from './groups.ts';
 import { initCommand } from './init.ts';
 import { keysCommand } from './keys.ts';
 import { replayCommand } from './replay.ts';
 import { serverCommand } from './server.ts';
+import { settingsCommand } from './settings.ts';
+import { statusCommand } from './status.ts';
 import { tier1Command } from './tier1.ts';
 import { trafficCommand } from './traffic.ts';
+import { weightCommand } from './weight.ts';
 
 const program = new Command('flowherd')
   .description('Distributes packets to stateful servers so that every flow sticks to one server.')
@@ -32,6 +37,11 @@ for (const command of [
   keysCommand(environment),
   serverCommand(environment),
   trafficCommand(environment, process.env.TERM),
+  statusCommand(environment),
+  groupsCommand(environment),
+  drainCommand(environment),
+  weightCommand(environment),
+  settingsCommand(environment),
 ]) {
   program.addCommand(command.exitOverride().showHelpAfterError('(see --help)'));
 }

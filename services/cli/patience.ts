@@ -33,7 +33,7 @@ export function unless<T>(signal: AbortSignal, work: Promise<T>): Promise<T | un
 }
 
 /** Waits; resolves to false when `signal` was aborted first. */
-export async function pause(ms: number, signal: AbortSignal): Promise<boolean> {
+export async function pause(ms: number, signal: AbortSignal = new AbortController().signal): Promise<boolean> {
   let timer: { cancel(): void } | undefined;
   const over = new Promise<true>((resolve) => {
     timer = systemClock.setTimer(ms, () => resolve(true));

@@ -4,6 +4,7 @@ import { stat } from 'node:fs/promises';
 import { Command, Option } from 'commander';
 import { systemClock } from '../../shared/clock.ts';
 import { feedCapture } from '../tier1/ingress/capture.ts';
+import { askedSettings } from './cluster/config.ts';
 import { LocalCluster } from './cluster/localCluster.ts';
 import { type ClusterReport, reportOn } from './cluster/report.ts';
 import { addClusterOptions, type ClusterOptions, keyerFor, mapFromOptions } from './cluster/settings.ts';
@@ -103,7 +104,7 @@ export async function replay(
   environment: Environment,
 ): Promise<ReplayReport> {
   const secret = environment.secret ?? 'replay';
-  const map = mapFromOptions(options, secret);
+  const map = mapFromOptions(options, secret, askedSettings(options.config, environment.settings));
   const cluster = await LocalCluster.start({
     busUrl: options.bus,
     auth: environment.auth,

@@ -4,7 +4,7 @@
 import type { Command } from 'commander';
 import { Option } from 'commander';
 import type { Logger } from 'pino';
-import type { Bus } from '../../shared/bus/bus.ts';
+import type { Bus, KeyValue } from '../../shared/bus/bus.ts';
 import { openBus } from '../../shared/bus/open.ts';
 import { systemClock } from '../../shared/clock.ts';
 import type { ClusterMap } from '../../shared/cluster/map.ts';
@@ -12,6 +12,7 @@ import { settleMap } from '../../shared/cluster/store.ts';
 import { errorCodes, FlowherdError, reasonOf } from '../../shared/errors.ts';
 import { limits } from '../../shared/limits.ts';
 import { type Role, type Subjects, subjectsOf } from '../../shared/subjects.ts';
+import { askedSettings } from './cluster/config.ts';
 import { addClusterOptions, type ClusterOptions, differences, mapFromOptions } from './cluster/settings.ts';
 import { busOptionsOf, type Environment } from './environment.ts';
 import { type Health, httpOption, type ListenAddress } from './health.ts';
@@ -35,6 +36,8 @@ export const connectionConditions = ['connected', 'map'] as const;
 export interface ClusterConnection {
   readonly subjects: Subjects;
   readonly map: ClusterMap;
+  /** Where the map and the views are; on the control connection. */
+  readonly store: KeyValue;
   readonly dataBus: Bus;
   readonly controlBus: Bus;
   /** For tier 1, which only listens, the same as for control. */
@@ -81,7 +84,8 @@ export async function connectCluster(
   await health.serve(options.http, log);
   const subjects = subjectsOf(options.cluster);
   const secret = secretOf(environment);
-  const proposal = mapFromOptions(options, secret);
+  const asked = askedSettings(options.config, environment.settings);
+  const proposal = mapFromOptions(options, secret, asked);
   const lines: Line[] = [];
   const open = async (channel: string): Promise<Bus> => {
     const line = await connectLine(role, channel, options.bus, environment, log);
@@ -93,16 +97,22 @@ export async function connectCluster(
     const dataBus = await open('data');
     const gossipBus = role === 'dssl' ? await open('gossip') : controlBus;
     health.check('connected', () => lines.every(({ isUp }) => isUp) || 'no connection to the NATS server');
-    const map = await whenMade(async () => settleMap(await controlBus.openKeyValue(subjects.bucket), proposal), {
-      clock: systemClock,
-      onWait: (reason, waitedMs) => log.warn({ reason, waitedMs }, 'waiting for the cluster to be made'),
-    });
+    const [store, map] = await whenMade(
+      async () => {
+        const opened = await controlBus.openKeyValue(subjects.bucket);
+        return [opened, await settleMap(opened, proposal)] as const;
+      },
+      {
+        clock: systemClock,
+        onWait: (reason, waitedMs) => log.warn({ reason, waitedMs }, 'waiting for the cluster to be made'),
+      },
+    );
     health.check('map', () => true);
-    const differing = differences(proposal, map, options.given);
+    const differing = differences(proposal, map, options.given, asked);
     if (differing.length > 0) {
       log.warn({ differing }, 'the cluster exists already with other settings; it keeps its own');
     }
-    return { subjects, map, dataBus, controlBus, gossipBus, secret };
+    return { subjects, map, store, dataBus, controlBus, gossipBus, secret };
   } catch (error) {
     // An open connection would keep the process alive.
     health.stop();

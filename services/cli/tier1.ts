@@ -4,9 +4,11 @@
 import { randomBytes } from 'node:crypto';
 import { Command, Option } from 'commander';
 import { systemClock } from '../../shared/clock.ts';
+import type { MapFollower } from '../../shared/cluster/store.ts';
 import { errorCodes, FlowherdError } from '../../shared/errors.ts';
 import { Tier1Actor } from '../tier1/actor.ts';
 import { feedCapture } from '../tier1/ingress/capture.ts';
+import { followSettings } from './cluster/liveSettings.ts';
 import { keyerFor } from './cluster/settings.ts';
 import { count } from './cluster/words.ts';
 import { type Environment, environmentHelp } from './environment.ts';
@@ -71,7 +73,7 @@ async function runTier1(options: Tier1Options, environment: Environment): Promis
   }
   const log = serviceLog(options.name, environment.logLevel, environment.logTo);
   const health = new Health([...connectionConditions, 'views', 'served']);
-  const { subjects, map, dataBus, controlBus, secret } = await connectCluster(
+  const { subjects, map, store, dataBus, controlBus, secret } = await connectCluster(
     'tier1',
     options,
     environment,
@@ -93,7 +95,9 @@ async function runTier1(options: Tier1Options, environment: Environment): Promis
     log.info({ signal }, 'ending');
     ended.abort();
   });
+  let following: MapFollower | undefined;
   try {
+    following = await followSettings({ store, map, log });
     await tier1.start();
     health.check('views', () => true);
     health.check('served', () => tier1.unserved.length === 0 || `no server in ${tier1.unserved.join(', ')}`);
@@ -117,6 +121,7 @@ async function runTier1(options: Tier1Options, environment: Environment): Promis
     if (inputs.isLive) await aborted(ended.signal);
   } finally {
     health.stop();
+    following?.stop();
     await inputs.stop();
     release();
     await tier1.stop();

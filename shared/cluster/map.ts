@@ -62,6 +62,15 @@ export interface MapChange {
   readonly what: string;
 }
 
+/** The map with other parts, as its next version. */
+export function changedMap(
+  map: ClusterMap,
+  parts: Partial<Pick<ClusterMap, 'settings'>>,
+  changed: MapChange,
+): ClusterMap {
+  return { ...map, ...parts, version: map.version + 1, changed };
+}
+
 export function encodeMap(map: ClusterMap): Uint8Array {
   return Buffer.from(JSON.stringify(map));
 }
@@ -94,11 +103,14 @@ function isMap(value: Record<string, unknown>): value is Record<string, unknown>
   );
 }
 
+/** The last moment that a date can have. */
+const latestMs = 8.64e15;
+
 function isChange(value: unknown): value is MapChange {
   return (
     isRecord(value) &&
     typeof value.by === 'string' &&
-    isWhole(value.atMs, 0, Number.MAX_SAFE_INTEGER) &&
+    isWhole(value.atMs, 0, latestMs) &&
     typeof value.what === 'string'
   );
 }

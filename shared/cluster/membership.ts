@@ -80,6 +80,22 @@ export function isLifeOf(one: Life, other: Life): boolean {
   return one.server === other.server && one.incarnation === other.incarnation;
 }
 
+/**
+ * The server has another weight. The weight in force keeps its proportion to it, so that what a policy has made of the former
+ * one holds on; a policy that gave the server nothing goes on giving it nothing.
+ */
+export function reweigh(view: View, life: Life, base: number): View {
+  const member = view.members.find((each) => isLifeOf(each, life));
+  if (member === undefined || member.base === base) return view;
+  const scaled = member.base === 0 ? base : Math.min(65_535, Math.round((member.weight * base) / member.base));
+  // What is small is not nothing.
+  const weight = scaled === 0 && member.weight > 0 && base > 0 ? 1 : scaled;
+  return successor(
+    view,
+    view.members.map((each) => (each === member ? { ...each, base, weight } : each)),
+  );
+}
+
 function changeState(view: View, candidate: Candidate, from: MemberState, to: MemberState): View {
   const member = view.members.find((each) => isLifeOf(each, candidate));
   if (member === undefined || member.state !== from) return view;

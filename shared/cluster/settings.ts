@@ -2,10 +2,11 @@
 // load, when a silent group is mapped out. It is a part of the cluster map, so that all members hold the same, and it may
 // change while the cluster runs.
 //
-// `describe` says of each what it means and what it costs: `flowherd settings` prints these texts.
+// `describe` says of each what it means and what it costs: `flowherd settings` prints these texts. What is here is all there
+// is to a new setting: the configuration file, its variable and the command line follow from it (tunables.ts).
 
 import { z } from 'zod';
-import { loadNames } from './load.ts';
+import { blendNames } from './load.ts';
 
 const ms = (least: number, most: number) => z.int().min(least).max(most);
 const share = (least: number, most: number) => z.number().min(least).max(most);
@@ -42,8 +43,8 @@ const weights = z.strictObject({
     .default('static')
     .describe('how weights follow load: equal, static (as configured), fewest-flows, least-loaded, qos, thermal'),
   load: z
-    .partialRecord(z.enum(loadNames), share(0, 1_000))
-    .refine((blend) => Object.values(blend).some((part) => part > 0), 'at least one load must have a part above 0')
+    .partialRecord(z.enum(blendNames), share(0, 1_000))
+    .refine((blend) => Object.values(blend).some((part) => part > 0), 'at least one load with a part above 0')
     .default({ cpu: 1 })
     .describe('least-loaded: the load it goes by, or a blend, as name to part; each is taken relative to the group'),
   everyMs: ms(500, 3_600_000)
@@ -77,18 +78,86 @@ const groupSilence = z.strictObject({
     .describe('it is mapped in again when it has been heard for so long; shorter may flap'),
 });
 
-export const settingsSchema = z.strictObject({
+/** Settings that depend on each other. `other` is the path of the second one; `says` what the first one must be. */
+export interface Relation {
+  readonly path: readonly [section: string, name: string];
+  readonly other: readonly [section: string, name: string];
+  holds(settings: Shape): boolean;
+  says(settings: Shape): string;
+}
+
+const shape = z.strictObject({
   watching: watching.prefault({}),
   weights: weights.prefault({}),
   groupSilence: groupSilence.prefault({}),
+});
+type Shape = z.infer<typeof shape>;
+
+export const relations: readonly Relation[] = [
+  {
+    path: ['watching', 'suspectMs'],
+    other: ['watching', 'beatMs'],
+    holds: ({ watching: { suspectMs, beatMs } }) => suspectMs >= 2 * beatMs,
+    says: ({ watching: { beatMs } }) =>
+      `at least twice watching.beatMs, so ${2 * beatMs}, or one late beat makes a suspect`,
+  },
+  {
+    path: ['groupSilence', 'afterMs'],
+    other: ['watching', 'stateMs'],
+    holds: ({ watching: { stateMs }, groupSilence: { afterMs } }) => afterMs >= 2 * stateMs,
+    says: ({ watching: { stateMs } }) =>
+      `at least twice watching.stateMs, so ${2 * stateMs}, or a group of one is mapped out between two reports`,
+  },
+  {
+    path: ['weights', 'hysteresis'],
+    other: ['weights', 'ceiling'],
+    holds: ({ weights: { hysteresis, ceiling } }) => hysteresis <= ceiling,
+    says: ({ weights: { ceiling } }) => `at most weights.ceiling, which is ${ceiling}`,
+  },
+];
+
+export const settingsSchema = shape.check((context) => {
+  for (const relation of relations) {
+    if (relation.holds(context.value)) continue;
+    const message = relation.says(context.value);
+    context.issues.push({ code: 'custom', path: [...relation.path], message, input: context.value, params: relation });
+  }
 });
 
 export type ClusterSettings = z.infer<typeof settingsSchema>;
 
 export const defaultSettings: ClusterSettings = settingsSchema.parse({});
 
-/** What is wrong with settings, one line each, with the path: `weights.step: ...`; empty when they can be. */
-export function settingsProblems(value: unknown): string[] {
+/** One thing that is wrong with settings. */
+export interface SettingsProblem {
+  /** Names of the section and the setting, as far as it is about one; of a blend also that of the load. */
+  readonly path: readonly string[];
+  /** Another setting that this one is at odds with. */
+  readonly other?: readonly string[];
+  readonly kind: 'value' | 'unknown' | 'relation';
+  /** What the schema or the relation says. */
+  readonly says: string;
+}
+
+/** What is wrong with settings; empty when they can be. Relations are looked at only when each value can be. */
+export function findProblems(value: unknown): SettingsProblem[] {
   const { error } = settingsSchema.safeParse(value);
-  return (error?.issues ?? []).map(({ path, message }) => `${path.join('.') || 'settings'}: ${message}`);
+  const problems = (error?.issues ?? []).flatMap((issue): SettingsProblem[] => {
+    const path = issue.path.map(String);
+    if (issue.code === 'unrecognized_keys') {
+      return issue.keys.map((key) => ({ path: [...path, key], kind: 'unknown', says: issue.message }));
+    }
+    if (issue.code !== 'custom' || issue.params === undefined) return [{ path, kind: 'value', says: issue.message }];
+    const { other } = issue.params as unknown as Relation;
+    return [{ path, other, kind: 'relation', says: issue.message }];
+  });
+  // Where a part is wrong, what the whole lacks by that is no news.
+  const isPartOf = (whole: readonly string[], part: readonly string[]) =>
+    part.length > whole.length && whole.every((name, index) => part[index] === name);
+  return problems.filter(({ path }) => !problems.some((other) => path.length > 0 && isPartOf(path, other.path)));
+}
+
+/** The schema as JSON Schema: what a program can ask of it. */
+export function settingsAsJsonSchema(): unknown {
+  return z.toJSONSchema(shape, { io: 'input' });
 }

@@ -27,15 +27,76 @@ export async function settleMap(store: KeyValue, proposal: ClusterMap): Promise<
 /** The map in the store, or undefined when there is none yet. */
 export async function readMap(store: KeyValue): Promise<ClusterMap | undefined> {
   const entry = await store.get(mapKey);
-  if (entry === undefined) return undefined;
-  const map = decodeMap(entry.value);
-  if (map === undefined) {
-    throw new FlowherdError(
-      errorCodes.badDocument,
-      'the key-value store holds a cluster map that this version cannot read',
-    );
+  return entry && readableMap(entry.value);
+}
+
+/**
+ * Writes `step` of the cluster's map, again from a newer one as long as somebody else is first. Resolves to what was written;
+ * to undefined when the step gave the map it was given, or none: then nothing was. Rejects with a FlowherdError, `bad-state`
+ * for a step that is not to the next version of the same cluster.
+ */
+export async function changeMap(
+  store: KeyValue,
+  step: (map: ClusterMap) => ClusterMap | undefined,
+): Promise<ClusterMap | undefined> {
+  for (let attempt = 0; attempt < commitAttempts; attempt++) {
+    const entry = await store.get(mapKey);
+    if (entry === undefined) throw new FlowherdError(errorCodes.storeMissing, 'the cluster has no map');
+    const map = readableMap(entry.value);
+    const next = step(map);
+    if (next === undefined || next === map) return undefined;
+    if (next.version !== map.version + 1 || next.cluster !== map.cluster) {
+      throw new FlowherdError(errorCodes.badState, 'a map is only followed by its next version, of the same cluster');
+    }
+    if ((await store.update(mapKey, encodeMap(next), entry.revision)) !== undefined) return next;
   }
-  return map;
+  throw new FlowherdError(errorCodes.busTimeout, `the map changed ${commitAttempts} times before it could be written`);
+}
+
+/** What was in the store that is no newer version of the map. */
+export interface MapFollower {
+  /** The newest map. */
+  readonly map: ClusterMap;
+  /** Values that this version cannot read, maps of another life of the store, and versions older than the one at hand. */
+  readonly ignored: { unreadable: number; foreign: number; old: number };
+  stop(): void;
+}
+
+export interface MapListener {
+  onMap(map: ClusterMap, former: ClusterMap): void;
+  /** Something else is in the store. */
+  onIgnored?(what: 'unreadable' | 'foreign'): void;
+}
+
+/**
+ * Follows the cluster's map from `map` on: `onMap` gets each newer version, the first perhaps before this resolves.
+ * Rejects with a FlowherdError.
+ */
+export async function followMap(store: KeyValue, map: ClusterMap, listener: MapListener): Promise<MapFollower> {
+  let present = map;
+  const ignored = { unreadable: 0, foreign: 0, old: 0 };
+  const stop = await store.watch(mapKey, ({ value }) => {
+    const newer = decodeMap(value);
+    if (newer === undefined || newer.cluster !== present.cluster) {
+      const what = newer === undefined ? 'unreadable' : 'foreign';
+      ignored[what]++;
+      listener.onIgnored?.(what);
+    } else if (newer.version <= present.version) {
+      // What comes first is the map that this began with, which is nothing to count.
+      if (newer.version < present.version) ignored.old++;
+    } else {
+      const former = present;
+      present = newer;
+      listener.onMap(newer, former);
+    }
+  });
+  return {
+    get map() {
+      return present;
+    },
+    ignored,
+    stop,
+  };
 }
 
 async function createMap(store: KeyValue, proposal: ClusterMap): Promise<ClusterMap> {
@@ -86,6 +147,13 @@ export async function readViews(store: KeyValue, groups: readonly string[]): Pro
     }),
   );
   return views;
+}
+
+function readableMap(value: Uint8Array): ClusterMap {
+  const map = decodeMap(value);
+  if (map !== undefined) return map;
+  const text = 'the key-value store holds a cluster map that this version cannot read';
+  throw new FlowherdError(errorCodes.badDocument, text);
 }
 
 function readable(key: string, value: Uint8Array): View {

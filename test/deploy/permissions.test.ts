@@ -89,6 +89,40 @@ describe('permissions', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () 
     }
   });
 
+  it("permissions - an operator looks with the key of tools, changes with the administrator's, and is told which it takes", async () => {
+    const servers = ['a', 'b'].map(
+      (name) => new Service(['dssl', '--server', name, '--drain-seconds', '0'], nats.environment('dssl')),
+    );
+    await Promise.all(servers.map((server) => server.says(/server is active/)));
+    const run = async (role: Role, ...args: string[]): Promise<[code: number, said: string]> => {
+      const service = new Service(args, nats.environment(role));
+      return [await service.ended(), service.messages.join('\n')];
+    };
+    for (const look of [['status'], ['groups'], ['settings'], ['settings', 'history']]) {
+      assert.deepEqual(await run('cli', ...look), [0, ''], look.join(' '));
+    }
+    const changes = [
+      ['settings', 'set', 'watching.beatMs=50'],
+      ['weight', 'a', '50'],
+      ['drain', 'a'],
+    ];
+    for (const change of changes) {
+      const [code, said] = await run('cli', ...change);
+      assert.equal(code, 1);
+      assert.match(said, /^flowherd: this takes the administrator's login .*\$KV\.fh_default\.\S+$/);
+      assert.deepEqual(await run('admin', ...change), [0, ''], change.join(' '));
+    }
+    await servers[1].says(/settings changed/);
+    await servers[0].says(/server is draining/);
+    for (const role of ['dssl', 'tier1'] as const) {
+      const [code, said] = await run(role, 'status');
+      assert.equal(code, 1);
+      assert.match(said, /^flowherd: looking at a cluster takes the login of "cli" or "admin" .*permit/);
+    }
+    await Promise.all(servers.map((server) => server.end()));
+    for (const { messages } of servers) assert.ok(!messages.some((message) => /denied|permit/.test(message)));
+  });
+
   it('permissions - without a key nobody gets in, nor with a key that the server does not know', async () => {
     await assert.rejects(connectNats({ url: nats.url, name: 'x' }), hasCode(errorCodes.busRefused));
     const stranger = await SecureNats.start();
@@ -136,10 +170,10 @@ describe('permissions', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () 
     await cannotWrite(store, 'view.g9', denials);
     await cannotWrite(store, mapKey, denials);
     await assert.rejects(store.destroy(), hasCode(errorCodes.busRefused));
-    for (const channel of ['data', 'server', 'ctl', 'gossip', 'hello', 'return', 'out', 'receipt'] as const) {
+    for (const channel of ['data', 'server', 'ctl', 'gossip', 'beat', 'hello', 'return', 'out', 'receipt'] as const) {
       await denied('cli', `fh.default.${channel}.x`);
     }
-    for (const channel of ['data', 'server', 'ctl', 'gossip', 'in', 'return', 'out'] as const) {
+    for (const channel of ['data', 'server', 'ctl', 'beat', 'in', 'return', 'out'] as const) {
       await notHeard('cli', subjects.every(channel));
     }
   });

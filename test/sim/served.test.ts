@@ -19,7 +19,7 @@ interface Sent {
 /** A run with one flow, a connection unless told otherwise, which goes through t1 to server s1. */
 function runOf(packets: readonly Sent[], troubles: readonly Trouble[], type1 = true): World {
   const ledger = new Ledger();
-  const life = ledger.beginLife('s1', 'g1', 0);
+  const life = ledger.beginLife('s1', 'g1', 1, 0);
   const flow = ledger.openFlow('a tuple', type1);
   for (const { kind, atMs, isServed } of packets) {
     const packet = ledger.send(flow, kind, 't1-1', atMs);

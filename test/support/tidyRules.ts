@@ -42,7 +42,7 @@ const shell: readonly RegExp[] = [
 ];
 /** Among the shell's files, those that are as pure as the core all the same, and stay so. */
 const pureParts =
-  /^services\/cli\/(cluster\/histogram|dssl\/rejoinPause|traffic\/(accounts|flowBook|ledger|run|servers|tier1s|upstream))\.ts$/;
+  /^services\/cli\/(cluster\/(?:histogram|statusBoard|jsonText)|dssl\/rejoinPause|traffic\/(accounts|flowBook|ledger|run|servers|tier1s|upstream))\.ts$/;
 /** Where the platform's clock and timers may be asked; the rest of the shell has a Clock. */
 const knowsTime = /^shared\/clock\.ts$|^services\/cli\//;
 const coreModules = ['node:crypto', 'msgpackr', 'zod'];

@@ -5,7 +5,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { ClusterMap, GroupSettings } from '../../../shared/cluster/map.ts';
 import { servedTypes } from '../../../shared/cluster/map.ts';
-import { defaultSettings } from '../../../shared/cluster/settings.ts';
+import { isSameValue, settingIn } from '../../../shared/cluster/tunables.ts';
 import { placementNames, rulesProblem } from '../../../shared/cluster/view.ts';
 import { errorCodes, FlowherdError, reasonOf } from '../../../shared/errors.ts';
 import { defaultGroupKey, flowKeyPolicies, groupKeyPolicies } from '../../../shared/flow/policies.ts';
@@ -14,6 +14,7 @@ import { limits } from '../../../shared/limits.ts';
 import { isName } from '../../../shared/subjects.ts';
 import { isOneOf } from '../../../shared/validate.ts';
 import { collect, wholeNumber } from '../parse.ts';
+import { type AskedSettings, configOption, nothingAsked } from './config.ts';
 
 /** Values of the options that `addClusterOptions` defines, as commander hands them over. */
 export interface ClusterOptions {
@@ -30,6 +31,8 @@ export interface ClusterOptions {
   readonly tableFirst?: boolean;
   readonly midFlow: 'ignore' | 'adopt';
   readonly seed: number;
+  /** File with the cluster's settings. */
+  readonly config?: string;
   /** Which of these were asked for, by their names here; the others have their defaults. Undefined counts as all. */
   readonly given?: readonly string[];
 }
@@ -87,6 +90,7 @@ export function addClusterOptions(command: Command): Command {
         .default('ignore'),
     )
     .addOption(new Option('--seed <n>', 'seed of the placement').default(1).argParser(wholeNumber(0, 0xffff_ffff)))
+    .addOption(configOption())
     .hook('preAction', (_, action) => {
       const isGiven = (name: string) => !['default', undefined].includes(action.getOptionValueSource(name));
       action.setOptionValue('given', Object.keys(action.opts()).filter(isGiven));
@@ -103,8 +107,22 @@ const partsOfMap = {
   seed: ['seed'],
 } as const satisfies Partial<Record<keyof ClusterMap, readonly (keyof ClusterOptions)[]>>;
 
-/** Where the map of the cluster is not what this process was asked for. What nobody asked for cannot differ. */
-export function differences(proposal: ClusterMap, map: ClusterMap, given: readonly string[] | undefined): string[] {
+/**
+ * Where the map of the cluster is not what this process was asked for: parts of it, and settings such as
+ * `settings.watching.beatMs`. What nobody asked for cannot differ.
+ */
+export function differences(
+  proposal: ClusterMap,
+  map: ClusterMap,
+  given: readonly string[] | undefined,
+  { asked }: Pick<AskedSettings, 'asked'>,
+): string[] {
+  const isOther = (tunable: (typeof asked)[number]) =>
+    !isSameValue(settingIn(proposal.settings, tunable), settingIn(map.settings, tunable));
+  return [...differingParts(proposal, map, given), ...asked.filter(isOther).map(({ path }) => `settings.${path}`)];
+}
+
+function differingParts(proposal: ClusterMap, map: ClusterMap, given: readonly string[] | undefined): string[] {
   return (Object.keys(partsOfMap) as (keyof typeof partsOfMap)[]).filter((part) => {
     const wasAsked = given === undefined || partsOfMap[part].some((option) => given.includes(option));
     return wasAsked && JSON.stringify(proposal[part]) !== JSON.stringify(map[part]);
@@ -112,7 +130,11 @@ export function differences(proposal: ClusterMap, map: ClusterMap, given: readon
 }
 
 /** The map that these options ask for. Throws a FlowherdError `bad-config` when they contradict each other. */
-export function mapFromOptions(options: ClusterOptions, secret: string): ClusterMap {
+export function mapFromOptions(
+  options: ClusterOptions,
+  secret: string,
+  { settings }: Pick<AskedSettings, 'settings'> = nothingAsked,
+): ClusterMap {
   const groups = options.group ?? Array.from({ length: options.groups }, (_, index) => groupSettings(`g${index + 1}`));
   // Adopting needs the elsewhere table; asking for it is asking for Fig. 7.
   const typeOneMethod = options.method ?? (options.midFlow === 'adopt' ? 'fig-7' : 'fig-6');
@@ -149,7 +171,7 @@ export function mapFromOptions(options: ClusterOptions, secret: string): Cluster
     placement: options.placement,
     rules,
     seed: options.seed,
-    settings: defaultSettings,
+    settings,
   };
 }
 

@@ -246,6 +246,7 @@ export class Life {
         acceptedBytes: egress.stats.bytes,
         newFlows: counts[V.acceptNew] + counts[V.acceptAdopted],
         tableFill: table.size / options.maxFlows,
+        lostFrames: core.streams.lostFrames,
         // A server knows better than the sensors of its actor's machine how warm it is, and an operator better than both.
         machine: isByFile ? measured : { ...measured, temperature: said.temperature ?? measured.temperature },
         handler: { handler: said.load, latencyMs: said.latencyMs, loss: said.loss },

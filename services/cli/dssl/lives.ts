@@ -3,6 +3,7 @@
 // is the last one.
 
 import type { ClusterMap } from '../../../shared/cluster/map.ts';
+import type { ClusterSettings } from '../../../shared/cluster/settings.ts';
 import { readMap } from '../../../shared/cluster/store.ts';
 import { errorCodes, isFlowherdError, reasonOf } from '../../../shared/errors.ts';
 import { pause } from '../patience.ts';
@@ -42,10 +43,15 @@ export class Lives {
     return this.#current;
   }
 
+  /** Settings of the cluster have changed. Lives to come read the map themselves. */
+  retune(settings: ClusterSettings): void {
+    this.#current?.actor?.retune(settings);
+  }
+
   /** Resolves when the last life is over. Rejects with a FlowherdError. */
-  async run(): Promise<LifeEnd> {
-    const { log, ended, cluster } = this.#context;
-    let end: LifeEnd | undefined = await this.#live(cluster.map, this.#memberOf);
+  async run(map: ClusterMap): Promise<LifeEnd> {
+    const { log, ended } = this.#context;
+    let end: LifeEnd | undefined = await this.#live(map, this.#memberOf);
     while (end === undefined || end.kind === 'removed') {
       this.#former = end?.group ?? this.#former;
       const pauseMs = this.#pause.after(end?.memberMs ?? 0);

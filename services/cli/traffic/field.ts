@@ -7,6 +7,7 @@ import { type ClusterMap, decodeMap } from '../../../shared/cluster/map.ts';
 import { decodeView, type Member } from '../../../shared/cluster/view.ts';
 import { isFlowherdError } from '../../../shared/errors.ts';
 import { mapKey, type Subjects, subjectsOf, viewKey } from '../../../shared/subjects.ts';
+import { askedSettings } from '../cluster/config.ts';
 import { LocalCluster } from '../cluster/localCluster.ts';
 import { type ClusterOptions, keyerFor, mapFromOptions } from '../cluster/settings.ts';
 import { busOptionsOf, type Environment } from '../environment.ts';
@@ -65,7 +66,7 @@ export interface LocalFieldOptions extends ClusterOptions {
 /** A cluster in this process, on the embedded bus or on a NATS server. Rejects with a FlowherdError. */
 export async function localField(busUrl: string, options: LocalFieldOptions, environment: Environment): Promise<Field> {
   const secret = environment.secret ?? 'traffic';
-  const map = mapFromOptions(options, secret);
+  const map = mapFromOptions(options, secret, askedSettings(options.config, environment.settings));
   const local = await LocalCluster.start({
     busUrl,
     auth: environment.auth,

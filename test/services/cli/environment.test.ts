@@ -23,6 +23,7 @@ describe('environment', () => {
     assert.deepEqual(readEnvironment({}), {
       secret: undefined,
       auth: undefined,
+      settings: {},
       tls: undefined,
       logLevel: 'info',
       logTo: 'stderr',

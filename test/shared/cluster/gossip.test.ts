@@ -24,6 +24,7 @@ const load: fc.Arbitrary<Load> = fc.record({
   handler: maybe,
   latencyMs: maybe,
   loss: maybe,
+  lostFrames: fc.nat(),
 });
 const life = { server: fc.stringMatching(/^[A-Za-z0-9_-]{1,64}$/), incarnation: fc.maxSafeNat() };
 const message: fc.Arbitrary<GossipMessage> = fc.oneof(
@@ -57,7 +58,15 @@ test('gossip - bytes that are no message, or are cut or changed, are refused or 
 
 test('gossip - a state is small: a thousand members can afford it', () => {
   const one = { flows: 1e6, newFlows: 1e4, packets: 1e6, bytes: 1e9, loopDelayMs: 10, cpu: 1, memoryBytes: 2e9 };
-  const full: Load = { ...one, tableFill: 0.5, temperature: 55.5, handler: 0.7, latencyMs: 12.5, loss: 0.001 };
+  const full: Load = {
+    ...one,
+    tableFill: 0.5,
+    temperature: 55.5,
+    handler: 0.7,
+    latencyMs: 12.5,
+    loss: 0.001,
+    lostFrames: 12,
+  };
   const state = {
     kind: 'state',
     server: 'server-12',
