@@ -13,8 +13,8 @@
 //
 //   - It listens to its own signs of life, which come back from the bus on the same connection as the others'. Silence is
 //     counted only up to the last of them: who was paused, or is cut off, or whose bus is down, hears itself no more than
-//     the others, and judges nobody. They are numbered: who misses some of its own misses some of the others', and judges
-//     nobody either.
+//     the others, and judges nobody. They are numbered: who misses some of its own misses some of the others', and does not
+//     judge without another watcher.
 //   - After its own connection was down nobody is judged for a while: the others may have lost theirs by the same cause, and
 //     come back a little later.
 //   - Whoever is suspected and lives is slow, and who is slow does well to be patient with others: its own limits grow, up to
@@ -36,8 +36,9 @@ const neverHeardMs = 1_500;
 const reconnectedMs = 3_000;
 /** A suspicion that is not repeated is over after so many times `suspectMs`; it is repeated each `suspectMs`. */
 const suspicionLasts = 2.5;
-/** Own signs of life that must have come back without a gap before anybody is judged. */
-const wholeEchoes = 8;
+/** Own signs of life that must have come back without a gap before anybody is suspected, and before one is judged alone. */
+const wholeEchoes = 3;
+const wholeEchoesAlone = 8;
 const slownessMax = 4;
 /** Slowness falls by one in this time. */
 const recoversMs = 5_000;
@@ -230,8 +231,9 @@ export class FailureDetector {
     return { life: member.life, sinceMs: member.deadAtMs, rank };
   }
 
-  /** The other watchers are silent as well: as long as they spoke, that they did not suspect it spoke for it. */
+  /** This member hears well, and the other watchers are silent as well: as long as they spoke, that they did not suspect it spoke for it. */
   #hasBeenAlone({ life }: Watched, nowMs: number): boolean {
+    if (this.#wholeSince < wholeEchoesAlone) return false;
     const limit = (this.#settings.suspectMs + this.#settings.confirmMs) * (1 + this.#slowness);
     return this.#watchersOf(life.server).every((name) => {
       const other = this.#members.get(name);
