@@ -5,7 +5,7 @@ import type { Member, View } from '../../../shared/cluster/view.ts';
 import type { Trouble } from '../faults.ts';
 import type { ServerLife } from '../ledger.ts';
 import type { World } from '../world.ts';
-import { type Finding, seconds, viewAt, viewIn } from './finding.ts';
+import { type Finding, isMember, seconds, viewAt, viewIn } from './finding.ts';
 
 /** Silence for less costs nobody its place. */
 const harmlessMs = 500;
@@ -23,7 +23,32 @@ const silencing: ReadonlySet<Trouble['kind']> = new Set([
 ]);
 
 export function membership(world: World): Finding | undefined {
-  return deadMembers(world) ?? missingMembers(world) ?? wrongRemovals(world);
+  return deadMembers(world) ?? slowRemovals(world) ?? missingMembers(world) ?? wrongRemovals(world);
+}
+
+/** Whoever dies while nothing else is wrong is out within this. */
+const outWithinMs = 2_000;
+
+function slowRemovals(world: World): Finding | undefined {
+  const { troubles } = world.weather;
+  for (const trouble of troubles.filter(({ kind }) => kind === 'die')) {
+    const { fromMs, process } = trouble;
+    const isQuiet = troubles.every(
+      (other) => other === trouble || other.untilMs < fromMs - 5_000 || other.fromMs > fromMs + outWithinMs,
+    );
+    const life = world.ledger.lives.findLast(({ name }) => name === process);
+    if (!isQuiet || life === undefined || !isMember(world, life, fromMs + outWithinMs)) continue;
+    // The last one that takes flows stays until another one does; and newcomers judge nobody in their first seconds.
+    const members = viewAt(world, life.group, fromMs + outWithinMs)?.members ?? [];
+    const hasOther = members.some(({ server, state }) => server !== process && state === 'active');
+    const isYoung = ({ server, incarnation }: Member) =>
+      world.ledger.lives.some(
+        (each) => each.name === server && each.incarnation === incarnation && each.startedMs > fromMs - 5_000,
+      );
+    if (!hasOther || members.some(isYoung)) continue;
+    return { checker: 'membership', what: `${process} died at ${seconds(fromMs)} and was not removed in time` };
+  }
+  return undefined;
 }
 
 function deadMembers(world: World): Finding | undefined {

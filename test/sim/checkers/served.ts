@@ -131,7 +131,9 @@ function isBroken(world: World, flow: FlowRecord, packet: PacketRecord): boolean
 function explains(world: World, trouble: Trouble, flow: FlowRecord, packet: PacketRecord): boolean {
   if (!losing.has(trouble.kind)) return false;
   if (goneOutMs(world, packet) < trouble.fromMs - underWayMs) return false;
-  if (packet.sentMs > trouble.untilMs + unansweredThen(world, trouble, flow) + recoveryMs) return false;
+  const isOver = packet.sentMs > trouble.untilMs + unansweredThen(world, trouble, flow) + recoveryMs;
+  const isDeadMember = trouble.kind === 'die' && isStillMember(world, trouble.process, packet.sentMs - recoveryMs);
+  if (isOver && !isDeadMember) return false;
   if (trouble.process === '*' || trouble.process === tier1Of(packet)) return true;
   const slot = world.slots.find(({ name }) => name === trouble.process);
   return slot !== undefined && (flow.group === '' || slot.group === flow.group);
@@ -151,6 +153,12 @@ function endedMeanwhile(world: World, { endedMs }: ServerLife, packet: PacketRec
     endedMs > fromMs &&
     endedMs < goneOutMs(world, packet) + underWayMs;
   return world.weather.troubles.some(isMeanwhile);
+}
+
+/** A server that died has not been removed yet: others wait for its answers, and flows are placed there. */
+function isStillMember(world: World, name: string, atMs: number): boolean {
+  const life = world.ledger.lives.findLast((each) => each.name === name);
+  return life !== undefined && isMember(world, life, atMs);
 }
 
 /** When a packet left its tier 1 at the latest: one that was paused with packets in hand sends them when it resumes. */
