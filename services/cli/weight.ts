@@ -2,7 +2,7 @@
 // force goes along in proportion. It is written into the view of its group, by compare-and-set.
 
 import { Argument, Command } from 'commander';
-import { isLifeOf, reweigh } from '../../shared/cluster/membership.ts';
+import { isLifeOf, configureWeight } from '../../shared/cluster/membership.ts';
 import type { Member, View } from '../../shared/cluster/view.ts';
 import { errorCodes, FlowherdError } from '../../shared/errors.ts';
 import {
@@ -50,7 +50,7 @@ export function weightCommand(environment: () => Environment): Command {
         let former = member;
         const written = await changeAsAdmin(access, group, (view) => {
           former = presentIn(view, member, group);
-          return view && reweigh(view, member, weight);
+          return view && configureWeight(view, member, weight);
         });
         const view = written ?? views.get(group);
         const report = reportOn(group, view, member, former);

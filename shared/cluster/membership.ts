@@ -84,7 +84,7 @@ export function isLifeOf(one: Life, other: Life): boolean {
  * The server has another weight. The weight in force keeps its proportion to it, so that what a policy has made of the former
  * one holds on; a policy that gave the server nothing goes on giving it nothing.
  */
-export function reweigh(view: View, life: Life, base: number): View {
+export function configureWeight(view: View, life: Life, base: number): View {
   const member = view.members.find((each) => isLifeOf(each, life));
   if (member === undefined || member.base === base) return view;
   const scaled = member.base === 0 ? base : Math.min(65_535, Math.round((member.weight * base) / member.base));

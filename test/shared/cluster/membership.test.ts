@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { reweigh } from '../../../shared/cluster/membership.ts';
+import { configureWeight } from '../../../shared/cluster/membership.ts';
 import { defaultRules, type View } from '../../../shared/cluster/view.ts';
 
 const viewWith = (weight: number, base: number): View => ({
@@ -31,7 +31,7 @@ test('membership - the weight in force keeps its proportion to the configured on
   ];
   for (const [weight, base, to, inForce, why] of cases) {
     const view = viewWith(weight, base);
-    const next = reweigh(view, { server: 'a', incarnation: 1 }, to);
+    const next = configureWeight(view, { server: 'a', incarnation: 1 }, to);
     assert.equal(next.number, 5, why);
     assert.deepEqual(next.members, [{ ...view.members[0], base: to, weight: inForce }, view.members[1]], why);
   }
@@ -39,7 +39,7 @@ test('membership - the weight in force keeps its proportion to the configured on
 
 test('membership - nothing changes for another life, or by the weight that it has', () => {
   const view = viewWith(150, 100);
-  assert.equal(reweigh(view, { server: 'a', incarnation: 2 }, 5), view);
-  assert.equal(reweigh(view, { server: 'c', incarnation: 1 }, 5), view);
-  assert.equal(reweigh(view, { server: 'a', incarnation: 1 }, 100), view);
+  assert.equal(configureWeight(view, { server: 'a', incarnation: 2 }, 5), view);
+  assert.equal(configureWeight(view, { server: 'c', incarnation: 1 }, 5), view);
+  assert.equal(configureWeight(view, { server: 'a', incarnation: 1 }, 100), view);
 });
