@@ -23,6 +23,7 @@
 import { stateEveryMs } from './gossip.ts';
 import { defaultSettings, type WeightSettings } from './settings.ts';
 import type { Member, View } from './view.ts';
+import { Doubt, type WishedWeight } from './weights/doubt.ts';
 import { boundsOf, move } from './weights/move.ts';
 import { lifetimeOf, PastShares } from './weights/past.ts';
 import type { Judged } from './weights/relative.ts';
@@ -49,6 +50,7 @@ export class WeightGovernor {
   #stateMs: number;
   readonly #reports = new Reports();
   readonly #past = new PastShares();
+  readonly #doubt = new Doubt();
   #lastView: View | undefined;
   #changedAtMs = Number.NEGATIVE_INFINITY;
   #lookedAtMs = Number.NEGATIVE_INFINITY;
@@ -121,7 +123,7 @@ export class WeightGovernor {
     return members.map(({ weight, base }) => {
       const { least } = boundsOf(base, this.#settings);
       // What is wanted does not tremble, so it is reached exactly.
-      const manner = { least: weight === 0 ? least : 1, most: 65_535, step, deadband: 0, chance: 0 };
+      const manner = { least: weight === 0 ? least : 1, most: 65_535, step, deadband: 0 };
       return move(weight, policy === 'equal' ? alike : base, manner);
     });
   }
@@ -142,23 +144,28 @@ export class WeightGovernor {
     }
     const wanted = wishes(judged, this.#settings, 2 * judged.length >= members.length);
     const byServer = new Map(judged.map(({ server }, index) => [server, wanted[index]]));
-    const wantedOf = ({ server }: Member): Wanted => byServer.get(server) ?? 'keep';
-    const next = members.map((member) => {
-      const wish = wantedOf(member);
-      if (wish === 'keep') return member.weight;
+    const heeded = this.#heeded(members, byServer, nowMs);
+    const next = members.map(({ server, weight, base }) => {
+      const wish = byServer.get(server) ?? 'keep';
+      if (wish === 'keep') return weight;
       if (wish === 'none') return 0;
-      const { weight, base } = member;
       const { step, deadband } = this.#settings;
-      return move(weight, wish.times * base, {
-        ...boundsOf(base, this.#settings),
-        step,
-        deadband,
-        chance: wish.chance,
-      });
+      return move(weight, heeded.get(server) ?? base, { ...boundsOf(base, this.#settings), step, deadband });
     });
     if (next.some((weight) => weight > 0)) return next;
     // Somebody has to take the flows: with nobody better than the others, all get the same part of what is configured.
     return members.map(({ base }) => boundsOf(base, this.#settings).least);
+  }
+
+  /** The weights that are wished for beyond doubt, where there are any in force to compare with. */
+  #heeded(members: readonly Member[], byServer: ReadonlyMap<string, Wanted>, nowMs: number): Map<string, number> {
+    const wished: WishedWeight[] = [];
+    for (const { server, incarnation, weight, base } of members) {
+      const wish = byServer.get(server);
+      if (wish === undefined || typeof wish === 'string' || weight === 0) continue;
+      wished.push({ server, incarnation, weight, wanted: wish.times * base, chance: wish.chance });
+    }
+    return this.#doubt.heed(wished, Math.max(this.#lifetimeMs, this.#settings.everyMs), nowMs);
   }
 }
 

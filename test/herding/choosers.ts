@@ -4,39 +4,14 @@
 import { compilePlacement, type Placement } from '../../services/dssl/placement.ts';
 import type { Load, LoadName } from '../../shared/cluster/load.ts';
 import { reweigh } from '../../shared/cluster/membership.ts';
-import { defaultSettings, type WeightSettings } from '../../shared/cluster/settings.ts';
-import { defaultRules, type PlacementName, type View } from '../../shared/cluster/view.ts';
+import type { WeightSettings } from '../../shared/cluster/settings.ts';
+import type { View } from '../../shared/cluster/view.ts';
 import { WeightGovernor } from '../../shared/cluster/weights.ts';
 import type { Prng } from '../../shared/prng.ts';
 import type { Chooser } from './model.ts';
 
 /** From the moment of a change of weights to the moment when new flows go by it. */
 const viewDelayMs = 200;
-
-/** Settings of weights, the defaults but for some. */
-export function weightSettings(some: Partial<WeightSettings>): WeightSettings {
-  return { ...defaultSettings.weights, ...some };
-}
-
-/** A view of active servers `s0`, `s1`, ... with these configured weights in force. */
-export function viewOf(bases: readonly number[], placement: PlacementName = 'rendezvous'): View {
-  return {
-    group: 'g1',
-    cluster: 'model',
-    number: 1,
-    placement,
-    seed: 1,
-    rules: defaultRules,
-    members: bases.map((base, index) => ({
-      server: `s${index}`,
-      incarnation: 1,
-      state: 'active',
-      weight: base,
-      base,
-      flows: 0,
-    })),
-  };
-}
 
 /** Placement by weights that a policy moves. */
 export class Governed implements Chooser {
@@ -46,9 +21,9 @@ export class Governed implements Chooser {
   #placement: Placement;
   #coming: { readonly view: View; readonly atMs: number } | undefined;
 
-  constructor(view: View, settings: WeightSettings) {
+  constructor(view: View, settings: WeightSettings, reportMs: number) {
     this.view = view;
-    this.#governor = new WeightGovernor(settings);
+    this.#governor = new WeightGovernor(settings, reportMs);
     this.#placement = compilePlacement(view);
   }
 

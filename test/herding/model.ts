@@ -1,8 +1,8 @@
 // A small queueing model for one question: how evenly is a group loaded when new flows are placed by what its servers
 // reported a while ago? Flows arrive as a Poisson process, live for Pareto distributed times, cost Pareto distributed
-// amounts of work, and stay where they were placed. Servers have speeds. Everybody reports once a second, at moments of
+// amounts of work, and stay where they were placed. Servers have speeds. Everybody reports now and then, at moments of
 // its own, and reports take a while to arrive. All of it is drawn from a seed and happens in virtual time, so a run gives
-// the same figures everywhere and at any time.
+// the same figures at any time, however busy the machine is.
 
 import type { Load } from '../../shared/cluster/load.ts';
 import { Prng } from '../../shared/prng.ts';
@@ -26,6 +26,8 @@ export interface Setup {
   readonly flowsEach: number;
   /** Whether flows are so much work each, and last longer at slow servers, instead of lasting for a time of their own. */
   readonly slowLastLonger?: boolean;
+  /** How often everybody reports. */
+  readonly reportMs: number;
   /** Time to settle, and time that counts after it. */
   readonly settleSeconds: number;
   readonly measureSeconds: number;
@@ -43,7 +45,6 @@ export interface Outcome {
 }
 
 const stepMs = 10;
-const reportMs = 1_000;
 /** How long a report is on its way: up to so long. */
 const delayMs = 500;
 const tickMs = 100;
@@ -104,7 +105,7 @@ class Group {
   constructor(setup: Setup, prng: Prng) {
     this.#setup = setup;
     this.#prng = prng;
-    const { speeds, flowsEach } = setup;
+    const { speeds, flowsEach, reportMs } = setup;
     this.#flows = speeds.map(() => 0);
     this.#work = speeds.map(() => 0);
     this.#newFlows = speeds.map(() => 0);
@@ -124,6 +125,7 @@ class Group {
     }
     for (const { server, load } of this.#reports[step] ?? []) chooser.heard(server, load, step * stepMs);
     delete this.#reports[step];
+    const { reportMs } = this.#setup;
     for (const [server, phase] of this.#phases.entries()) {
       if (step % (reportMs / stepMs) === phase) this.#report(server, step);
     }
@@ -162,7 +164,7 @@ class Group {
     const cpu = (this.#work[server] * this.#cpuPerWork) / this.#setup.speeds[server];
     const load: Load = {
       flows,
-      newFlows: (this.#newFlows[server] * 1_000) / reportMs,
+      newFlows: (this.#newFlows[server] * 1_000) / this.#setup.reportMs,
       packets: this.#work[server] * 10,
       bytes: this.#work[server] * 8_000,
       loopDelayMs: 1,

@@ -18,8 +18,8 @@
 //
 // A server with few flows has sometimes more of them, sometimes fewer, by chance alone: by about the square root. What it
 // has to do varies more than that, since a few of its flows make most of the work. A change of weights within what chance
-// makes is not worth a view, so a wish says by how much it must differ from the weight in force to be heeded: the setting
-// `chance` over the square root of the flows.
+// makes is not worth a view, so a wish says how much that may be: the setting `chance` over the square root of the flows.
+// Whether it is heeded is seen in weights/doubt.ts.
 //
 // After Mitzenmacher, "How Useful Is Old Information?" (2000) and Dahlin, "Interpreting Stale Load Information" (2000):
 // the older the reports, the closer to the even spread one has to stay. Flows per load as a server's speed is also how
@@ -32,7 +32,7 @@ import { average, type Judged, relativeLoads } from './relative.ts';
 export interface Wish {
   /** Weight as a multiple of the configured one. */
   readonly times: number;
-  /** The weight stays where neither it nor the wish is more than the other by this share: chance makes as much. */
+  /** The share by which chance makes one weight more than another. */
   readonly chance: number;
 }
 

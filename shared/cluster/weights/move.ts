@@ -18,19 +18,16 @@ export interface Manner extends Bounds {
   readonly step: number;
   /** Share of the weight below which a change is not made. */
   readonly deadband: number;
-  /** A change is not made either where neither weight is more than the other by this share. */
-  readonly chance: number;
 }
 
 /**
  * The next weight on the way from `weight` to `wanted`, which is above 0. A weight outside the bounds comes back in any
  * case, and one of 0 starts at the least.
  */
-export function move(weight: number, wanted: number, { least, most, step, deadband, chance }: Manner): number {
+export function move(weight: number, wanted: number, { least, most, step, deadband }: Manner): number {
   if (weight === 0) return least;
   const goal = Math.min(most, Math.max(least, Math.round(wanted)));
-  const isTrifle = Math.abs(goal - weight) < deadband * weight || Math.max(goal / weight, weight / goal) < 1 + chance;
-  if (isTrifle && weight >= least && weight <= most) return weight;
+  if (Math.abs(goal - weight) < deadband * weight && weight >= least && weight <= most) return weight;
   if (goal > weight) return Math.min(goal, Math.max(weight + 1, Math.floor(weight * step)));
   return Math.max(goal, Math.min(weight - 1, Math.ceil(weight / step)));
 }
