@@ -76,6 +76,19 @@ export function withdraw(view: View, life: Life): View {
   return member?.state === 'joining' ? leave(view, life) : view;
 }
 
+/**
+ * The weights that a policy came to, by server, are in force. They are shares, so they can be put over a newer view than
+ * the one they were made from: who is gone is left out, and who is not active, as another life of the server would be,
+ * keeps its weight.
+ */
+export function reweigh(view: View, weights: ReadonlyMap<string, number>): View {
+  const members = view.members.map((member) => {
+    const weight = member.state === 'active' ? (weights.get(member.server) ?? member.weight) : member.weight;
+    return weight === member.weight ? member : { ...member, weight };
+  });
+  return members.every((member, index) => member === view.members[index]) ? view : successor(view, members);
+}
+
 export function isLifeOf(one: Life, other: Life): boolean {
   return one.server === other.server && one.incarnation === other.incarnation;
 }

@@ -55,14 +55,27 @@ const weights = z.strictObject({
     .describe('part of the newest report in the running mean, 0 to 1; more follows faster and trembles more'),
   deadband: share(0, 1)
     .default(0.1)
-    .describe('a weight that would change by less than this share of it stays; less means more views'),
+    .describe('a weight that should change by less than this share of it stays; less means more views'),
+  chance: share(0, 100)
+    .default(5)
+    .describe(
+      'a weight also stays within what chance makes, this over the square root of the flows; less means more views',
+    ),
   step: share(1.01, 10).default(1.25).describe('a weight grows or shrinks at most by this factor in one change'),
   least: share(0, 1).default(0.125).describe('a weight never falls below this share of the configured one'),
   most: share(1, 64).default(4).describe('a weight never rises above this many times the configured one'),
   targetLatencyMs: share(0.01, 60_000)
     .default(50)
     .describe('qos: latency that servers must keep, in ms; one above it gets fewer new flows, then none'),
-  targetLoss: share(0, 1).default(0.01).describe('qos: lost share that servers must keep, 0 to 1'),
+  targetLoss: share(0.001, 1)
+    .default(0.01)
+    .describe('qos: lost share that servers must keep; reports tell thousandths'),
+  reserve: share(0, 0.9)
+    .default(0.2)
+    .describe('qos: headroom below the targets, as a share of them, in which a server gets no more than it has'),
+  overrun: share(1, 100)
+    .default(1.5)
+    .describe('qos: times the target at which a server gets no new flows; it does again when it has its reserve'),
   ceiling: share(0, 150)
     .default(80)
     .describe('thermal: temperature in degrees Celsius at which a server gets no new flows'),
@@ -125,6 +138,8 @@ export const settingsSchema = shape.check((context) => {
 });
 
 export type ClusterSettings = z.infer<typeof settingsSchema>;
+
+export type WeightSettings = ClusterSettings['weights'];
 
 export const defaultSettings: ClusterSettings = settingsSchema.parse({});
 

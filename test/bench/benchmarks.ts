@@ -13,6 +13,7 @@ export const benchmarks: Readonly<Record<string, Listed>> = {
   flowTable: { about: 'bytes a flow, pauses of growth, look-ups', load: () => import('./flowTable.ts') },
   embedded: { about: 'a whole cluster in one process', load: () => import('./embedded.ts') },
   generator: { about: 'the traffic generator alone, into the embedded bus', load: () => import('./generator.ts') },
+  weights: { about: 'how even the load is by each policy of weights; simulated', load: () => import('./weights.ts') },
   sim: { about: 'simulated clusters on all cores: time, packets, seeds', load: () => import('./sim.ts') },
   bus: { about: 'a cluster over NATS beside plain NATS; needs a nats-server', load: () => import('./bus.ts') },
   traffic: {
