@@ -2,7 +2,7 @@
 // force goes along in proportion. It is written into the view of its group, by compare-and-set.
 
 import { Argument, Command } from 'commander';
-import { isLifeOf, configureWeight } from '../../shared/cluster/membership.ts';
+import { configureWeight, isLifeOf } from '../../shared/cluster/membership.ts';
 import type { Member, View } from '../../shared/cluster/view.ts';
 import { errorCodes, FlowherdError } from '../../shared/errors.ts';
 import {

@@ -3,11 +3,11 @@
 //
 //   gossip, beats ─► failure detector ─► suspects ─► told to the group
 //         │                         └──► dead ─────► next view, by compare-and-set
-//         └─► roster: newest state and load of each member
+//         └─► roster: newest state and load of each member ─► policy of weights ─► next view
 //
 // Anybody may propose. Those that know of a death act in the order of their names, each a moment after the one before: so one of
 // them does, and when that one dies in the middle, the next. If two do, compare-and-set lets one be first, and the step
-// of the other finds nothing left to do.
+// of the other finds nothing left to do. Weights are the business of the first active member that nobody suspects.
 //
 // Pure: messages, views and monotonic time go in; messages and proposals come out through `StewardPorts`.
 
@@ -20,9 +20,11 @@ import {
   stateEveryMs,
 } from '../../shared/cluster/gossip.ts';
 import type { Load } from '../../shared/cluster/load.ts';
-import { isLifeOf, type Life, remove } from '../../shared/cluster/membership.ts';
+import { isLifeOf, type Life, remove, reweigh } from '../../shared/cluster/membership.ts';
 import type { ClusterSettings } from '../../shared/cluster/settings.ts';
 import { findMember, type View } from '../../shared/cluster/view.ts';
+import { WeightGovernor } from '../../shared/cluster/weights.ts';
+import { compareNames } from '../../shared/placement/seed.ts';
 
 export interface StewardPorts {
   /** Sends to those that watch this member. */
@@ -58,6 +60,8 @@ export interface StewardCounters {
   refutations: number;
   /** Lives that this member has proposed to remove. */
   removals: number;
+  /** Changes of weights that it has proposed. */
+  reweighings: number;
   /** Messages that made no sense. */
   bad: number;
   bytesSent: number;
@@ -71,12 +75,14 @@ const refuteAgainMs = 100;
 
 export class Steward {
   readonly detector: FailureDetector;
+  readonly #governor: WeightGovernor;
   readonly counters: StewardCounters = {
     beats: 0,
     states: 0,
     suspicions: 0,
     refutations: 0,
     removals: 0,
+    reweighings: 0,
     bad: 0,
     bytesSent: 0,
     bytesHeard: 0,
@@ -99,6 +105,7 @@ export class Steward {
     this.#settings = settings;
     this.#ports = ports;
     this.detector = new FailureDetector(self, settings.watching);
+    this.#governor = new WeightGovernor(settings.weights, settings.watching.stateMs);
   }
 
   /** What members of the newest view have said last, by name. */
@@ -109,6 +116,7 @@ export class Steward {
   retune(settings: ClusterSettings): void {
     this.#settings = settings;
     this.detector.retune(settings.watching);
+    this.#governor.retune(settings.weights, settings.watching.stateMs);
     this.#listen();
   }
 
@@ -157,7 +165,9 @@ export class Steward {
     }
     const everyMs = stateEveryMs(this.#view?.members.length ?? 1, this.#settings.watching.stateMs);
     if (state !== this.#saidState || nowMs - this.#stateAtMs >= everyMs) this.#sayState(state, nowMs);
-    if (this.#isMember) this.#judge(nowMs);
+    if (!this.#isMember) return;
+    this.#judge(nowMs);
+    this.#govern(nowMs);
   }
 
   get #isMember(): boolean {
@@ -170,17 +180,32 @@ export class Steward {
       this.counters.suspicions++;
       this.#send('gossip', encodeGossip({ kind: 'suspect', from: this.#self.server, ...life }));
     }
-    for (const { life, sinceMs, rank } of dead) {
+    for (const { life, sinceMs, silentMs, rank } of dead) {
       if (nowMs - sinceMs < rank * beatsPerRank * this.#settings.watching.beatMs) continue;
       const name = `${life.server}/${life.incarnation}`;
       if (!this.#found.has(name)) {
         this.#found.add(name);
         this.counters.removals++;
-        this.#ports.onDeath?.(life, nowMs - sinceMs + this.#settings.watching.suspectMs);
+        this.#ports.onDeath?.(life, silentMs);
       }
       this.#ports.onDead(life);
       this.#ports.propose((view) => remove(view, life, this.#self));
     }
+  }
+
+  #govern(nowMs: number): void {
+    const view = this.#view;
+    if (view === undefined || this.#governorOf(view, nowMs) !== this.#self.server) return;
+    const weights = this.#governor.propose(view, nowMs);
+    if (weights === undefined) return;
+    this.counters.reweighings++;
+    this.#ports.propose((newest) => reweigh(newest, weights));
+  }
+
+  /** The first active member that nobody suspects. */
+  #governorOf({ members }: View, nowMs: number): string | undefined {
+    const able = members.filter(({ server, state }) => state === 'active' && !this.detector.isSuspected(server, nowMs));
+    return able.map(({ server }) => server).sort(compareNames)[0];
   }
 
   #refute(nowMs: number): void {
@@ -206,6 +231,7 @@ export class Steward {
 
   #note({ server, incarnation, state, load, view }: StateMessage, nowMs: number): void {
     if (this.#view === undefined || findMember(this.#view, server)?.incarnation !== incarnation) return;
+    if (load !== undefined) this.#governor.heard({ server, incarnation, load, heardAtMs: nowMs });
     const known = this.#roster.get(server);
     const isSame = known?.incarnation === incarnation;
     this.#roster.set(server, {

@@ -61,6 +61,7 @@ interface Watched {
 export interface Death {
   readonly life: Life;
   readonly sinceMs: number;
+  readonly silentMs: number;
   readonly rank: number;
 }
 
@@ -228,7 +229,7 @@ export class FailureDetector {
     const rank = suspecters.filter(
       (name) => compareNames(name, this.#self.server) < 0 && !this.isSuspected(name, nowMs),
     ).length;
-    return { life: member.life, sinceMs: member.deadAtMs, rank };
+    return { life: member.life, sinceMs: member.deadAtMs, silentMs: nowMs - member.heardAtMs, rank };
   }
 
   /** This member hears well, and the other watchers are silent as well: as long as they spoke, that they did not suspect it spoke for it. */

@@ -20,6 +20,7 @@ const idle: Load = {
   handler: undefined,
   latencyMs: undefined,
   loss: undefined,
+  lostFrames: 0,
 };
 
 /** A load that is idle but for what is named. */

@@ -50,6 +50,7 @@ const grains: Readonly<Record<LoadName, number>> = {
   handler: 0.05,
   latencyMs: 1,
   loss: 0.001,
+  lostFrames: 1,
 };
 
 /**

@@ -24,6 +24,7 @@ const oneLoad = fc.record({
   cpu: fc.float({ min: 0, max: 4, noNaN: true }),
   memoryBytes: fc.nat(),
   tableFill: fc.float({ min: 0, max: 1, noNaN: true }),
+  lostFrames: fc.nat(),
   temperature: unlikely(fc.integer({ min: -50, max: 110 })),
   handler: unlikely(fc.float({ min: 0, max: 2, noNaN: true })),
   latencyMs: unlikely(fc.integer({ min: 0, max: 200 })),
