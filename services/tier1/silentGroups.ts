@@ -8,13 +8,14 @@
 //   silent      Nothing heard of the group for the set time, while others were heard. When nobody at all has been heard
 //               for half of that time, this tier 1 takes itself for deaf: it judges nobody, leaves everything as it is, and
 //               the time of all begins anew with the first voice after that. A pause of this process looks the same.
-//   three       The set time counts as three reports of the group at least, so a living one has always spoken within the
-//   reports     half that a deafness which goes unnoticed leaves it.
+//   three       The set time counts as three reports of the group at least, so a living one speaks within the half that a
+//   reports     deafness too short to be noticed leaves it. Only many of these, with less than a report between them, can
+//               make it seem dead.
 //   no server   A group whose view has no server is out at once: that is no guess. One that never had a server is left in,
 //               or the groups that come up first would get the flows of all others; tier 1 does not start before.
 //   never       Of a group that was never heard, silence says nothing: its servers may be of a version that does not
 //   heard       gossip.
-//   back        When it has been there without a break for the return time. Flows that began elsewhere break then, so each
+//   back        When it has been heard without a break for the return time. Flows that began elsewhere break then, so each
 //               relapse doubles the return time; a quiet time in which it stayed in makes that forgotten. Where no other
 //               group that serves its type is in, there is nothing to wait for.
 //
@@ -160,7 +161,8 @@ export class SilentGroups {
     const isThere = watched.serving.size > 0 && (watched.heardMs === undefined || this.#isHeard(watched, nowMs));
     watched.thereSinceMs = isThere ? (watched.thereSinceMs ?? nowMs) : undefined;
     if (watched.thereSinceMs === undefined) return false;
-    return nowMs - watched.thereSinceMs >= this.returnMs(group) || this.#isMissed(watched);
+    const lastMs = watched.heardMs ?? nowMs;
+    return lastMs - watched.thereSinceMs >= this.returnMs(group) || this.#isMissed(watched);
   }
 
   /** True when no group that is in serves some type that this one serves. */
