@@ -43,6 +43,14 @@ export const limits = {
   /** A tier 1 that takes packets from the bus says so this often, and is taken to be gone when silent for so long. */
   helloMs: 250,
   helloSilentMs: 1_000,
+  /** Tier 1 asks this often whether a group has fallen silent or is back. */
+  groupTickMs: 250,
+  /**
+   * A group that falls silent again must be heard for twice as long before it is mapped in, up to this (or the time that is
+   * set, where that is longer); one that stayed in for the second time starts afresh.
+   */
+  groupReturnMs: 60_000,
+  groupQuietMs: 300_000,
   /** Senders of packets on the bus that a tier 1 tells apart; the longest silent one is forgotten first. */
   inputSenders: 64,
   /** Packets in one message of receipts, and how long the first of them waits for others, in milliseconds. */

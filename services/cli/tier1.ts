@@ -33,7 +33,8 @@ Examples:
   $ FLOWHERD_SECRET=s3cret npx flowherd tier1 --input udp://192.0.2.10:53 --input 'udp://[2001:db8::10]:53'
   $ FLOWHERD_SECRET=s3cret npx flowherd tier1 --input bus
 
-It waits until every group has a server, then sends. It ends when its captures do, or on SIGINT or SIGTERM; with a live
+It waits until every group has a server, then sends. When later a whole group is silent or has no server left, its flows
+go to the other groups until it is back. It ends when its captures do, or on SIGINT or SIGTERM; with a live
 input only on a signal. The input "bus" takes packets that others on the same NATS server send, such as "flowherd traffic".
 ${environmentHelp}`;
 
@@ -89,6 +90,7 @@ async function runTier1(options: Tier1Options, environment: Environment): Promis
     controlBus,
     clock: systemClock,
     packetTime: options.packetTime ?? (isLive ? 'live' : 'capture'),
+    log,
   });
   const ended = new AbortController();
   const release = onSignals((signal) => {
@@ -100,7 +102,7 @@ async function runTier1(options: Tier1Options, environment: Environment): Promis
     following = await followSettings({ store, map, log });
     await tier1.start();
     health.check('views', () => true);
-    health.check('served', () => tier1.unserved.length === 0 || `no server in ${tier1.unserved.join(', ')}`);
+    health.check('served', () => tier1.missing.length === 0 || `no server in ${tier1.missing.join(', ')}`);
     await inputs.open({ tier1, subjects, bus: dataBus, controlBus, clock: systemClock, log });
     log.info(
       { groups: map.groups.map(({ id }) => id), cluster: options.cluster },
@@ -128,10 +130,19 @@ async function runTier1(options: Tier1Options, environment: Environment): Promis
     await Promise.all([dataBus.close(), controlBus.close()]);
   }
   const { received, distributed, dropped } = tier1.distributor;
-  const report = { packets: { read: received, distributed, dropped }, inputs: inputs.report() };
+  const { mapping, gossipFaults } = tier1;
+  const report = {
+    packets: { read: received, distributed, dropped, diverted: mapping.diverted },
+    groups: { timesMappedOut: mapping.timesOut, mappedOut: mapping.out, gossipFaults },
+    inputs: inputs.report(),
+  };
   tellReport(log, environment.logTo, options.json === true, report, () => {
     const drops = Object.entries(dropped).map(([cause, number]) => `  ${count(number)} dropped: ${cause}\n`);
-    return `${count(received)} packets read, ${count(distributed)} distributed.\n${drops.join('')}`;
+    const detour =
+      mapping.diverted > 0
+        ? `  ${count(mapping.diverted)} of them to other groups than the map's, which were gone\n`
+        : '';
+    return `${count(received)} packets read, ${count(distributed)} distributed.\n${detour}${drops.join('')}`;
   });
 }
 

@@ -1,15 +1,25 @@
-// The shell of tier 1: it connects the distributor (distribute.ts) to the bus, follows the views of all groups, and keeps
-// frames from waiting. Whoever feeds it packets waits for `ready` between batches: that is where the bus slows it down.
+// The shell of tier 1: it connects the distributor (distribute.ts) to the bus, follows the views of all groups and what
+// their members say of themselves, and keeps frames from waiting. Whoever feeds it packets waits for `ready` between
+// batches: that is where the bus slows it down.
 
-import type { Bus } from '../../shared/bus/bus.ts';
+import type { Bus, Subscription } from '../../shared/bus/bus.ts';
 import type { Clock, Timer } from '../../shared/clock.ts';
+import { decodeGossip } from '../../shared/cluster/gossip.ts';
 import type { ClusterMap } from '../../shared/cluster/map.ts';
+import type { ClusterSettings } from '../../shared/cluster/settings.ts';
 import { decodeView } from '../../shared/cluster/view.ts';
 import type { FlowKeyer } from '../../shared/flow.ts';
 import { limits } from '../../shared/limits.ts';
-import { everyViewKey, groupOfViewKey, type Subjects } from '../../shared/subjects.ts';
+import { everyViewKey, groupOfViewKey, parseSubject, type Subjects } from '../../shared/subjects.ts';
 import { Distributor } from './distribute.ts';
 import { GroupTable } from './groupTable.ts';
+import { tellMapping } from './mappingWords.ts';
+import { SilentGroups } from './silentGroups.ts';
+
+export interface Tier1Log {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+}
 
 export interface Tier1ActorOptions {
   readonly tier1Id: string;
@@ -24,15 +34,34 @@ export interface Tier1ActorOptions {
   readonly packetTime: 'live' | 'capture';
   /** Told of each frame before it leaves, for those who measure. */
   readonly onSend?: (group: number, sequence: number, packets: number) => void;
+  /** Told when a group is mapped out or in. */
+  readonly log?: Tier1Log;
+}
+
+/** Which groups are not where the map has them, and what that meant so far. */
+export interface Mapping {
+  /** Groups that are mapped out at present, by name. */
+  readonly out: readonly string[];
+  /** How often a group was mapped out. */
+  readonly timesOut: number;
+  /** Packets that went to another group than the map's. */
+  readonly diverted: number;
 }
 
 export class Tier1Actor {
   readonly distributor: Distributor;
+  /** Messages of gossip that were none, or about no group of the map. */
+  gossipFaults = 0;
   readonly #options: Tier1ActorOptions;
   readonly #waitingForServers = new Set<number>();
+  readonly #indexOf: ReadonlyMap<string, number>;
+  readonly #table: GroupTable;
+  readonly #silent: SilentGroups;
   #stopWatch: (() => void) | undefined;
+  #gossip: Subscription | undefined;
   #linger: Timer | undefined;
   #idle: Timer | undefined;
+  #judge: Timer | undefined;
   #whenServed: (() => void)[] = [];
 
   constructor(options: Tier1ActorOptions) {
@@ -40,11 +69,14 @@ export class Tier1Actor {
     this.#options = options;
     const subjectOf = map.groups.map((group) => subjects.data(group.id));
     for (let group = 0; group < map.groups.length; group++) this.#waitingForServers.add(group);
+    this.#indexOf = new Map(map.groups.map((group, index) => [group.id, index]));
+    this.#table = new GroupTable(map.groups, map.groupSelection);
+    this.#silent = new SilentGroups(map.groups, map.settings);
     this.distributor = new Distributor({
       tier1Id,
       mapVersion: map.version,
       groups: map.groups.length,
-      table: new GroupTable(map.groups, map.groupSelection),
+      table: this.#table,
       keyer,
       publish: (group, frame, sequence, packets) => {
         const sent = dataBus.publish(subjectOf[group], frame);
@@ -67,13 +99,18 @@ export class Tier1Actor {
   async start(): Promise<void> {
     const { controlBus, subjects, map, clock } = this.#options;
     const store = await controlBus.openKeyValue(subjects.bucket);
-    const indexOf = new Map(map.groups.map((group, index) => [group.id, index]));
+    this.#gossip = controlBus.subscribe(subjects.every('gossip'), (message, subject) => this.#hear(message, subject));
+    controlBus.onStatus(({ kind }) => {
+      if (kind === 'reconnected') this.#silent.startAnew(clock.monotonicMs());
+    });
     this.#stopWatch = await store.watch(everyViewKey, (entry) => {
-      const index = indexOf.get(groupOfViewKey(entry.key) ?? '');
+      const index = this.#indexOf.get(groupOfViewKey(entry.key) ?? '');
       const view = decodeView(entry.value);
       if (index === undefined || view === undefined || view.cluster !== map.cluster) return;
       const hasServer = view.members.some((member) => member.state !== 'joining');
-      this.distributor.setView(index, view.number, hasServer);
+      if (!this.distributor.setView(index, view.number, hasServer)) return;
+      this.#silent.setMembers(index, view.members);
+      this.#remap();
       if (hasServer) this.#waitingForServers.delete(index);
       if (this.#waitingForServers.size === 0) for (const resolve of this.#whenServed.splice(0)) resolve();
     });
@@ -82,11 +119,31 @@ export class Tier1Actor {
       this.#idle = clock.setTimer(limits.idleFrameMs, sayIdle);
     };
     this.#idle = clock.setTimer(limits.idleFrameMs, sayIdle);
+    const judge = () => {
+      this.#remap();
+      this.#judge = clock.setTimer(limits.groupTickMs, judge);
+    };
+    this.#judge = clock.setTimer(limits.groupTickMs, judge);
   }
 
-  /** Groups that have no server at present, by name. */
-  get unserved(): string[] {
-    return this.#options.map.groups.filter((_, group) => !this.distributor.hasServer(group)).map(({ id }) => id);
+  /** Takes changed settings of the cluster over. */
+  retune(settings: ClusterSettings): void {
+    this.#silent.retune(settings);
+  }
+
+  get mapping(): Mapping {
+    const diverted = this.#table.diverted.reduce((sum, packets) => sum + packets, 0);
+    return { out: this.#namesOf([...this.#silent.out]), timesOut: this.#silent.timesOut, diverted };
+  }
+
+  /**
+   * Groups for whose lack of servers this tier 1 does not do its work, by name: before it begins, every one that has no
+   * server; later all of them, when no group is there to take the flows of the others.
+   */
+  get missing(): readonly string[] {
+    const { groups } = this.#options.map;
+    const unserved = groups.map((_, group) => group).filter((group) => !this.distributor.hasServer(group));
+    return this.#waitingForServers.size > 0 || unserved.length === groups.length ? this.#namesOf(unserved) : [];
   }
 
   /** True when every group has a server at the moment. */
@@ -123,8 +180,32 @@ export class Tier1Actor {
   async stop(): Promise<void> {
     this.#linger?.cancel();
     this.#idle?.cancel();
+    this.#judge?.cancel();
+    this.#gossip?.unsubscribe();
     this.#stopWatch?.();
     this.distributor.flush();
     await this.#options.dataBus.flush();
+  }
+
+  #hear(bytes: Uint8Array, subject: string): void {
+    const group = this.#indexOf.get(parseSubject(subject)?.name ?? '');
+    const message = decodeGossip(bytes);
+    if (group === undefined || message === undefined) this.gossipFaults++;
+    else if (message.kind === 'state') this.#silent.hear(group, message, this.#options.clock.monotonicMs());
+  }
+
+  /** Maps groups out and in, when it is time to. */
+  #remap(): void {
+    const changes = this.#silent.tick(this.#options.clock.monotonicMs());
+    if (changes.length === 0) return;
+    const { out } = this.#silent;
+    this.#table.mapOut(out);
+    const { log, map } = this.#options;
+    if (log === undefined) return;
+    for (const change of changes) tellMapping(log, map.groups, change, out, this.#silent.returnMs(change.group));
+  }
+
+  #namesOf(groups: readonly number[]): string[] {
+    return groups.map((group) => this.#options.map.groups[group].id);
   }
 }

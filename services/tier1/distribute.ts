@@ -110,12 +110,16 @@ export class Distributor {
     return this.#outputs[group].hasServer;
   }
 
-  /** Takes a newer view of a group in: the next frame is stamped with it. A group without servers gets no packets. */
-  setView(group: number, viewNumber: number, hasServer: boolean): void {
+  /**
+   * Takes a newer view of a group in: the next frame is stamped with it. A group without servers gets no packets. False
+   * for an older view, which changes nothing.
+   */
+  setView(group: number, viewNumber: number, hasServer: boolean): boolean {
     const output = this.#outputs[group];
-    if (viewNumber < output.viewNumber) return;
+    if (viewNumber < output.viewNumber) return false;
     output.viewNumber = viewNumber;
     output.hasServer = hasServer;
+    return true;
   }
 
   /**

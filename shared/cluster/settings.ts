@@ -85,10 +85,14 @@ const weights = z.strictObject({
 const groupSilence = z.strictObject({
   afterMs: ms(500, 600_000)
     .default(3_000)
-    .describe('a group of which nothing is heard for so long is mapped out: tier 1 sends its flows to the others'),
+    .describe(
+      'silence, in ms, after which a group is mapped out: tier 1 sends its flows to the others; counts as three times watching.stateMs at least',
+    ),
   returnMs: ms(500, 600_000)
     .default(5_000)
-    .describe('it is mapped in again when it has been heard for so long; shorter may flap'),
+    .describe(
+      'time, in ms, that it must be heard before it is mapped in again; doubles with each relapse; shorter may flap, longer leaves it idle',
+    ),
 });
 
 /** Settings that depend on each other. `other` is the path of the second one; `says` what the first one must be. */

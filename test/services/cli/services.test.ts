@@ -5,8 +5,11 @@ import { randomBytes } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { connectNats } from '../../../shared/bus/nats.ts';
+import { decodeHello, type Hello } from '../../../shared/hello.ts';
+import { buildPacket } from '../../../shared/packet/build.ts';
 import { subjectsOf } from '../../../shared/subjects.ts';
 import { freePort, NatsServer, skipWithoutNatsServer } from '../../support/natsServer.ts';
+import { packetFrame } from '../../support/packetFrames.ts';
 import { Service } from '../../support/processes.ts';
 
 const town = fileURLToPath(new URL('../../captures/town.pcap', import.meta.url));
@@ -90,6 +93,42 @@ describe('services', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () => 
     assert.ok(handed <= tier1.distributed, 'nothing twice');
     assert.ok(handed > 0, 'the servers go on');
     if (handed < tier1.distributed) assert.ok(lostFrames > 0, 'a loss on the bus shows as a hole in the sequence');
+  });
+
+  test('services - a group whose last server leaves: its packets go to the other group, which is said and counted', async () => {
+    const common = ['--bus', nats.url, '--cluster', 'emptied', '--groups', '2', '--json'];
+    const [a, b] = ['g1', 'g2'].map(
+      (group) =>
+        new Service(['dssl', ...common, '--server', `of-${group}`, '--member-of', group, '--drain-seconds', '0']),
+    );
+    const tier1 = new Service(['tier1', ...common, '--input', 'bus']);
+    const bus = await connectNats({ url: nats.url, name: 'router' });
+    const subjects = subjectsOf('emptied');
+    const hello = (isIt: (hello: Hello) => boolean) =>
+      new Promise<string>((resolve) => {
+        bus.subscribe(subjects.every('hello'), (message) => {
+          const said = decodeHello(message);
+          if (said !== undefined && isIt(said)) resolve(said.tier1);
+        });
+      });
+    const id = await hello(({ state }) => state === 'ready');
+    assert.equal(await a.end(), 0);
+    assert.match(
+      await tier1.says(/mapped out/),
+      /^group g1 is mapped out, it has no server any more; its flows go to g2/,
+    );
+    const packets = Array.from({ length: 50 }, (_, client) =>
+      buildPacket({ source: `10.0.0.${client}`, target: '192.0.2.1', udp: { sourcePort: 1, targetPort: 2 } }),
+    );
+    bus.publish(subjects.in(id), packetFrame('router', 1, packets));
+    await hello(({ received }) => received === 50);
+    await bus.close();
+    assert.deepEqual([await tier1.end(), await b.end()], [0, 0]);
+    const { packets: counts, groups } = JSON.parse(tier1.stdout);
+    assert.deepEqual([counts.read, counts.distributed, counts.dropped], [50, 50, {}]);
+    assert.ok(counts.diverted > 10 && counts.diverted < 40, `${counts.diverted}`);
+    assert.deepEqual(groups, { timesMappedOut: 1, mappedOut: ['g1'], gossipFaults: 0 });
+    assert.equal(JSON.parse(b.stdout).packets, 50);
   });
 
   test('services - readiness says what is missing, until it is there', async () => {
