@@ -99,7 +99,8 @@ async function runTier1(options: Tier1Options, environment: Environment): Promis
   });
   let following: MapFollower | undefined;
   try {
-    following = await followSettings({ store, map, log });
+    following = await followSettings({ store, map, log, onSettings: (settings) => tier1.retune(settings) });
+    tier1.retune(following.map.settings);
     await tier1.start();
     health.check('views', () => true);
     health.check('served', () => tier1.missing.length === 0 || `no server in ${tier1.missing.join(', ')}`);

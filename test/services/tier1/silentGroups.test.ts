@@ -262,7 +262,7 @@ test('silent groups - new settings hold from the next judgement on', () => {
   assert.equal(voices.pass(3_000).length, 1);
   voices.wake(a);
   assert.equal(voices.pass(1_500).length, 1);
-  voices.silent.retune(settingsSchema.parse({ groupSilence: { afterMs: 500 }, watching: { stateMs: 5_000 } }));
+  voices.silent.retune(settingsSchema.parse({ groupSilence: { afterMs: 10_000 }, watching: { stateMs: 5_000 } }));
   voices.mute(a);
   assert.equal(voices.pass(13_000).length, 0, 'three reports at least');
 });
