@@ -2,7 +2,7 @@
 // clock, driven by simulated clients, befallen by faults. Everything follows from the seed.
 
 import type { DecisionAudit } from '../../services/dssl/rows.ts';
-import { Tier1Actor } from '../../services/tier1/actor.ts';
+import { Tier1Actor, type Tier1Log } from '../../services/tier1/actor.ts';
 import { VirtualClock } from '../../shared/clock.ts';
 import { type ClusterMap, encodeMap } from '../../shared/cluster/map.ts';
 import { defaultSettings } from '../../shared/cluster/settings.ts';
@@ -40,6 +40,15 @@ export interface RunningTier1 extends Gate {
   lost: number;
 }
 
+/** A time in which a tier 1 sent the flows of a group to others, because the group was silent or had no server. */
+export interface Diversion {
+  readonly tier1: string;
+  readonly group: string;
+  readonly isSilent: boolean;
+  readonly fromMs: number;
+  untilMs: number;
+}
+
 export interface WorldHooks {
   /** Sees every decision of a server, when somebody wants the whole story. */
   readonly auditOf?: (server: string) => DecisionAudit;
@@ -66,6 +75,7 @@ export class World {
   readonly tier1s: RunningTier1[] = [];
   readonly servers: SimServer[] = [];
   readonly slots: Slot[] = [];
+  readonly diversions: Diversion[] = [];
   readonly network: SimNetwork;
   readonly #prng: Prng;
   readonly #subjects: Subjects;
@@ -292,6 +302,7 @@ export class World {
       controlBus: this.network.connect(process, 'control', node),
       clock: process.clock,
       packetTime: 'live',
+      log: this.#diversionsOf(life),
     });
     const tier1: RunningTier1 = {
       name: life,
@@ -322,6 +333,24 @@ export class World {
         this.endTier1(tier1);
         this.clock.setTimer(1_000, () => this.startTier1(name));
       });
+  }
+
+  #diversionsOf(tier1: string): Tier1Log {
+    const tell = (fields: object, message: string) => this.say(`${tier1}: ${message} ${JSON.stringify(fields)}`);
+    return {
+      warn: (fields, message) => {
+        tell(fields, message);
+        const { group, silentMs } = fields as { readonly group: string; readonly silentMs?: number };
+        const isSilent = silentMs !== undefined;
+        this.diversions.push({ tier1, group, isSilent, fromMs: this.nowMs, untilMs: Number.POSITIVE_INFINITY });
+      },
+      info: (fields, message) => {
+        tell(fields, message);
+        const { group } = fields as { readonly group: string };
+        const open = this.diversions.findLast((each) => each.tier1 === tier1 && each.group === group);
+        if (open !== undefined) open.untilMs = this.nowMs;
+      },
+    };
   }
 
   endTier1(tier1: RunningTier1): void {

@@ -4,6 +4,7 @@ import { counters } from './counters.ts';
 import { exactlyOne } from './exactlyOne.ts';
 import type { Checker } from './finding.ts';
 import { tableLimits } from './limits.ts';
+import { mapping } from './mapping.ts';
 import { membership } from './membership.ts';
 import { noBlackHole, served } from './served.ts';
 import { stickiness } from './stickiness.ts';
@@ -16,6 +17,7 @@ export const checkers: readonly Checker[] = [
   counters,
   tableLimits,
   membership,
+  mapping,
   served,
   noBlackHole,
 ];

@@ -47,3 +47,9 @@ export function viewIn(write: Write): View | undefined {
   if (!decoded.has(write)) decoded.set(write, decodeView(write.value));
   return decoded.get(write);
 }
+
+/** Whether a tier 1 sent a flow's packets to another group than before, or back, between two moments. */
+export function isDiverted(world: World, tier1: string, fromMs: number, untilMs: number): boolean {
+  const isBetween = (ms: number) => ms >= fromMs && ms <= untilMs;
+  return world.diversions.some((each) => each.tier1 === tier1 && (isBetween(each.fromMs) || isBetween(each.untilMs)));
+}

@@ -17,7 +17,7 @@
 import type { Trouble } from '../faults.ts';
 import type { FlowRecord, PacketRecord, ServerLife } from '../ledger.ts';
 import type { World } from '../world.ts';
-import { type Finding, idleMs, isMember, seconds } from './finding.ts';
+import { type Finding, idleMs, isDiverted, isMember, seconds } from './finding.ts';
 
 /** A packet sent this long before a trouble may still have been on its way. */
 const underWayMs = 800;
@@ -121,6 +121,8 @@ function isBroken(world: World, flow: FlowRecord, packet: PacketRecord): boolean
   const homes = earlier.flatMap(({ acceptedBy }) => acceptedBy.slice(0, 1));
   const home = homes.length === 0 ? undefined : ledger.lives[homes[homes.length - 1]];
   if (home === undefined) return false;
+  // Its packets go to a group that does not know it, or back to one that does.
+  if (flow.type1 && isDiverted(world, packet.tier1, earlier[0].sentMs, packet.takenMs + underWayMs)) return true;
   if (endedMeanwhile(world, home, packet)) return true;
   const untilMs = packet.takenMs + underWayMs;
   if (home.endedMs > untilMs && isMember(world, home, untilMs)) return false;
@@ -136,7 +138,9 @@ function explains(world: World, trouble: Trouble, flow: FlowRecord, packet: Pack
   if (isOver && !isDeadMember) return false;
   if (trouble.process === '*' || trouble.process === tier1Of(packet)) return true;
   const slot = world.slots.find(({ name }) => name === trouble.process);
-  return slot !== undefined && (flow.group === '' || slot.group === flow.group);
+  if (slot === undefined || flow.group === '' || slot.group === flow.group) return slot !== undefined;
+  // It is served by another group by now, because its own was mapped out.
+  return isDiverted(world, packet.tier1, packet.sentMs, Number.POSITIVE_INFINITY);
 }
 
 /**

@@ -1,10 +1,10 @@
-// A flow never changes its server while that server lives and is a member. One that was silent for nearly as long as
+// A flow never changes its server while that server lives and is a member, and its group is not mapped out meanwhile. One that was silent for nearly as long as
 // flows are remembered may have been forgotten: what comes later is a new flow. And a start is taken for a repeated one for
 // ten seconds, also when it is of another connection on the same ports: then its time may run out between two starts.
 
 import type { Ledger } from '../ledger.ts';
 import type { World } from '../world.ts';
-import { type Finding, idleMs, isMember, seconds } from './finding.ts';
+import { type Finding, idleMs, isDiverted, isMember, seconds } from './finding.ts';
 
 /** A flow that has ended is remembered for ten seconds from the last packet that arrived; clocks may differ. */
 const closingMs = 9_000;
@@ -21,7 +21,7 @@ export function stickiness(world: World): Finding | undefined {
     let lastAcceptedMs = Number.POSITIVE_INFINITY;
     let hasEnded = false;
     for (const id of flow.packets) {
-      const { acceptedBy, acceptedMs, kind, sentMs } = ledger.packets[id];
+      const { acceptedBy, acceptedMs, kind, sentMs, tier1 } = ledger.packets[id];
       if (kind === 'start') firstStartMs = Math.min(firstStartMs, sentMs);
       const isStartAnew = kind === 'start' && (sentMs - firstStartMs > repeatedStartMs || isReused(flow.id));
       const isForgotten = sentMs - lastMs > idleMs || (hasEnded && sentMs - lastAcceptedMs > closingMs);
@@ -33,6 +33,11 @@ export function stickiness(world: World): Finding | undefined {
       const taker = acceptedBy[0];
       if (home !== -1 && home !== taker) {
         const life = ledger.lives[home];
+        const isElsewhere = life.group !== ledger.lives[taker].group;
+        if (isElsewhere && isDiverted(world, tier1, ledger.packets[flow.packets[0]].sentMs, acceptedMs)) {
+          home = taker;
+          continue;
+        }
         if (life.endedMs > acceptedMs && isMember(world, life, acceptedMs)) {
           const what = `flow ${flow.id} (${flow.tuple}) was at ${life.name}, and its packet ${id}, sent at ${seconds(sentMs)}, went to ${ledger.lives[taker].name}`;
           return { checker: 'stickiness', what, flow: flow.id, packet: id };

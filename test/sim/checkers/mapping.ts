@@ -1,0 +1,32 @@
+// A tier 1 maps a group out only when nobody in it could be heard: all its servers were dead, paused or cut off, or tier 1
+// was itself; or when its view has no server.
+
+import type { World } from '../world.ts';
+import { type Finding, seconds, viewAt } from './finding.ts';
+
+/** Silence for less maps nobody out. */
+const silentMs = 3_000;
+
+export function mapping(world: World): Finding | undefined {
+  for (const { tier1, group, isSilent, fromMs } of world.diversions) {
+    const members = viewAt(world, group, fromMs)?.members ?? [];
+    const serving = members.filter(({ state }) => state !== 'joining').map(({ server }) => server);
+    const well = serving.filter((server) => !couldBeSilent(world, server, fromMs));
+    if (isSilent ? well.length === 0 || couldBeSilent(world, tier1.replace(/-\d+$/, ''), fromMs) : true) continue;
+    const what = `${tier1} mapped ${group} out at ${seconds(fromMs)}, although ${well.join(', ')} could be heard`;
+    return { checker: 'mapping', what };
+  }
+  return undefined;
+}
+
+function couldBeSilent({ weather, ledger }: World, name: string, atMs: number): boolean {
+  const life = ledger.lives.findLast((each) => each.name === name && each.startedMs <= atMs);
+  if (life !== undefined && (life.endedMs <= atMs || life.startedMs > atMs - silentMs)) return true;
+  return weather.troubles.some(
+    ({ kind, process, fromMs, untilMs }) =>
+      (process === name || process === '*') &&
+      !['clock-jump', 'slow-store', 'failing-store', 'stale-store', 'repeat-control', 'loss'].includes(kind) &&
+      fromMs <= atMs &&
+      untilMs >= atMs - silentMs - 1_000,
+  );
+}
