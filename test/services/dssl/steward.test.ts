@@ -147,7 +147,10 @@ describe('steward', () => {
       group.run(3_300);
       assert.equal(group.view.number, 1);
       group.run(500);
-      assert.ok(!group.present.includes('s0002'), `one of ${members}: the time in which nobody is judged counts as well`);
+      assert.ok(
+        !group.present.includes('s0002'),
+        `one of ${members}: the time in which nobody is judged counts as well`,
+      );
     }
   });
 
