@@ -129,10 +129,11 @@ export class DsslCore {
     this.views = new ViewHistory(options.candidate.server, options.candidate.incarnation);
     this.decider = new Decider({ self: this.views.self, maxFlows: options.maxFlows }, ports.egress);
     this.decider.guesses = new Guesses();
+    this.decider.endsSeen = new Set();
     this.hearsay = new Hearsay(this.decider, this.views);
     this.#rows = new Rows(this.decider, ports.egress, ports.audit);
     this.learner = new Learner(options.candidate.server);
-    this.missed = new Missed(this.streams, this.learner);
+    this.missed = new Missed(this.streams, this.learner, this.decider);
     this.#teacher = new Teacher(options.candidate.server, options.candidate.incarnation, this.views);
   }
 
@@ -199,7 +200,7 @@ export class DsslCore {
     if (!this.views.add(view)) return;
     this.standing.onView(view, this.views.newest?.view, nowMs);
     // The first member of a group has nobody to learn from: what it takes for new is new.
-    if (this.standing.isEstablished) this.decider.guesses = undefined;
+    if (this.standing.isEstablished && this.decider.guesses !== undefined) this.hearsay.keepGuesses();
     this.#resume(nowMs);
   }
 

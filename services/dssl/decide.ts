@@ -33,6 +33,9 @@ import { tickOfMs } from './ticks.ts';
 import { lastAccept, V, verdicts } from './verdict.ts';
 import { type CompiledView, noServer } from './viewHistory.ts';
 
+/** Ends that are noted at most while peers are asked, which is a matter of moments. */
+const endsSeenMax = 1_000_000;
+
 export interface DeciderOptions {
   /** Server number of this module's own server. */
   readonly self: number;
@@ -49,6 +52,8 @@ export class Decider {
   elsewhereOverflow = 0;
   /** While this module joins: the flows that it took for new ones. */
   guesses: Guesses | undefined;
+  /** While peers are asked: flows whose end this module has seen meanwhile. What a peer says of them may be older. */
+  endsSeen: Set<number> | undefined;
   /** Flows that peers said are this module's, which has not met them since: views from which on they are. */
   readonly #adoptedIn = new Map<number, number>();
   readonly #self: number;
@@ -149,7 +154,7 @@ export class Decider {
     if (slot === -1 || ownerOf(table.foundInfo) !== this.#self) return V.ignoreNotMine;
     if (isMarked(table.foundInfo) && this.#isTooEarly(hi, lo, slot)) return V.ignoreNotMine;
     table.touch(slot, this.#tick);
-    this.#follow(slot, stateOf(table.foundInfo), flags);
+    this.#follow(hi, lo, slot, stateOf(table.foundInfo), flags);
     return V.acceptKnown;
   }
 
@@ -167,12 +172,12 @@ export class Decider {
         if (flags & FrameFlags.START && state === FlowState.closing && !(flags & FrameFlags.AGGREGATE)) {
           this.#restart(hi, lo, slot);
         } else {
-          this.#follow(slot, state, flags);
+          this.#follow(hi, lo, slot, state, flags);
         }
         return V.acceptKnown;
       }
       if (!this.#view.isGone(owner)) {
-        this.#follow(slot, state, flags);
+        this.#follow(hi, lo, slot, state, flags);
         return V.ignoreElsewhere;
       }
       table.remove(slot);
@@ -182,7 +187,9 @@ export class Decider {
     if (midFlow && !adopt) return V.ignoreMidFlow;
     const owner = view.place(hi, lo, ordinal);
     if (owner === noServer) return V.dropNoOwner;
-    const state = flags & FrameFlags.END && !(flags & FrameFlags.AGGREGATE) ? FlowState.closing : FlowState.unconfirmed;
+    const ends = (flags & FrameFlags.END) !== 0 && !(flags & FrameFlags.AGGREGATE);
+    const state = ends ? FlowState.closing : FlowState.unconfirmed;
+    if (ends) this.#noteEnd(hi, lo);
     this.#recordStart(hi, lo, owner, flags, true);
     this.guesses?.note(hi, lo, this.#view);
     const stored = table.insert(hi, lo, this.#tick, owner, state, protocolClassOf(flags)) !== -1;
@@ -240,18 +247,23 @@ export class Decider {
   }
 
   /** The state of a recorded flow follows the protocol. All modules follow alike. */
-  #follow(slot: number, state: FlowState, flags: number): void {
+  #follow(hi: number, lo: number, slot: number, state: FlowState, flags: number): void {
     let next = state;
     if (flags & FrameFlags.AGGREGATE) {
       if (state === FlowState.unconfirmed) next = FlowState.established;
     } else if (flags & FrameFlags.END) {
       next = FlowState.closing;
+      this.#noteEnd(hi, lo);
     } else if (flags & FrameFlags.START) {
       if (state === FlowState.closing) next = FlowState.unconfirmed;
     } else if (state === FlowState.unconfirmed && !(flags & FrameFlags.HANDSHAKE)) {
       next = FlowState.established;
     }
     if (next !== state) this.table.setState(slot, next);
+  }
+
+  #noteEnd(hi: number, lo: number): void {
+    if (this.endsSeen !== undefined && this.endsSeen.size < endsSeenMax) this.endsSeen.add(flowKey(hi, lo));
   }
 
   /** Fig. 7: a new connection on a tuple whose last one was closing. The holder keeps the tuple; its server is told. */

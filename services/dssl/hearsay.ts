@@ -90,7 +90,13 @@ export class Hearsay {
       if (slot !== -1) table.remove(slot);
       recentStarts.remove(hi, lo);
     }
+    this.keepGuesses();
+  }
+
+  /** What this module took for new is new. */
+  keepGuesses(): void {
     this.#decider.guesses = undefined;
+    this.#decider.endsSeen = undefined;
   }
 
   /** A flow began at `tick` and `owner` got it. Own ones become known as if their first packet had been seen. */
@@ -153,13 +159,26 @@ export class Hearsay {
       if (recentStarts.find(hi, lo, tick) !== owner) recentStarts.remove(hi, lo);
       guesses.settle(hi, lo);
     }
-    // What was seen here meanwhile is newer than what the peer says.
     const newerTicks = ageTicks(tick, table.lastSeen(slot));
+    if (isClaim && state !== FlowState.closing && this.#beganAgain(hi, lo, slot, newerTicks)) {
+      // What was seen here since may have confirmed it.
+      table.setState(slot, newerTicks > 0 ? state : FlowState.established);
+    }
+    // What was seen here meanwhile is newer than what the peer says.
     if (newerTicks < 0) return;
     table.touch(slot, tick);
-    // A flow that was closing, and is not to its owner, has begun again meanwhile.
-    const beganAgain = isClaim && newerTicks > 0 && table.state(slot) === FlowState.closing;
-    if (table.state(slot) < state || beganAgain) table.setState(slot, state);
+    if (table.state(slot) < state) table.setState(slot, state);
+  }
+
+  /**
+   * A flow that is closing here, and is not to its owner, has begun again in frames that were missed here, unless its end
+   * came here after the owner said so. That it had packets here since says nothing: they do not tell one connection on that
+   * tuple from the next.
+   */
+  #beganAgain(hi: number, lo: number, slot: number, newerTicks: number): boolean {
+    const { table, endsSeen } = this.#decider;
+    if (table.state(slot) !== FlowState.closing) return false;
+    return newerTicks > 0 || endsSeen?.has(flowKey(hi, lo)) !== true;
   }
 
   /** Whether a peer that names `owner` is to be believed rather than what is `known` here. */

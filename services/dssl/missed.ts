@@ -15,6 +15,7 @@
 // nothing waits for their answer, since nearly always nothing was missed.
 
 import { limits } from '../../shared/limits.ts';
+import type { Decider } from './decide.ts';
 import type { Learner } from './learner.ts';
 import type { Streams, Tier1Stream } from './streams.ts';
 import { tickOfMs } from './ticks.ts';
@@ -30,12 +31,14 @@ export class Missed {
   sinceMs = -1;
   readonly #streams: Streams;
   readonly #learner: Learner;
+  readonly #decider: Decider;
   /** View of the first frame that was missed of any tier 1 that is silent. */
   #silentView = Number.POSITIVE_INFINITY;
 
-  constructor(streams: Streams, learner: Learner) {
+  constructor(streams: Streams, learner: Learner, decider: Decider) {
     this.#streams = streams;
     this.#learner = learner;
+    this.#decider = decider;
   }
 
   get isAny(): boolean {
@@ -81,6 +84,7 @@ export class Missed {
     this.#learner.again(sinceOf(stream), isFirst);
     for (const each of this.#streams.all()) each.toldTo = -1;
     if (!isFirst) return;
+    this.#decider.endsSeen = new Set();
     this.sinceMs = nowMs;
     this.resyncs++;
   }
@@ -108,6 +112,7 @@ export class Missed {
   /** The peers have told all there is to tell. */
   forget(): void {
     this.sinceMs = -1;
+    this.#decider.endsSeen = undefined;
     this.#silentView = Number.POSITIVE_INFINITY;
     for (const stream of this.#streams.all()) {
       stream.unsureSinceView = Number.POSITIVE_INFINITY;

@@ -264,9 +264,10 @@ export class FailureDetector {
     this.#watched = Array.from({ length: many }, (_, step) => this.#ring[(at - 1 - step + length) % length]);
   }
 
+  /** Of one that was never heard, this is time enough to be heard in: it need not be given more of it afterwards. */
   #excuse(nowMs: number): void {
     for (const member of this.#members.values()) {
-      member.heardAtMs = nowMs;
+      if (member.wasHeard) member.heardAtMs = nowMs;
       member.suspectedAtMs = undefined;
       member.deadAtMs = undefined;
     }

@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { groupOf, type Row, syn, type TestGroup, tcp } from '../../support/group.ts';
+import { fin, groupOf, type Row, syn, type TestGroup, tcp } from '../../support/group.ts';
 
 /** Steps of 100 ms, each with a frame; control messages arrive in every `controlEvery`-th, 0 for never. */
 function steps(group: TestGroup, count: number, controlEvery: number, rows: Row[]): void {
@@ -81,3 +81,47 @@ test('missed - an answer from before frames of a tier 1 were missed does not cou
   assert.equal(group.packets.get(start)?.size, 1);
   assert.equal(a.core.decider.recentStarts.size, 1);
 });
+
+/** Flow 1 is a's and was closing, and began again in a frame that b has missed. b hears the peers in this order. */
+function beganAgainUnseen(order: readonly string[], afterwards: readonly Row[]): TestGroup {
+  const group = groupOf(3, { typeOneMethod: 'fig-7' });
+  const [a, b, c] = group.modules;
+  assert.equal(group.owner({ flow: 1, flags: syn }), 'a');
+  group.now({ flow: 1, flags: fin });
+  group.tick(1_000);
+  group.send([{ flow: 1, flags: syn }]);
+  group.lose(b, 't1');
+  group.send([{ flow: 1, flags: tcp }]);
+  for (const module of group.modules) while (group.deliver(module, 't1'));
+  group.tick(20);
+  for (const peer of [a, c]) while (group.deliver(peer, 'b'));
+  group.tick(100);
+  for (const row of afterwards) {
+    group.send([row]);
+    for (const module of group.modules) while (group.deliver(module, 't1'));
+  }
+  for (const peer of order) while (group.deliver(b, peer));
+  group.settle(5);
+  assert.equal(b.core.missed.isAny, false);
+  return group;
+}
+
+for (const order of [
+  ['a', 'c'],
+  ['c', 'a'],
+]) {
+  test(`missed - a flow that was closing has begun again in a hole: it is not forgotten early (${order.join(', then ')})`, () => {
+    for (const afterwards of [[], [{ flow: 1, flags: tcp }]]) {
+      const group = beganAgainUnseen(order, afterwards);
+      group.settle(150);
+      assert.equal(group.now({ flow: 1, flags: tcp }).b, 'ignoreElsewhere');
+    }
+  });
+
+  test(`missed - one that has ended since the peers said that it goes on is forgotten with them (${order.join(', then ')})`, () => {
+    const group = beganAgainUnseen(order, [{ flow: 1, flags: fin }]);
+    group.settle(150);
+    const verdicts = Object.values(group.now({ flow: 1, flags: syn }));
+    assert.deepEqual(verdicts.sort(), ['acceptNew', 'ignorePlacedElsewhere', 'ignorePlacedElsewhere']);
+  });
+}
