@@ -7,10 +7,10 @@
 //   wanted = (sqrt(weight * past) / load) ^ pull
 //
 // Why not `weight / load`, which is what comes to mind? Flows live long: the load of a server answers to its weight only as
-// its old flows end. A law that looks at the weight alone goes on pushing meanwhile, and the group swings. Why not `past /
-// load`? A load that answers at once (handshakes) is not of the past's making: such a weight jumps to and fro. The middle is
-// stable for both: with fast loads an error e becomes -e/2 by the next change, and with slow ones the weight goes where it
-// drives the load to its place, and comes back as the load gets there.
+// its old flows end. A law that looks at the weight alone goes on pushing meanwhile, and ends far beyond the mark. Why not
+// `past / load`? A load that answers at once (handshakes) is not of the past's making: such a weight jumps to and fro. The
+// middle is steady for both: with fast loads an error e becomes -e/2 by the next change, and with slow ones the weight goes
+// where it drives the load to its place, and comes back as the load gets there.
 //
 // `pull` a little below 1 draws weights to the configured ones. Without it a load that does not tell members apart would
 // leave weights to drift with chance. The price: of a difference in speed of 1 to 4, a difference in load of about 1 to 1.1

@@ -69,8 +69,9 @@ test('weights - without reports nothing changes, and a server that is not heard 
   assert.deepEqual(drive(new WeightGovernor(leastLoaded), view, [], 0, 60_000), []);
   const [first] = drive(new WeightGovernor(leastLoaded), view, uneven, 0, 10_000);
   assert.ok(!first.weights.has('s3'));
-  const half = drive(new WeightGovernor(leastLoaded), view, [uneven[0]], 0, 60_000);
-  assert.deepEqual(half, [], 'one of four is no group to compare with');
+  const five = viewOf([100, 100, 100, 100, 100]);
+  const few = drive(new WeightGovernor(leastLoaded), five, uneven.slice(0, 2), 0, 60_000);
+  assert.deepEqual(few, [], 'two of five are no group to compare with');
 });
 
 test('weights - old reports, and reports of another life, do not count', () => {
@@ -161,6 +162,16 @@ test('weights - new settings hold from the next change on', () => {
   governor.retune({ ...leastLoaded, step: 1.5 });
   const [first] = drive(governor, view, uneven, 20_000, 21_000);
   assert.equal(first.weights.get('s0'), 67);
+});
+
+test('weights - one outside new bounds comes back, however little it is outside', () => {
+  const view = viewOf([104, 96]);
+  const even: Loads = [many, many].map((load) => ({ ...load, cpu: 0.5 }));
+  const governor = new WeightGovernor(leastLoaded);
+  assert.deepEqual(drive(governor, view, even, 0, 20_000), []);
+  governor.retune({ ...leastLoaded, least: 0.98, most: 1.02 });
+  const [first] = drive(governor, view, even, 20_000, 21_000);
+  assert.deepEqual([...first.weights.values()], [102, 98]);
 });
 
 test('weights - who takes over goes on from the weights in force', () => {

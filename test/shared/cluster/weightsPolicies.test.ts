@@ -36,6 +36,32 @@ test('weight policies - least-loaded evens the load that it is given, however fa
   assert.ok(slow < middle && middle < fast, weightsOf(group.view).join());
 });
 
+test('weight policies - a load that comes with old flows is not driven far beyond the mark, one with new flows not at all', () => {
+  const settings = { policy: 'least-loaded' } as const;
+  const seconds = 200;
+  const path = (group: Loop) =>
+    Array.from({ length: 200 }, () => {
+      group.pass(10);
+      return weightsOf(group.view)[0];
+    });
+  const ofOld = loop(settings, { lifetimeSeconds: seconds, newFlows: 60_000 / seconds });
+  const old = path(ofOld);
+  assert.ok(Math.min(...old) > 0.75 * (old.at(-1) ?? 0), `${old}`);
+  assert.ok(ofOld.changes.length <= 10, `${ofOld.changes.length} changes`);
+
+  const ofNew = loop(settings, {
+    newFlows: 1_000,
+    lifetimeSeconds: 60,
+    load: ({ newFlows, speed }) => ({ cpu: newFlows / speed / 333 }),
+  });
+  const fresh = path(ofNew);
+  assert.deepEqual(
+    fresh,
+    fresh.toSorted((a, b) => b - a),
+    'it never turns',
+  );
+});
+
 test('weight policies - least-loaded goes by a blend, each load as large as its part, not as its numbers', () => {
   const blended = (load: WeightSettings['load']) => {
     const group = loop(
