@@ -86,11 +86,10 @@ describe('scale', { skip: skipWithoutDocker(), timeout: 300_000 }, () => {
     assert.ok(report.servers.every(({ state }) => state === 'there'));
   });
 
-  it('scale - a server that is killed and started again takes its place; its flows go on or are accounted for', async () => {
+  it('scale - a server that is killed is out, and joins again when it is started; its flows are accounted for', async () => {
     const run = await startTraffic('server-killed');
     await servers.get('s1')?.kill();
-    const successor = await serve(1);
-    await successor.says(/takes the place of its former life/);
+    await serve(1);
     const report = await outcomeOf(run);
     assert.deepEqual(
       report.servers
