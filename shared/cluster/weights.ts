@@ -7,7 +7,8 @@
 //   - loads are running means (weights/reports.ts), and follow a law that does not swing (weights/follow.ts);
 //   - a change of weights waits for `everyMs`, and for two reports of everybody; a member of which nothing was heard since
 //     the last change keeps its weight, and one not heard for three periods counts as average besides;
-//   - a weight moves by a factor of `step` at most, and not at all for less than `deadband` or for what is chance;
+//   - a weight moves by a factor of `step` at most, and not at all for less than `deadband`, nor for what chance makes
+//     (weights/doubt.ts);
 //   - it stays between `least` and `most` times the configured weight.
 //
 // So a group that is balanced makes no new views. Refusing a server new flows (qos, thermal) is the exception: it is done
