@@ -49,7 +49,9 @@ const weights = z.strictObject({
     .describe('least-loaded: the load it goes by, or a blend, as name to part; each is taken relative to the group'),
   everyMs: ms(500, 3_600_000)
     .default(5_000)
-    .describe('least pause between two changes of weights, in ms; each is a new view that everybody has to get'),
+    .describe(
+      'least pause between two changes of weights, in ms, unless one refuses a server; each is a view that all have to get',
+    ),
   smoothing: share(0.01, 1)
     .default(0.3)
     .describe('part of the newest report in the running mean, 0 to 1; more follows faster and trembles more'),

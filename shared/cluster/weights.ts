@@ -7,11 +7,12 @@
 //   - loads are running means (weights/reports.ts), and follow a law that does not swing (weights/follow.ts);
 //   - a change of weights waits for `everyMs`, and for two reports of everybody; a member of which nothing was heard since
 //     the last change keeps its weight, and one not heard for three periods counts as average besides;
-//   - a weight moves by a factor of `step` at most, and not at all for less than `deadband` or for what is chance;
+//   - a weight moves by a factor of `step` at most, and not at all for less than `deadband`, nor for what chance makes
+//     (weights/doubt.ts);
 //   - it stays between `least` and `most` times the configured weight.
 //
-// So a group that is balanced makes no new views. Refusing a server new flows (qos, thermal) is the exception: it is done
-// at once, and undone in steps from the least weight on.
+// So a group that is balanced makes no new views. Refusing a server new flows (qos, thermal) is the exception: it does not
+// wait for `everyMs`, only for the reports, it is done in one step, and undone in steps from the least weight on.
 //
 // All memory that matters is in the view: the weights in force, and who is refused. A member that takes over from another
 // goes on from there. It waits as if there had been a change the moment before, so it has heard everybody by then.
@@ -81,12 +82,15 @@ export class WeightGovernor {
   propose(view: View, nowMs: number): ReadonlyMap<string, number> | undefined {
     this.#observe(view, nowMs);
     const periodMs = stateEveryMs(view.members.length, this.#stateMs);
-    if (nowMs - this.#changedAtMs < Math.max(this.#settings.everyMs, periodsBetween * periodMs)) return undefined;
+    const { policy, everyMs } = this.#settings;
+    const passedMs = nowMs - this.#changedAtMs;
+    const mayMove = passedMs >= everyMs;
+    if (passedMs < periodsBetween * periodMs || !(mayMove || isReportPolicy(policy))) return undefined;
     if (nowMs - this.#lookedAtMs < lookEveryMs) return undefined;
     this.#lookedAtMs = nowMs;
     const members = view.members.filter(({ state, base }) => state === 'active' && base > 0);
-    const next = isReportPolicy(this.#settings.policy)
-      ? this.#byReports(members, nowMs, silentPeriods * periodMs)
+    const next = isReportPolicy(policy)
+      ? this.#byReports(members, nowMs, silentPeriods * periodMs, mayMove)
       : this.#byConfiguration(members);
     const changed = new Map<string, number>();
     for (const [index, { server, weight }] of members.entries()) {
@@ -128,7 +132,8 @@ export class WeightGovernor {
     });
   }
 
-  #byReports(members: readonly Member[], nowMs: number, silentMs: number): number[] {
+  /** What reports make of the weights. If these may not move yet, all that can happen is that a server is refused. */
+  #byReports(members: readonly Member[], nowMs: number, silentMs: number, mayMove: boolean): number[] {
     const heard = members.map(({ server, incarnation }) => {
       const known = this.#reports.get(server);
       if (known?.incarnation !== incarnation || known.heardAtMs <= this.#changedAtMs) return undefined;
@@ -147,8 +152,8 @@ export class WeightGovernor {
     const heeded = this.#heeded(members, byServer, nowMs);
     const next = members.map(({ server, weight, base }) => {
       const wish = byServer.get(server) ?? 'keep';
-      if (wish === 'keep') return weight;
       if (wish === 'none') return 0;
+      if (wish === 'keep' || !mayMove) return weight;
       const { step, deadband } = this.#settings;
       return move(weight, heeded.get(server) ?? base, { ...boundsOf(base, this.#settings), step, deadband });
     });

@@ -40,8 +40,8 @@ test('weight policies - a load that comes with old flows is not driven far beyon
   const settings = { policy: 'least-loaded' } as const;
   const seconds = 200;
   const path = (group: Loop) =>
-    Array.from({ length: 200 }, () => {
-      group.pass(10);
+    Array.from({ length: 2_000 }, () => {
+      group.pass(1);
       return weightsOf(group.view)[0];
     });
   const ofOld = loop(settings, { lifetimeSeconds: seconds, newFlows: 60_000 / seconds });
