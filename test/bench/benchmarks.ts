@@ -20,4 +20,8 @@ export const benchmarks: Readonly<Record<string, Listed>> = {
     about: 'a cluster of processes over NATS, end to end; needs a nats-server',
     load: () => import('./traffic.ts'),
   },
+  membership: {
+    about: 'servers that die, join and pause; processes over NATS need a nats-server',
+    load: () => import('./membership.ts'),
+  },
 };

@@ -8,7 +8,7 @@ import { type BenchmarkResult, type Figure, isMet, machine, rounded, rowsOf, typ
 
 const help = `Usage: npm run bench [-- [--json] [--only NAME]...]
 
-Measures Flowherd on this machine: about four minutes, and nothing else should run meanwhile.
+Measures Flowherd on this machine: about seven minutes, and nothing else should run meanwhile.
 
   --only NAME  run this benchmark only; may be repeated
   --json       the figures as JSON, with what explains them
@@ -19,9 +19,9 @@ ${Object.entries(benchmarks)
   .map(([name, { about }]) => `  ${name.padEnd(11)}${about}`)
   .join('\n')}
 
-Progress goes to standard error. The server of the benchmarks "bus" and "traffic" is the nats-server named by
-FLOWHERD_NATS_SERVER, or the one on the PATH; without one their figures are left out. The exit code is 0 unless a
-benchmark could not run.
+Progress goes to standard error. The server of the benchmarks "bus", "traffic" and "membership" is the nats-server
+named by FLOWHERD_NATS_SERVER, or the one on the PATH; without one the figures that need it are left out. The exit code
+is 0 unless a benchmark could not run.
 `;
 
 async function main(): Promise<void> {
@@ -92,7 +92,7 @@ function asTable(figures: readonly Figure[], skipped: Record<string, string>, fa
     '',
   ];
   lines.push(tableOf(figures.flatMap(rowsOf)));
-  for (const [name, why] of Object.entries(skipped)) lines.push(`${name} was left out: ${why}`);
+  for (const [name, why] of Object.entries(skipped)) lines.push(`left out of ${name}: ${why}`);
   for (const [name, why] of Object.entries(failed)) lines.push(`${name} failed: ${why}`);
   return `${lines.join('\n').trimEnd()}\n`;
 }

@@ -16,7 +16,8 @@ export interface Figure {
   readonly key: string;
   /** One number, or several under names. */
   readonly value: number | Readonly<Record<string, number>>;
-  readonly unit: string;
+  /** One for all, or one for each name. */
+  readonly unit: string | Readonly<Record<string, string>>;
   /** One for the number, or one for each name. */
   readonly target?: Target | Readonly<Record<string, Target>>;
   /** What the figure was made of, for the JSON output. */
@@ -25,7 +26,7 @@ export interface Figure {
 
 export interface BenchmarkResult {
   readonly figures: readonly Figure[];
-  /** Why there are none. */
+  /** Why there are none, or not all. */
   readonly skipped?: string;
 }
 
@@ -49,6 +50,13 @@ export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;
   return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+/** The value that this share of the values, 0 to 1, does not exceed; one of them. */
+export function percentile(values: readonly number[], share: number): number {
+  if (values.length === 0) throw new RangeError('no values');
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)];
 }
 
 /** Rounds to three digits or so, that nobody reads more into a figure than there is. */
@@ -84,9 +92,10 @@ export function isMet(value: number, target: Target): boolean {
 /** The rows of a figure: one, or one for each of its named values. */
 export function rowsOf(figure: Figure): Row[] {
   const { key, value, unit, target } = figure;
-  if (typeof value === 'number') return [row(key, value, unit, target as Target | undefined)];
+  const unitOf = (name: string) => (typeof unit === 'string' ? unit : (unit[name] ?? ''));
+  if (typeof value === 'number') return [row(key, value, unitOf(''), target as Target | undefined)];
   const targets = (target ?? {}) as Readonly<Record<string, Target>>;
-  return Object.entries(value).map(([name, each]) => row(`${key}.${name}`, each, unit, targets[name]));
+  return Object.entries(value).map(([name, each]) => row(`${key}.${name}`, each, unitOf(name), targets[name]));
 }
 
 /** A table in plain text, columns under their headings. */

@@ -31,10 +31,10 @@ export interface GroupMember {
   state: LiveState;
 }
 
-interface Delivery {
-  readonly atMs: number;
-  readonly to: GroupMember;
-  readonly bytes: Uint8Array;
+/** What arrives in one millisecond, in the order in which it was sent. */
+interface Arrivals {
+  readonly to: GroupMember[];
+  readonly bytes: Uint8Array[];
 }
 
 const stepMs = 10;
@@ -53,9 +53,13 @@ export class StewardGroup {
   deliveredBytes = 0;
   readonly #prng: Prng;
   readonly #loss: number;
-  #queue: Delivery[] = [];
-  /** When the last message from one to another arrives: later ones do not overtake it. */
-  readonly #arrivesMs = new Map<string, number>();
+  /** What is under way, by the millisecond in which it arrives. */
+  readonly #arriving = new Map<number, Arrivals>();
+  #deliveredToMs = 0;
+  /** Who listens to the beats of a member, in the order of the members; made anew when somebody's choice has changed. */
+  readonly #listeners = new Map<string, GroupMember[]>();
+  /** By sender and receiver, when the last message arrives: later ones do not overtake it. */
+  readonly #arrivesMs = new Map<GroupMember, Map<GroupMember, number>>();
 
   constructor({ members, seed = 1, settings = defaultSettings, loss = 0 }: StewardGroupOptions) {
     this.#prng = new Prng(seed);
@@ -123,10 +127,11 @@ export class StewardGroup {
     const member: GroupMember = {
       name,
       steward: new Steward({ server: name, incarnation: 1 }, settings, {
-        beat: (bytes) => this.#publish(member, bytes, (to) => to.watches.has(name)),
-        gossip: (bytes) => this.#publish(member, bytes, () => true),
+        beat: (bytes) => this.#publish(member, bytes, this.#listenersOf(name)),
+        gossip: (bytes) => this.#publish(member, bytes, this.members),
         watch: (servers) => {
           member.watches = new Set(servers);
+          this.#listeners.clear();
         },
         propose: (step) => {
           if (member.isCut || !member.isAlive || !this.beforeCommit(member)) return;
@@ -147,27 +152,43 @@ export class StewardGroup {
     this.members.push(member);
   }
 
-  #publish(from: GroupMember, bytes: Uint8Array, isFor: (member: GroupMember) => boolean): void {
+  #listenersOf(name: string): readonly GroupMember[] {
+    let listeners = this.#listeners.get(name);
+    if (listeners === undefined) {
+      listeners = this.members.filter(({ watches }) => watches.has(name));
+      this.#listeners.set(name, listeners);
+    }
+    return listeners;
+  }
+
+  #publish(from: GroupMember, bytes: Uint8Array, listeners: readonly GroupMember[]): void {
     if (from.isCut) return;
-    for (const to of this.members) {
-      if (!isFor(to) || !to.isAlive || to.isCut || !this.reaches(from.name, to.name)) continue;
+    let arrivesMs = this.#arrivesMs.get(from);
+    if (arrivesMs === undefined) this.#arrivesMs.set(from, (arrivesMs = new Map()));
+    for (const to of listeners) {
+      if (!to.isAlive || to.isCut || !this.reaches(from.name, to.name)) continue;
       if (this.#loss > 0 && this.#prng.fraction() < this.#loss) continue;
-      const way = `${from.name} ${to.name}`;
-      const atMs = Math.max(this.#arrivesMs.get(way) ?? 0, this.nowMs + 1 + this.#prng.below(9));
-      this.#arrivesMs.set(way, atMs);
-      this.#queue.push({ atMs, to, bytes });
+      const atMs = Math.max(arrivesMs.get(to) ?? 0, this.nowMs + 1 + this.#prng.below(9));
+      arrivesMs.set(to, atMs);
+      let arrivals = this.#arriving.get(atMs);
+      if (arrivals === undefined) this.#arriving.set(atMs, (arrivals = { to: [], bytes: [] }));
+      arrivals.to.push(to);
+      arrivals.bytes.push(bytes);
     }
   }
 
   #deliver(): void {
-    const due = this.#queue.filter(({ atMs }) => atMs <= this.nowMs).sort((a, b) => a.atMs - b.atMs);
-    if (due.length === 0) return;
-    this.#queue = this.#queue.filter(({ atMs }) => atMs > this.nowMs);
-    for (const { to, bytes } of due) {
-      if (to.isCut) continue;
-      this.deliveries++;
-      this.deliveredBytes += bytes.length;
-      this.#enter(to, () => to.steward.onMessage(bytes, this.nowMs));
+    while (this.#deliveredToMs < this.nowMs) {
+      const due = this.#arriving.get(++this.#deliveredToMs);
+      if (due === undefined) continue;
+      this.#arriving.delete(this.#deliveredToMs);
+      for (const [index, to] of due.to.entries()) {
+        if (to.isCut) continue;
+        const bytes = due.bytes[index];
+        this.deliveries++;
+        this.deliveredBytes += bytes.length;
+        this.#enter(to, () => to.steward.onMessage(bytes, this.nowMs));
+      }
     }
   }
 
