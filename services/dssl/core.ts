@@ -172,12 +172,15 @@ export class DsslCore {
     const stream = this.streams.arrive(frame, nowMs, this.standing.isEstablished);
     if (stream === undefined) return;
     this.counters.frames++;
-    if (this.streams.lostFrames > lostBefore && this.standing.isEstablished) this.missed.note(stream, nowMs);
+    const { order } = this.streams;
+    if (this.streams.lostFrames > lostBefore && this.standing.isEstablished)
+      this.missed.note(stream, stream.missedTo, order, nowMs);
     const view = this.views.get(frame.viewNumber);
-    if (stream.waiting.length === 0 && view !== undefined && this.missed.isSure(view, stream, stream.missedTo))
+    if (stream.waiting.length === 0 && view !== undefined && this.missed.isSure(view, stream, order))
       this.#decideFrame(frame, view, stream);
-    else if (frame.viewNumber < this.views.oldestNumber && this.views.newest !== undefined) this.#drop(frame, stream);
-    else this.#wait(message, frame, stream, nowMs);
+    else if (frame.viewNumber < this.views.oldestNumber && this.views.newest !== undefined)
+      this.#drop(frame, stream, order);
+    else this.#wait(message, frame, stream, order, nowMs);
   }
 
   /** The connection for frames was down for a while: every tier 1 may have sent something meanwhile, and gone since. */
@@ -248,7 +251,7 @@ export class DsslCore {
   finish(): void {
     this.#rows.finish();
     for (const stream of this.streams.all()) {
-      for (const { frame } of stream.waiting.splice(0)) this.#drop(frame, stream);
+      for (const { frame, order } of stream.waiting.splice(0)) this.#drop(frame, stream, order);
     }
   }
 
@@ -272,38 +275,46 @@ export class DsslCore {
     this.#rows.decide(frame, view);
   }
 
-  #wait(message: Uint8Array, frame: Frame, stream: Tier1Stream, nowMs: number): void {
+  #wait(message: Uint8Array, frame: Frame, stream: Tier1Stream, order: number, nowMs: number): void {
     if (stream.waiting.length >= limits.waitingFrames) {
-      this.#drop(frame, stream);
+      this.#drop(frame, stream, order);
       return;
     }
-    const { missedTo } = stream;
-    stream.waiting.push({ frame: keepFrame(message), sinceMs: nowMs, missedTo });
+    stream.waiting.push({ frame: keepFrame(message), sinceMs: nowMs, order });
     const view = this.views.get(frame.viewNumber);
-    if (view !== undefined && !this.missed.isSure(view, stream, missedTo)) this.counters.unsureWaits++;
+    if (view !== undefined && !this.missed.isSure(view, stream, order)) this.counters.unsureWaits++;
     else this.counters.viewWaits++;
     if (view === undefined) this.#askForViews(nowMs);
   }
 
-  /** Decides the waiting frames whose view has come, and drops those that wait in vain, each stream in its own order. */
+  /**
+   * Decides the waiting frames whose view has come, and drops those that wait in vain, in the order in which they came. One
+   * that has to go on waiting holds back those of its own tier 1.
+   */
   #resume(nowMs: number): void {
-    for (const stream of this.streams.all()) {
-      for (let first = stream.waiting[0]; first !== undefined; first = stream.waiting[0]) {
-        const { frame, sinceMs, missedTo } = first;
-        const view = this.views.get(frame.viewNumber);
-        const isDecidable = view !== undefined && this.missed.isSure(view, stream, missedTo);
-        const needsSinceMs = view === undefined ? sinceMs : Math.max(sinceMs, this.missed.sinceMs);
-        const waitsSinceMs = Math.max(needsSinceMs, this.#awakeSinceMs);
-        const isOverdue = nowMs - waitsSinceMs > limits.waitingFrameMs || frame.viewNumber < this.views.oldestNumber;
-        if (!isDecidable && !isOverdue) {
-          if (view === undefined) this.#askForViews(nowMs);
-          break;
-        }
-        stream.waiting.shift();
-        if (isDecidable) this.#decideFrame(frame, view, stream);
-        else this.#drop(frame, stream);
-      }
+    const stuck = new Set<Tier1Stream>();
+    for (let stream = this.streams.firstWaiting(stuck); stream !== undefined; ) {
+      if (!this.#resumeFirst(stream, nowMs)) stuck.add(stream);
+      stream = this.streams.firstWaiting(stuck);
     }
+  }
+
+  /** False when the first waiting frame has to go on waiting. */
+  #resumeFirst(stream: Tier1Stream, nowMs: number): boolean {
+    const { frame, sinceMs, order } = stream.waiting[0];
+    const view = this.views.get(frame.viewNumber);
+    const isDecidable = view !== undefined && this.missed.isSure(view, stream, order);
+    const needsSinceMs = view === undefined ? sinceMs : Math.max(sinceMs, this.missed.sinceMs);
+    const waitsSinceMs = Math.max(needsSinceMs, this.#awakeSinceMs);
+    const isOverdue = nowMs - waitsSinceMs > limits.waitingFrameMs || frame.viewNumber < this.views.oldestNumber;
+    if (!isDecidable && !isOverdue) {
+      if (view === undefined) this.#askForViews(nowMs);
+      return false;
+    }
+    stream.waiting.shift();
+    if (isDecidable) this.#decideFrame(frame, view, stream);
+    else this.#drop(frame, stream, order);
+    return true;
   }
 
   #askForViews(nowMs: number): void {
@@ -313,13 +324,13 @@ export class DsslCore {
   }
 
   /** Gives up on a frame that waited in vain: its packets are counted, not decided. It is missed like a lost one. */
-  #drop(frame: Frame, stream: Tier1Stream): void {
+  #drop(frame: Frame, stream: Tier1Stream, order: number): void {
     stream.giveUp(frame.sequence);
     const isUnsure = this.views.get(frame.viewNumber) !== undefined;
     if (isUnsure) this.counters.unsureDrops++;
     else this.counters.viewDrops++;
     this.#rows.giveUp(frame, isUnsure ? V.dropUnsure : V.dropView);
-    if (this.standing.isEstablished) this.missed.note(stream, this.#nowMs);
+    if (this.standing.isEstablished) this.missed.note(stream, frame.sequence, order, this.#nowMs);
   }
 
   #stepMembership(nowMs: number): void {

@@ -10,9 +10,11 @@
 // tier 1 never waits for another: if each waited until all its holes were filled, two that both missed frames would wait
 // for one another, since neither can tell of frames that wait with it.
 //
-// The flows of a tier 1 that has gone come through others, so if frames of it were missed, frames of all wait. Its very last
-// frames can be missed too, and no later one shows it. So when a tier 1 falls silent the peers are asked as well; but
-// nothing waits for their answer, since nearly always nothing was missed.
+// The next packet of a flow may come through another tier 1: the router has moved it, or it is the next connection on that
+// tuple. So when the view has changed since, frames of the other tier 1s wait as well. And when the one whose frames were
+// missed has gone, its flows come through others in any case. Its very last frames can be missed too, and no later one
+// shows it. So when a tier 1 falls silent the peers are asked as well; but nothing waits for their answer, since nearly
+// always nothing was missed.
 
 import { limits } from '../../shared/limits.ts';
 import type { Decider } from './decide.ts';
@@ -32,8 +34,6 @@ export class Missed {
   readonly #streams: Streams;
   readonly #learner: Learner;
   readonly #decider: Decider;
-  /** View of the first frame that was missed of any tier 1 that is silent. */
-  #silentView = Number.POSITIVE_INFINITY;
 
   constructor(streams: Streams, learner: Learner, decider: Decider) {
     this.#streams = streams;
@@ -45,20 +45,24 @@ export class Missed {
     return this.sinceMs !== -1;
   }
 
-  /**
-   * Whether a frame of this view and tier 1 can be decided, as far as missed frames are concerned, of which `missedTo` is
-   * the last one before it.
-   */
-  isSure(view: CompiledView, { unsureSinceView, toldTo }: Tier1Stream, missedTo: number): boolean {
-    const own = missedTo <= toldTo ? Number.POSITIVE_INFINITY : unsureSinceView;
-    const since = Math.min(own, this.#silentView);
-    if (since === Number.POSITIVE_INFINITY) return true;
-    return view.view.number <= since && !view.placesByOrdinal && !view.ownFlowsOnly;
+  /** Whether a frame of this view and tier 1 can be decided, as far as frames are concerned that were missed before it. */
+  isSure(view: CompiledView, stream: Tier1Stream, order: number): boolean {
+    if (!this.isAny) return true;
+    for (const each of this.#streams.all()) {
+      const [first] = each.holes;
+      if (first === undefined || first.order > order) continue;
+      if (view.view.number > first.sinceView || view.placesByOrdinal) return false;
+      if (view.ownFlowsOnly && (each === stream || each.isSilent)) return false;
+    }
+    return true;
   }
 
-  /** Frames of this tier 1 were missed after the last one decided: the peers are to tell what was in them. */
-  note(stream: Tier1Stream, nowMs: number): void {
-    this.#mark(stream);
+  /**
+   * Frames of this tier 1 up to this one were missed after the last one decided: the peers are to tell what was in them.
+   * Frames that came from `order` on came after them.
+   */
+  note(stream: Tier1Stream, missedTo: number, order: number, nowMs: number): void {
+    this.#mark(stream, missedTo, order);
     // An answer says how far it goes. So what is under way already counts, unless it does not go back to this; if each
     // frame that is given up made all of it void, a member that gives up many would never be told anything.
     if (this.isAny && this.#learner.reachesBackTo(sinceOf(stream))) return;
@@ -68,21 +72,19 @@ export class Missed {
   /** Frames of any tier 1 may have been missed, and it may be that no later one shows it. */
   noteAll(nowMs: number): void {
     for (const stream of this.#streams.all()) {
-      this.#mark(stream);
+      this.#mark(stream, stream.missedTo, this.#streams.order + 1);
       this.#ask(stream, nowMs);
     }
   }
 
-  #mark(stream: Tier1Stream): void {
-    stream.unsureSinceView = Math.min(stream.unsureSinceView, stream.viewNumber);
+  #mark(stream: Tier1Stream, missedTo: number, order: number): void {
+    stream.addHole(missedTo, order);
     stream.missedAfterQuestion = this.#learner.questions;
-    stream.toldTo = Math.min(stream.toldTo, stream.missedTo - 1);
   }
 
   #ask(stream: Tier1Stream, nowMs: number): void {
     const isFirst = !this.isAny;
     this.#learner.again(sinceOf(stream), isFirst);
-    for (const each of this.#streams.all()) each.toldTo = -1;
     if (!isFirst) return;
     this.#decider.endsSeen = new Set();
     this.sinceMs = nowMs;
@@ -91,21 +93,19 @@ export class Missed {
 
   /** Time passes: who has fallen silent may have said something before. Whoever was stopped itself heard nobody then. */
   watch(nowMs: number, awakeSinceMs: number): void {
-    let view = Number.POSITIVE_INFINITY;
     for (const stream of this.#streams.all()) {
       const isSilent = nowMs - Math.max(stream.heardAtMs, awakeSinceMs) > silentMs;
       if (isSilent && !stream.isSilent) this.#ask(stream, nowMs);
       stream.isSilent = isSilent;
-      if (isSilent) view = Math.min(view, stream.unsureSinceView);
     }
-    this.#silentView = view;
   }
 
   /** Takes in how far the peers have told. */
   hear(): void {
     for (const stream of this.#streams.all()) {
-      stream.toldTo = this.#learner.toldTo(stream);
-      if (stream.toldTo >= stream.missedTo) stream.unsureSinceView = Number.POSITIVE_INFINITY;
+      if (stream.holes.length === 0) continue;
+      const toldTo = this.#learner.toldTo(stream);
+      stream.holes = stream.holes.filter(({ missedTo }) => missedTo > toldTo);
     }
   }
 
@@ -113,11 +113,7 @@ export class Missed {
   forget(): void {
     this.sinceMs = -1;
     this.#decider.endsSeen = undefined;
-    this.#silentView = Number.POSITIVE_INFINITY;
-    for (const stream of this.#streams.all()) {
-      stream.unsureSinceView = Number.POSITIVE_INFINITY;
-      stream.toldTo = -1;
-    }
+    for (const stream of this.#streams.all()) stream.holes = [];
   }
 }
 

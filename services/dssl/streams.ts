@@ -10,13 +10,25 @@ import { NumberedStream, NumberedStreams } from '../../shared/numberedStreams.ts
 /** A tier 1 silent for longer is taken to be gone; an idle one speaks every `limits.idleFrameMs`. */
 export const heardLatelyMs = 20 * limits.idleFrameMs;
 
-/** A frame that cannot be decided yet. */
+/** A frame that cannot be decided yet. `order`: its number among the frames of all tier 1s, as they arrived here. */
 interface WaitingFrame {
   readonly frame: Frame;
   readonly sinceMs: number;
-  /** Sequence of the last frame before it that was missed. */
-  missedTo: number;
+  readonly order: number;
 }
+
+/** Frames of one tier 1 that were missed, and of which the peers have not told yet. */
+export interface Hole {
+  /** View of the frame decided before them. */
+  readonly sinceView: number;
+  /** Sequence of the last of them. */
+  readonly missedTo: number;
+  /** Frames that arrived from this number on came after them. */
+  readonly order: number;
+}
+
+/** Holes of one tier 1 that are told apart; those beyond count as one. */
+const holesMax = 1_024;
 
 export class Tier1Stream extends NumberedStream {
   /** Every frame from this sequence on was decided here or waits to be: none was lost, none given up. */
@@ -26,13 +38,8 @@ export class Tier1Stream extends NumberedStream {
   /** View of the newest frame decided, and its packets' time. */
   viewNumber = 0;
   timestampMs = 0;
-  /**
-   * Frames were missed when the view was this one, and the peers have not told yet what was in them; infinite when
-   * nothing is missing.
-   */
-  unsureSinceView = Number.POSITIVE_INFINITY;
-  /** Sequence up to which all peers have told what they know, since they are asked. */
-  toldTo = -1;
+  /** What was missed and the peers have not told yet, the earliest first. */
+  holes: Hole[] = [];
   /** Number of the last question to peers before the last time that frames were missed. */
   missedAfterQuestion = -1;
   /** It had not been heard for a while when that was looked at last. */
@@ -55,16 +62,30 @@ export class Tier1Stream extends NumberedStream {
     return this.completeFrom - 1;
   }
 
-  /** A frame is not decided, as if it had been lost. Those that wait behind it have it missed before them. */
+  /** A frame is not decided, as if it had been lost. */
   giveUp(sequence: number): void {
     this.decided = Math.max(this.decided, sequence);
     this.completeFrom = Math.max(this.completeFrom, sequence + 1);
-    const next = this.waiting[0];
-    if (next !== undefined && next.frame.sequence > sequence) next.missedTo = Math.max(next.missedTo, sequence);
+  }
+
+  /** Frames were missed after the last one decided; those that came from `order` on wait for what was in them. */
+  addHole(missedTo: number, order: number): void {
+    const { holes } = this;
+    const hole = { sinceView: this.viewNumber, missedTo, order };
+    if (holes.length >= holesMax) {
+      const last = holes[holes.length - 1];
+      holes[holes.length - 1] = { ...last, missedTo: Math.max(last.missedTo, missedTo) };
+      return;
+    }
+    // One that has been given up lies before what was missed since.
+    const at = holes.findIndex((other) => other.order > order);
+    holes.splice(at === -1 ? holes.length : at, 0, hole);
   }
 }
 
 export class Streams {
+  /** Number of the newest frame among those of all tier 1s. */
+  order = 0;
   readonly #streams = new NumberedStreams<Tier1Stream>({
     most: limits.tier1Streams,
     create: (id, sequence, nowMs) => new Tier1Stream(id, sequence, nowMs),
@@ -91,11 +112,22 @@ export class Streams {
     const onHole = (stream: Tier1Stream): void => {
       stream.completeFrom = frame.sequence;
     };
+    this.order++;
     return this.#streams.arrive(frame.tier1Id, frame.sequence, nowMs, onHole, first);
   }
 
   get(id: string): Tier1Stream | undefined {
     return this.#streams.get(id);
+  }
+
+  /** The stream whose first waiting frame came before those of all others, these left out. */
+  firstWaiting(leftOut: ReadonlySet<Tier1Stream>): Tier1Stream | undefined {
+    let first: Tier1Stream | undefined;
+    for (const stream of this.#streams.all()) {
+      if (stream.waiting.length === 0 || leftOut.has(stream)) continue;
+      if (first === undefined || stream.waiting[0].order < first.waiting[0].order) first = stream;
+    }
+    return first;
   }
 
   all(): IterableIterator<Tier1Stream> {

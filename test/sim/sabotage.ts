@@ -196,8 +196,10 @@ export const sabotages: Readonly<Record<string, Sabotage>> = {
   },
   'gone-by-newest': {
     what: 'whether an owner has gone is asked of the newest view, not of the one that the frame names',
-    caughtWithin: 12,
-    kinds: ['crash', 'drain-server', 'add-server'],
+    caughtWithin: 10,
+    // The members hear of a leave long before the tier 1s.
+    kinds: ['drain-server', 'add-server'],
+    plan: { ...fig7, groups: 1, serversPerGroup: 3, watchDelayMs: 300, flows: 80, packetsPerSecond: 300 },
     apply: () => {
       const newestOf = new WeakMap<CompiledView, ViewHistory>();
       const undoAdd = wrap(

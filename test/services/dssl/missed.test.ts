@@ -82,6 +82,62 @@ test('missed - an answer from before frames of a tier 1 were missed does not cou
   assert.equal(a.core.decider.recentStarts.size, 1);
 });
 
+/** From now on all new flows are this server's. */
+function favour(group: TestGroup, server: string): void {
+  group.propose((view) => ({
+    ...view,
+    number: view.number + 1,
+    members: view.members.map((member) => ({ ...member, weight: member.server === server ? 100 : 0 })),
+  }));
+  for (const module of group.modules) while (group.deliver(module, 'store'));
+}
+
+for (const typeOneMethod of ['fig-6', 'fig-7'] as const) {
+  test(`missed - a start that was missed comes again through another tier 1, by a newer view (${typeOneMethod})`, () => {
+    const group = groupOf(2, { typeOneMethod });
+    const [a, b] = group.modules;
+    favour(group, 'a');
+    group.now({ flow: 9, flags: tcp }, { tier1: 't2' });
+    const [missed] = group.send([{ flow: 1, flags: syn }]);
+    group.lose(b, 't1');
+    group.send([]);
+    for (const module of [a, b]) while (group.deliver(module, 't1'));
+    favour(group, 'b');
+    const [again] = group.send([{ flow: 1, flags: syn }], { tier1: 't2' });
+    for (const module of [a, b]) while (group.deliver(module, 't2'));
+    group.settle(5);
+    assert.deepEqual([group.acceptedBy(missed), group.acceptedBy(again)], [['a'], ['a']]);
+    assert.equal(group.packets.get(again)?.size, 2, 'b has decided it');
+  });
+
+  test(`missed - frames that waited for what was missed are decided in the order in which they came (${typeOneMethod})`, () => {
+    const group = groupOf(2, { typeOneMethod });
+    const [a, b] = group.modules;
+    favour(group, 'a');
+    group.now({ flow: 9, flags: tcp });
+    group.now({ flow: 9, flags: tcp }, { tier1: 't2' });
+    favour(group, 'a');
+    // By t2, which b has heard later than t1, so that t1 would have its turn first.
+    group.send([], { tier1: 't2' });
+    group.lose(b, 't2');
+    const [first] = group.send([{ flow: 1, flags: syn }], { tier1: 't2' });
+    group.deliver(b, 't2');
+    group.tick(20);
+    // What a tells does not say where the flow has begun: it has decided only what b missed.
+    group.deliver(a, 't2');
+    while (group.deliver(a, 'b'));
+    group.tick(20);
+    group.deliver(a, 't2');
+    favour(group, 'b');
+    const [again] = group.send([{ flow: 1, flags: syn }]);
+    for (const module of [a, b]) while (group.deliver(module, 't1'));
+    assert.equal(b.core.streams.get('t1')?.waiting.length, 1);
+    group.settle(5);
+    assert.deepEqual([group.acceptedBy(first), group.acceptedBy(again)], [['a'], ['a']]);
+    assert.equal(group.packets.get(again)?.size, 2, 'b has decided it');
+  });
+}
+
 /** Flow 1 is a's and was closing, and began again in a frame that b has missed. b hears the peers in this order. */
 function beganAgainUnseen(order: readonly string[], afterwards: readonly Row[]): TestGroup {
   const group = groupOf(3, { typeOneMethod: 'fig-7' });
