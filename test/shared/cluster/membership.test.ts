@@ -1,9 +1,9 @@
-// Weights of members: a new base takes the weight in force along, in proportion.
+// Steps from one view to the next: weights, and who is removed by whom.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { configureWeight } from '../../../shared/cluster/membership.ts';
-import { defaultRules, type View } from '../../../shared/cluster/view.ts';
+import { activate, configureWeight, remove } from '../../../shared/cluster/membership.ts';
+import { defaultRules, type MemberState, type View } from '../../../shared/cluster/view.ts';
 
 const viewWith = (weight: number, base: number): View => ({
   group: 'g1',
@@ -42,4 +42,37 @@ test('membership - nothing changes for another life, or by the weight that it ha
   assert.equal(configureWeight(view, { server: 'a', incarnation: 2 }, 5), view);
   assert.equal(configureWeight(view, { server: 'c', incarnation: 1 }, 5), view);
   assert.equal(configureWeight(view, { server: 'a', incarnation: 1 }, 100), view);
+});
+
+const group = (...members: [server: string, state: MemberState][]): View => ({
+  ...viewWith(100, 100),
+  members: members.map(([server, state]) => ({ server, incarnation: 1, state, weight: 100, base: 100, flows: 0 })),
+});
+const life = (server: string, incarnation = 1) => ({ server, incarnation });
+const namesOf = (view: View) => view.members.map(({ server }) => server);
+
+test('membership - a member removes the dead: that life, and only while it is a member itself', () => {
+  const view = group(['a', 'active'], ['b', 'active'], ['c', 'draining']);
+  assert.deepEqual(namesOf(remove(view, life('b'), life('c'))), ['a', 'c']);
+  assert.equal(remove(view, life('b'), life('c')).number, 5);
+  assert.equal(remove(view, life('b', 2), life('a')), view, 'another life of it');
+  assert.equal(remove(view, life('b'), life('a', 2)), view, 'a former life of the one that says so');
+  assert.equal(remove(view, life('b'), life('d')), view, 'who is no member');
+});
+
+test('membership - the last one that takes flows stays', () => {
+  const view = group(['a', 'active'], ['b', 'draining'], ['c', 'joining']);
+  assert.equal(remove(view, life('a'), life('c')), view);
+  assert.deepEqual(namesOf(remove(view, life('b'), life('a'))), ['a', 'c']);
+});
+
+test('membership - whoever told a joiner nothing leaves in the view in which it becomes active', () => {
+  const view = group(['a', 'active'], ['b', 'active'], ['c', 'joining']);
+  const candidate = { ...life('c'), weight: 100 };
+  const next = activate(view, candidate, [life('a'), life('b', 2)]);
+  assert.deepEqual(
+    next.members.map(({ server, state }) => `${server} ${state}`),
+    ['b active', 'c active'],
+  );
+  assert.equal(activate(next, candidate, [life('b')]), next, 'once it is active it removes nobody by this');
 });
