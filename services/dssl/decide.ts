@@ -117,7 +117,7 @@ export class Decider {
     const table = this.table;
     const slot = table.find(hi, lo, this.#tick);
     let owner = this.recentStarts.find(hi, lo, this.#tick);
-    const repeated = owner !== -1 && !this.#view.isGone(owner);
+    const repeated = owner !== -1 && !this.#view.isGone(owner) && !this.#isDoubtful(hi, lo);
     if (!repeated) {
       owner = this.#view.place(hi, lo, ordinal);
       this.guesses?.note(hi, lo, this.#view);
@@ -176,14 +176,15 @@ export class Decider {
         }
         return V.acceptKnown;
       }
-      if (!this.#view.isGone(owner)) {
+      const isNew = (adopt || !isMidFlow(flags)) && this.#isDoubtful(hi, lo);
+      if (!this.#view.isGone(owner) && !isNew) {
         this.#follow(hi, lo, slot, state, flags);
         return V.ignoreElsewhere;
       }
       table.remove(slot);
     }
     const view = this.#view;
-    const midFlow = (flags & (FrameFlags.TYPE1 | FrameFlags.AGGREGATE | FrameFlags.START)) === FrameFlags.TYPE1;
+    const midFlow = isMidFlow(flags);
     if (midFlow && !adopt) return V.ignoreMidFlow;
     const owner = view.place(hi, lo, ordinal);
     if (owner === noServer) return V.dropNoOwner;
@@ -210,6 +211,13 @@ export class Decider {
     this.table.setMark(handle, true);
     this.#adoptedIn.set(flowKey(hi, lo), sinceView);
     this.#egress.flowStarted(hi, lo, this.#timestampMs);
+  }
+
+  /** A joiner's guess of where the flow is has not been confirmed: if nobody has it, it begins with this packet. */
+  #isDoubtful(hi: number, lo: number): boolean {
+    if (this.guesses?.isDoubtful(hi, lo) !== true) return false;
+    this.recentStarts.remove(hi, lo);
+    return true;
   }
 
   #isTooEarly(hi: number, lo: number, slot: number): boolean {
@@ -276,6 +284,11 @@ export class Decider {
 
 export function accepts(verdict: number): boolean {
   return verdict <= lastAccept;
+}
+
+/** A packet of a flow whose start shows, but not here. */
+function isMidFlow(flags: number): boolean {
+  return (flags & (FrameFlags.TYPE1 | FrameFlags.AGGREGATE | FrameFlags.START)) === FrameFlags.TYPE1;
 }
 
 /** Flows that hold several protocols' packets age by one limit, whichever packet a module happened to see first. */

@@ -24,6 +24,8 @@ interface Guess {
   readonly lo: number;
   /** The view by which the flow was placed. */
   readonly view: CompiledView;
+  /** Placed when the members had told all that began before. It is kept, unless one of them says otherwise. */
+  readonly isLate: boolean;
 }
 
 export class Guesses {
@@ -36,8 +38,14 @@ export class Guesses {
 
   /** A flow was taken for a new one. When all peers have told what they hold, it is one. */
   note(hi: number, lo: number, view: CompiledView): void {
-    if (this.#isClosed) this.settle(hi, lo);
-    else if (this.#byFlow.size < guessesMax) this.#byFlow.set(flowKey(hi, lo), { hi, lo, view });
+    const key = flowKey(hi, lo);
+    if (this.#isClosed && !this.#byFlow.has(key)) return;
+    if (this.#byFlow.size < guessesMax) this.#byFlow.set(key, { hi, lo, view, isLate: this.#isClosed });
+  }
+
+  /** A packet comes of a flow that nobody has confirmed yet, and of which all must have told that have it. */
+  isDoubtful(hi: number, lo: number): boolean {
+    return this.#isClosed && this.get(hi, lo)?.isLate === false;
   }
 
   get(hi: number, lo: number): Guess | undefined {
@@ -54,8 +62,8 @@ export class Guesses {
     this.#isClosed = true;
   }
 
-  unsettled(): IterableIterator<Guess> {
-    return this.#byFlow.values();
+  unsettled(): Guess[] {
+    return [...this.#byFlow.values()].filter(({ isLate }) => !isLate);
   }
 }
 

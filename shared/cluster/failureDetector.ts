@@ -181,10 +181,8 @@ export class FailureDetector {
 
   tick(nowMs: number): Findings {
     this.#recover(nowMs);
-    if (nowMs < this.#deafUntilMs) {
-      this.#excuse(nowMs);
-      return nothing;
-    }
+    const judges = nowMs >= this.#deafUntilMs;
+    if (!judges) this.#excuse(nowMs);
     if (this.#wholeSince < wholeEchoes) return nothing;
     const suspects: Life[] = [];
     const dead: Death[] = [];
@@ -192,7 +190,7 @@ export class FailureDetector {
       const member = this.#members.get(name);
       if (member === undefined) continue;
       if (this.#mayTell(member, nowMs)) suspects.push(member.life);
-      const death = this.#deathOf(member, nowMs);
+      const death = judges ? this.#deathOf(member, nowMs) : undefined;
       if (death !== undefined) dead.push(death);
     }
     return suspects.length === 0 && dead.length === 0 ? nothing : { suspects, dead };
@@ -264,10 +262,14 @@ export class FailureDetector {
     this.#watched = Array.from({ length: many }, (_, step) => this.#ring[(at - 1 - step + length) % length]);
   }
 
-  /** Of one that was never heard, this is time enough to be heard in: it need not be given more of it afterwards. */
+  /**
+   * Of one that was never heard, this is time enough to be heard in: it is suspected meanwhile. Somebody else may know that
+   * it is dead, and only lack a second one who agrees.
+   */
   #excuse(nowMs: number): void {
     for (const member of this.#members.values()) {
-      if (member.wasHeard) member.heardAtMs = nowMs;
+      if (!member.wasHeard) continue;
+      member.heardAtMs = nowMs;
       member.suspectedAtMs = undefined;
       member.deadAtMs = undefined;
     }

@@ -144,7 +144,7 @@ describe('steward', () => {
     for (const members of [2, 3]) {
       const group = new StewardGroup({ members });
       group.member(2).isAlive = false;
-      group.run(3_300);
+      group.run(2_900);
       assert.equal(group.view.number, 1);
       group.run(500);
       assert.ok(
