@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Finding } from './checkers/finding.ts';
 import { type RunOptions, runSeed, runWorld } from './run.ts';
 import { sabotages } from './sabotage.ts';
 import { shrink } from './shrink.ts';
@@ -43,18 +44,17 @@ test('sim - a fixed set of seeds holds', async () => {
 });
 
 test('sim - a failing schedule is made smaller, still fails, and its story names the packet, the views and the rungs', async () => {
-  const undo = sabotages['drain-drops'].apply();
+  const undo = sabotages['unstamped-views'].apply();
   try {
-    const { finding } = await runSeed(1, options);
-    assert.ok(finding !== undefined);
-    const all = (await runWorld(1, options)).faults.map(({ index }) => index);
-    const shrunk = await shrink(1, options, finding, all);
+    const { seed, finding } = await firstWithTwo(20);
+    const all = (await runWorld(seed, options)).faults.map(({ index }) => index);
+    const shrunk = await shrink(seed, options, finding, all);
     assert.ok(shrunk.keep.length < all.length, `${shrunk.keep.length} of ${all.length} faults are kept`);
     const smaller = { ...options, keep: shrunk.keep };
-    const again = await runSeed(1, smaller);
+    const again = await runSeed(seed, smaller);
     assert.deepEqual(again.finding, shrunk.finding);
     assert.equal(again.finding?.checker, finding.checker);
-    const story = await storyOf(1, smaller, shrunk.finding);
+    const story = await storyOf(seed, smaller, shrunk.finding);
     assert.match(story, new RegExp(`packet ${shrunk.finding.packet}: client sends \\w+ through t\\d`));
     assert.match(
       story,
@@ -65,6 +65,15 @@ test('sim - a failing schedule is made smaller, still fails, and its story names
     undo();
   }
 });
+
+/** The first seed with a packet that two servers accepted; which one that is changes with the product. */
+async function firstWithTwo(seeds: number): Promise<{ readonly seed: number; readonly finding: Finding }> {
+  for (let seed = 1; seed <= seeds; seed++) {
+    const { finding } = await runSeed(seed, options);
+    if (finding?.checker === 'exactly-one') return { seed, finding };
+  }
+  throw new Error(`none of ${seeds} seeds fails so`);
+}
 
 async function logOf(seed: number): Promise<{ readonly digest: string; readonly lines: readonly string[] }> {
   const lines: string[] = [];

@@ -30,7 +30,7 @@ function runOf(packets: readonly Sent[], troubles: readonly Trouble[], type1 = t
   const birth = { group: 'g1', cluster: 'c', placement: 'rendezvous', seed: 1, rules: defaultRules } as const;
   const value = encodeView(join(undefined, birth, { server: 's1', incarnation: 1, weight: 100 }));
   const store = { writes: [{ key, value, atMs: 0 }] };
-  return { ledger, weather: { troubles }, slots: [], store } as unknown as World;
+  return { ledger, weather: { troubles }, diversions: [], slots: [], store } as unknown as World;
 }
 
 function trouble(kind: Trouble['kind'], process: string, fromMs: number, untilMs: number): Trouble {
@@ -77,4 +77,18 @@ test('served - a datagram that was with a paused tier 1 while its server ended',
   assert.equal(unservedWhen(12_000, [inHand]), 1, 'its server was still there');
   assert.equal(unservedWhen(4_900, [inHand]), 1, 'tier 1 could know that it had gone');
   assert.equal(unservedWhen(9_900, []), 1, 'others take over');
+});
+
+test('served - the first packet of a flow that was with a paused tier 1 while a server ended that it may be placed at', () => {
+  const unservedWhen = (endedMs: number, pauses: readonly Trouble[], isMember = true) => {
+    const world = runOf([{ kind: 'middle', atMs: 5_000 }], pauses, false);
+    world.ledger.lives[0].endedMs = endedMs;
+    return served(isMember ? world : ({ ...world, store: { writes: [] } } as unknown as World))?.packet;
+  };
+  const inHand = trouble('pause', 't1', 5_010, 10_000);
+  assert.equal(unservedWhen(9_900, [inHand]), undefined);
+  assert.equal(unservedWhen(9_900, [inHand], false), 0, 'nothing could be placed at it');
+  assert.equal(unservedWhen(12_000, [inHand]), 0, 'it was still there');
+  assert.equal(unservedWhen(4_900, [inHand]), 0, 'tier 1 could know that it had gone');
+  assert.equal(unservedWhen(9_900, [trouble('pause', 't2', 5_010, 10_000)]), 0, 'another tier 1');
 });

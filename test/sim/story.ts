@@ -15,7 +15,7 @@ interface Line {
   readonly text: string;
 }
 
-/** Around the packet that broke, everything is told; before that, only what concerns its flow. */
+/** Around the packet that broke, everything is told; before that, only what concerns its flow, and the faults: all matter. */
 const aroundMs = 3_000;
 const packetsTold = 12;
 
@@ -78,9 +78,10 @@ function inWords(world: World, finding: Finding, lines: Line[]): string {
   const told = new Set([...known.slice(0, packetsTold / 2), ...known.slice(-packetsTold / 2), broken.id]);
   const firstMs = packets[known[0]].sentMs - aroundMs;
   return lines
-    .filter(({ atMs, packet }) =>
-      packet === -1 ? atMs > firstMs && atMs < broken.sentMs + aroundMs : told.has(packet),
-    )
+    .filter(({ atMs, packet, text }) => {
+      if (packet !== -1) return told.has(packet);
+      return text.startsWith('fault #') || (atMs > firstMs && atMs < broken.sentMs + aroundMs);
+    })
     .map(inLine)
     .join('\n');
 }

@@ -3,7 +3,8 @@
 //
 // The listed causes:
 //   broken flow    its server died or left, or its start (type 1) was never taken for a reason of its own; or its server
-//                  ended while its tier 1 was paused with the packet, which was then sent by a view that still had the server
+//                  ended while its tier 1 was paused with the packet, which was then sent by a view that still had the server;
+//                  so may the first packet of a flow be placed
 //   dead server    a server of its group is dead and its successor not yet a member
 //   lost           something broke or lost messages on its way: the sender's tier 1, a member of its group, the bus; or
 //                  a member had missed frames and asked its peers, of which one was paused or not heard: in doubt, nobody takes it
@@ -120,7 +121,7 @@ function isBroken(world: World, flow: FlowRecord, packet: PacketRecord): boolean
     return true;
   const homes = earlier.flatMap(({ acceptedBy }) => acceptedBy.slice(0, 1));
   const home = homes.length === 0 ? undefined : ledger.lives[homes[homes.length - 1]];
-  if (home === undefined) return false;
+  if (home === undefined) return placedAtEnded(world, flow, packet);
   // Its packets go to a group that does not know it, or back to one that does.
   if (flow.type1 && isDiverted(world, packet.tier1, earlier[0].sentMs, packet.takenMs + underWayMs)) return true;
   if (endedMeanwhile(world, home, packet)) return true;
@@ -149,14 +150,30 @@ function explains(world: World, trouble: Trouble, flow: FlowRecord, packet: Pack
  * view, and by the older one the packet is that server's and nobody else's.
  */
 function endedMeanwhile(world: World, { endedMs }: ServerLife, packet: PacketRecord): boolean {
-  const isMeanwhile = ({ kind, process, fromMs, untilMs }: Trouble) =>
-    kind === 'pause' &&
-    process === tier1Of(packet) &&
-    fromMs < packet.takenMs + inHandMs &&
-    untilMs > packet.sentMs &&
-    endedMs > fromMs &&
-    endedMs < goneOutMs(world, packet) + underWayMs;
-  return world.weather.troubles.some(isMeanwhile);
+  return pausesWith(world, packet).some(
+    ({ fromMs }) => endedMs > fromMs && endedMs < goneOutMs(world, packet) + underWayMs,
+  );
+}
+
+/**
+ * The same of a flow that is at no server yet: which one it was placed at by the older view is not known here, so any will do
+ * that was a member when the tier 1 was paused.
+ */
+function placedAtEnded(world: World, flow: FlowRecord, packet: PacketRecord): boolean {
+  return world.ledger.lives.some(
+    (life) =>
+      (flow.group === '' || life.group === flow.group) &&
+      pausesWith(world, packet).some(({ fromMs }) => isMember(world, life, fromMs)) &&
+      endedMeanwhile(world, life, packet),
+  );
+}
+
+/** Pauses of its tier 1 that it was with. */
+function pausesWith({ weather }: World, packet: PacketRecord): Trouble[] {
+  return weather.troubles.filter(
+    ({ kind, process, fromMs, untilMs }) =>
+      kind === 'pause' && process === tier1Of(packet) && fromMs < packet.takenMs + inHandMs && untilMs > packet.sentMs,
+  );
 }
 
 /** A server that died has not been removed yet: others wait for its answers, and flows are placed there. */
