@@ -93,6 +93,8 @@ export class Steward {
   #saidState: LiveState | undefined;
   #refutedAtMs = Number.NEGATIVE_INFINITY;
   readonly #found = new Set<string>();
+  /** Lives that are dead, as of the last look. */
+  #dead: readonly Life[] = [];
 
   constructor(self: Life, settings: ClusterSettings, ports: StewardPorts) {
     this.#self = { server: self.server, incarnation: self.incarnation };
@@ -166,6 +168,7 @@ export class Steward {
 
   #judge(nowMs: number): void {
     const { suspects, dead } = this.detector.tick(nowMs);
+    this.#dead = dead.map(({ life }) => life);
     for (const life of suspects) {
       this.counters.suspicions++;
       this.#send('gossip', encodeGossip({ kind: 'suspect', from: this.#self.server, ...life }));
@@ -179,8 +182,17 @@ export class Steward {
         this.#ports.onDeath?.(life, nowMs - sinceMs + this.#settings.watching.suspectMs);
       }
       this.#ports.onDead(life);
-      this.#ports.propose((view) => remove(view, life, this.#self));
+      this.#ports.propose((view) => (this.#isStillDead(life, view) ? remove(view, life, this.#self) : view));
     }
+  }
+
+  /**
+   * The store may take its time. Meanwhile the dead one may have spoken; and in a view that is newer than the one it was
+   * judged by, there may be others who ought to agree.
+   */
+  #isStillDead(life: Life, view: View): boolean {
+    const isKnown = this.#view !== undefined && view.number <= this.#view.number;
+    return isKnown && this.#dead.some((dead) => isLifeOf(dead, life));
   }
 
   #refute(nowMs: number): void {
