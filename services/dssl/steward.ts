@@ -70,6 +70,8 @@ export interface StewardCounters {
 
 /** Each of those that know waits so many beats longer than the one before it. */
 const beatsPerRank = 1.5;
+/** Pause between two questions to the policy of weights, and whether it is this member that has to ask. */
+const governEveryMs = 250;
 /** A refutation needs no repetition within this time. */
 const refuteAgainMs = 100;
 
@@ -98,7 +100,10 @@ export class Steward {
   #stateAtMs = Number.NEGATIVE_INFINITY;
   #saidState: LiveState | undefined;
   #refutedAtMs = Number.NEGATIVE_INFINITY;
+  #governedAtMs = Number.NEGATIVE_INFINITY;
   readonly #found = new Set<string>();
+  /** Lives that are dead, as of the last look. */
+  #dead: readonly Life[] = [];
 
   constructor(self: Life, settings: ClusterSettings, ports: StewardPorts) {
     this.#self = { server: self.server, incarnation: self.incarnation };
@@ -176,6 +181,7 @@ export class Steward {
 
   #judge(nowMs: number): void {
     const { suspects, dead } = this.detector.tick(nowMs);
+    this.#dead = dead.map(({ life }) => life);
     for (const life of suspects) {
       this.counters.suspicions++;
       this.#send('gossip', encodeGossip({ kind: 'suspect', from: this.#self.server, ...life }));
@@ -189,13 +195,15 @@ export class Steward {
         this.#ports.onDeath?.(life, silentMs);
       }
       this.#ports.onDead(life);
-      this.#ports.propose((view) => remove(view, life, this.#self));
+      this.#ports.propose((view) => (this.#isStillDead(life, view) ? remove(view, life, this.#self) : view));
     }
   }
 
   #govern(nowMs: number): void {
     const view = this.#view;
-    if (view === undefined || this.#governorOf(view, nowMs) !== this.#self.server) return;
+    if (view === undefined || nowMs - this.#governedAtMs < governEveryMs) return;
+    this.#governedAtMs = nowMs;
+    if (this.#governorOf(view, nowMs) !== this.#self.server) return;
     const weights = this.#governor.propose(view, nowMs);
     if (weights === undefined) return;
     this.counters.reweighings++;
@@ -206,6 +214,15 @@ export class Steward {
   #governorOf({ members }: View, nowMs: number): string | undefined {
     const able = members.filter(({ server, state }) => state === 'active' && !this.detector.isSuspected(server, nowMs));
     return able.map(({ server }) => server).sort(compareNames)[0];
+  }
+
+  /**
+   * The store may take its time. Meanwhile the dead one may have spoken; and in a view that is newer than the one it was
+   * judged by, there may be others who ought to agree.
+   */
+  #isStillDead(life: Life, view: View): boolean {
+    const isKnown = this.#view !== undefined && view.number <= this.#view.number;
+    return isKnown && this.#dead.some((dead) => isLifeOf(dead, life));
   }
 
   #refute(nowMs: number): void {

@@ -107,7 +107,8 @@ export class FailureDetector {
   /** Whether this member, or anybody who told, suspects it at the moment. */
   isSuspected(server: string, nowMs: number): boolean {
     const member = this.#members.get(server);
-    return member !== undefined && this.#suspectersOf(member, nowMs).length > 0;
+    if (member === undefined || member.suspecters.size === 0) return false;
+    return this.#suspectersOf(member, nowMs).length > 0;
   }
 
   retune(settings: WatchingSettings): void {

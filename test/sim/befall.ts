@@ -162,7 +162,10 @@ function reweigh(world: World, group: string, { pick, amount }: Fault): void {
     ...view,
     number: view.number + 1,
     placement: amount < 0.3 ? prng.pick(placementNames) : view.placement,
-    members: view.members.map((member) => ({ ...member, weight: prng.chance(1, 6) ? 0 : prng.between(1, 300) })),
+    members: view.members.map((member) => {
+      const weight = prng.chance(1, 6) ? 0 : prng.between(1, 300);
+      return { ...member, weight, base: weight };
+    }),
   };
   world.store.write(viewKey(group), encodeView(next), entry.revision, 'operator', world.nowMs);
   world.say(`operator: weights of ${group} in view ${next.number}`);

@@ -2,7 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { Steward } from '../../../services/dssl/steward.ts';
+import { encodeGossip } from '../../../shared/cluster/gossip.ts';
 import { defaultSettings } from '../../../shared/cluster/settings.ts';
+import type { View } from '../../../shared/cluster/view.ts';
 import { Prng } from '../../../shared/prng.ts';
 import { StewardGroup } from '../../support/stewards.ts';
 
@@ -151,6 +154,34 @@ describe('steward', () => {
         !group.present.includes('s0002'),
         `one of ${members}: the time in which nobody is judged counts as well`,
       );
+    }
+  });
+
+  test('steward - what the store was slow to do is not done when the member has spoken, or others have come', () => {
+    for (const turn of ['none', 'speaks', 'newcomer'] as const) {
+      const steps: ((view: View) => View)[] = [];
+      const steward = new Steward({ server: 's1', incarnation: 1 }, defaultSettings, {
+        beat: (bytes) => steward.onMessage(bytes, nowMs),
+        gossip: (bytes) => steward.onMessage(bytes, nowMs),
+        watch: () => undefined,
+        propose: (step) => void steps.push(step),
+        load: () => undefined,
+        onDead: () => undefined,
+      });
+      const { view } = new StewardGroup({ members: 2 });
+      const members = view.members.map((member, index) => ({ ...member, server: `s${index + 1}` }));
+      const pair = { ...view, members };
+      let nowMs = 0;
+      steward.onView(pair, nowMs);
+      for (; steps.length === 0 && nowMs < 10_000; nowMs += 50) steward.tick(nowMs, 'active');
+      assert.ok(steps.length > 0);
+      const three = { ...pair, number: 2, members: [...members, { ...members[0], server: 's3' }] };
+      if (turn === 'speaks') {
+        steward.onMessage(encodeGossip({ kind: 'beat', server: 's2', incarnation: 1, beat: 1 }), nowMs);
+        steward.tick(nowMs, 'active');
+      }
+      const next = steps[0](turn === 'newcomer' ? three : pair);
+      assert.equal(next.members.length, { none: 1, speaks: 2, newcomer: 3 }[turn], turn);
     }
   });
 
