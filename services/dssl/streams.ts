@@ -103,6 +103,18 @@ export class Streams {
   }
 }
 
+/** How far this module has come with every tier 1 that it has heard lately. */
+export function reachOf(streams: Streams, nowMs: number): Map<string, number> {
+  const heard = [...streams.all()].filter(({ heardAtMs }) => nowMs - heardAtMs < heardLatelyMs);
+  return new Map(heard.map(({ id, reached }) => [id, reached]));
+}
+
+/** Whether this module has come as far with every tier 1 as somebody else had. */
+export function hasReached(streams: Streams, positions: ReadonlyMap<string, number>): boolean {
+  for (const [id, sequence] of positions) if ((streams.get(id)?.reached ?? -1) < sequence) return false;
+  return true;
+}
+
 /** A frame that owns its bytes, to be kept beyond the delivery of the message. */
 export function keepFrame(message: Uint8Array): Frame {
   const frame = new Frame();
