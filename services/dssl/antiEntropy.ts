@@ -4,6 +4,7 @@
 //
 //   every ~10 s   digestRounds.ts   "this is what I hold, summed up"     others compare with what they have down for me
 //   it differs    bucketRepair.ts   "what do you hold in this bucket?"   the owner tells everybody; who differs takes it in
+//   nobody has it staleFlows.ts     "what do you all hold there?"        and what none of them has is forgotten
 //   a flow twice  twoOwners.ts      "I have this flow since view n"      the older one keeps it
 //   a new view    startClaims.ts    "these began here just now"          so that flows taken twice are found at once
 //
@@ -17,6 +18,7 @@ import { DigestRounds } from './digestRounds.ts';
 import { type Claim, decodeEntropy, encodeEntropy } from './entropyMessages.ts';
 import type { Hearsay } from './hearsay.ts';
 import type { Missed } from './missed.ts';
+import { StaleFlows } from './staleFlows.ts';
 import type { Standing } from './standing.ts';
 import { StartClaims } from './startClaims.ts';
 import type { Streams } from './streams.ts';
@@ -64,6 +66,7 @@ export class AntiEntropy {
   readonly #publish: (message: Uint8Array) => void;
   readonly #rounds: DigestRounds;
   readonly #repair: BucketRepair;
+  readonly #staleFlows: StaleFlows;
   readonly #twoOwners: TwoOwners;
   readonly #startClaims: StartClaims;
   #asked = 0;
@@ -82,6 +85,7 @@ export class AntiEntropy {
     this.#twoOwners = new TwoOwners(life.server, decider, views);
     this.#rounds = new DigestRounds(life, decider, views, streams);
     this.#repair = new BucketRepair(life, decider, views, streams, hearsay, this.#twoOwners);
+    this.#staleFlows = new StaleFlows(decider, views);
     this.#startClaims = new StartClaims(decider, views.self);
     hearsay.onClaim = (hi, lo) => this.#twoOwners.suspect(hi, lo);
   }
@@ -94,7 +98,7 @@ export class AntiEntropy {
       bucketsAsked: this.#asked,
       bucketsTold: this.#repair.told,
       rowsRepaired: this.#repair.repaired,
-      entriesForgotten: this.#repair.forgotten,
+      entriesForgotten: this.#staleFlows.forgotten,
       twoOwners: this.#twoOwners.found,
       givenUp: this.#twoOwners.givenUp,
     };
@@ -124,6 +128,7 @@ export class AntiEntropy {
       this.#resyncs = this.#parts.missed.resyncs;
       this.#rounds.reset();
       this.#repair.reset();
+      this.#staleFlows.reset();
       this.#startClaims.reset();
       return;
     }
@@ -133,9 +138,12 @@ export class AntiEntropy {
       if (digest !== undefined) this.#publish(encodeEntropy(digest));
       this.#ask(nowMs);
       this.#repair.takeIn(
-        (owner, bucket) => this.#rounds.differsIn(owner, bucket),
+        (owner, bucket) => this.#rounds.differsIn(owner, bucket) || this.#staleFlows.isOpen(bucket),
+        (holding) => {
+          this.#rounds.settle(holding.owner, holding.bucket);
+          this.#staleFlows.onHolding(holding, nowMs);
+        },
         nowMs,
-        (owner, bucket) => this.#rounds.settle(owner, bucket),
       );
     }
     for (const chunk of this.#repair.toSend(tick, nowMs)) this.#publish(encodeEntropy(chunk));
@@ -152,13 +160,14 @@ export class AntiEntropy {
 
   #ask(nowMs: number): void {
     if (Math.abs(nowMs - this.#askedAtMs) < askEveryMs) return;
-    const next = this.#rounds.nextToAsk();
-    const owner = next && this.#parts.views.lifeOf(next.owner);
-    if (next === undefined || owner === undefined) return;
+    const stale = this.#staleFlows.nextToAsk(nowMs);
+    const next = stale === undefined ? this.#rounds.nextToAsk() : undefined;
+    const bucket = stale ?? next?.bucket;
+    if (bucket === undefined) return;
+    const to = next && this.#parts.views.lifeOf(next.owner)?.server;
     this.#askedAtMs = nowMs;
     this.#asked++;
-    const { server } = this.#life;
-    this.#publish(encodeEntropy({ kind: 'ask', to: owner.server, from: server, bucket: next.bucket }));
+    this.#publish(encodeEntropy({ kind: 'ask', to, from: this.#life.server, bucket }));
   }
 
   #sayClaims(tick: number, nowMs: number): void {

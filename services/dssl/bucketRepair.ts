@@ -1,18 +1,9 @@
 // What follows when tables differ (digestRounds.ts): the owner tells everybody which flows it holds in that bucket, and
 // whoever differs there sets its own table right.
 //
-// A flow that the owner holds and that is missing here, or is down for another one, is taken in as hearsay is. A flow that
-// is down for the owner here, and that the owner does not have, is forgotten: otherwise everybody would take it to be the
-// owner's and nobody would take its packets. That is the only thing in Flowherd that forgets on somebody else's word, so
-// it is done only where nothing can have come between the owner's look and this one:
-//
-// - the owner is a member in the newest view, had missed nothing when it looked, and its list is whole;
-// - this module has decided all that the owner had decided then, has missed nothing since, and is sure;
-// - the flow did not begin lately, and had no packet since some seconds before the owner looked. A flow that had one since
-//   may be the owner's again.
-//
-// Whoever forgets a flow and whoever has not yet heard do not both take it: the next packet is placed by all who do not
-// have it, at the same member; one who still has it ignores it as before.
+// A flow that the owner holds and that is missing here, or is down for another one, is taken in as hearsay is. One that is
+// down for the owner here, and that the owner does not have, is stale: everybody takes it to be the owner's, and nobody takes
+// its packets. What becomes of it is decided in staleFlows.ts, when all members have told what they hold in that bucket.
 
 import type { Life } from '../../shared/cluster/membership.ts';
 import type { Decider } from './decide.ts';
@@ -21,7 +12,7 @@ import { idleIndexOf, ownerOf, packInfo, protocolClassOf, stateOf } from './flow
 import { flowKey } from './flowKey.ts';
 import type { Hearsay } from './hearsay.ts';
 import { idleTicks } from './idleLimits.ts';
-import { hasReached, reachOf, type Streams } from './streams.ts';
+import { hasReached, oldestStamped, reachOf, type Streams } from './streams.ts';
 import { RowKind, RowQueue, readRows, rowsPerChunk } from './sync.ts';
 import { bucketCount, isKnownToAll } from './tableSums.ts';
 import { ageTicks } from './ticks.ts';
@@ -32,15 +23,24 @@ import { noServer, type ViewHistory } from './viewHistory.ts';
 const tellEveryMs = 250;
 const chunksPerTick = 2;
 /** A bucket is not told again within this: everybody has heard it. */
-const tellAgainMs = 5_000;
+export const tellAgainMs = 1_000;
 /** Buckets that wait to be told; who asked for others asks again. */
 const waitingMost = 32;
 /** A list longer than this is not told; it would belong to a member with sixteen million flows of its own. */
 const chunksMost = 16;
 /** A list that is not whole, or that this module has not come as far as, after so long is given up. */
 const listWaitMs = 3_000;
-/** A flow that had a packet since this long before the owner looked is not forgotten. */
-const quietTicks = 30;
+
+/** What a member said that it holds in a bucket. */
+export interface Holding {
+  readonly owner: number;
+  readonly bucket: number;
+  /** Packet time when it looked, and the oldest view that a tier 1 stamped then. */
+  readonly tick: number;
+  readonly view: number;
+  /** By `flowKey`. */
+  readonly flows: ReadonlySet<number>;
+}
 
 interface List {
   readonly first: BucketChunk;
@@ -51,9 +51,8 @@ interface List {
 
 export class BucketRepair {
   told = 0;
-  /** Flows taken in that were missing here or down for somebody else, and those forgotten. */
+  /** Flows taken in that were missing here or down for somebody else. */
   repaired = 0;
-  forgotten = 0;
   readonly #life: Life;
   readonly #decider: Decider;
   readonly #views: ViewHistory;
@@ -86,7 +85,7 @@ export class BucketRepair {
 
   /** Somebody asks for a bucket. */
   onRequest({ to, bucket }: BucketRequest, nowMs: number): void {
-    if (to !== this.#life.server || this.#waiting.size >= waitingMost) return;
+    if ((to !== undefined && to !== this.#life.server) || this.#waiting.size >= waitingMost) return;
     if (Math.abs(nowMs - this.#toldAtMs[bucket]) >= tellAgainMs) this.#waiting.add(bucket);
   }
 
@@ -120,16 +119,15 @@ export class BucketRepair {
     return this.#toSend.splice(0, chunksPerTick);
   }
 
-  /** Takes in the lists that are whole, where `concerns` says so. */
-  takeIn(concerns: (owner: number, bucket: number) => boolean, nowMs: number, done: DigestSettler): void {
+  /** Takes in the lists that are whole, where `concerns` says so; `done` gets what each member holds in which bucket. */
+  takeIn(concerns: (owner: number, bucket: number) => boolean, done: (holding: Holding) => void, nowMs: number): void {
     for (const [owner, list] of this.#lists) {
       const { first, isWhole, heardAtMs } = list;
       const isReady = isWhole && hasReached(this.#streams, first.positions);
       if (!isReady && Math.abs(nowMs - heardAtMs) <= listWaitMs) continue;
       this.#lists.delete(owner);
       if (!isReady || !concerns(owner, first.bucket) || this.#views.memberNumber(first) !== owner) continue;
-      this.#takeIn(owner, list);
-      done(owner, first.bucket);
+      done({ owner, bucket: first.bucket, tick: first.tick, view: first.view, flows: this.#takeIn(owner, list) });
     }
   }
 
@@ -148,7 +146,9 @@ export class BucketRepair {
     if (rows.count > chunksMost * rowsPerChunk) return;
     const { joinedIn } = this.#twoOwners;
     const positions = reachOf(this.#streams, nowMs);
-    const about = { kind: 'bucket' as const, ...this.#life, joinedIn, bucket, nonce: ++this.#nonce, tick, positions };
+    const view = oldestStamped(this.#streams, nowMs);
+    const nonce = ++this.#nonce;
+    const about = { kind: 'bucket' as const, ...this.#life, joinedIn, bucket, nonce, tick, view, positions };
     do {
       const chunk = this.#toSend.length;
       this.#toSend.push({ ...about, chunk, rows: rows.takeChunk(), isLast: rows.count === 0 });
@@ -156,7 +156,7 @@ export class BucketRepair {
     this.told++;
   }
 
-  #takeIn(owner: number, { first, chunks }: List): void {
+  #takeIn(owner: number, { first, chunks }: List): ReadonlySet<number> {
     const { table, tick } = this.#decider;
     const held = new Set<number>();
     const known = new RowQueue();
@@ -179,25 +179,6 @@ export class BucketRepair {
     const { server, incarnation, joinedIn } = first;
     while (known.count > 0)
       this.#hearsay.takeIn({ owners: [{ server, incarnation, joinedIn }], rows: known.takeChunk() });
-    this.#forget(owner, first, held);
-  }
-
-  #forget(owner: number, { bucket, tick: lookedAt }: BucketChunk, held: ReadonlySet<number>): void {
-    const { table, tick, recentStarts } = this.#decider;
-    const stale: number[] = [];
-    table.scanBucket(bucket, (hi, lo, lastSeen, info) => {
-      if (ownerOf(info) !== owner || held.has(flowKey(hi, lo))) return;
-      if (ageTicks(lookedAt, lastSeen) < quietTicks || recentStarts.find(hi, lo, lookedAt) !== -1) return;
-      stale.push(hi, lo);
-    });
-    for (let at = 0; at < stale.length; at += 2) {
-      const slot = table.find(stale[at], stale[at + 1], tick);
-      if (slot === -1) continue;
-      this.#decider.drop(stale[at], stale[at + 1], slot, 'moved');
-      this.forgotten++;
-    }
+    return held;
   }
 }
-
-/** Told that a bucket of an owner has been set right. */
-export type DigestSettler = (owner: number, bucket: number) => void;

@@ -2,12 +2,13 @@
 // group's control subject, beside those of sync.ts, whose version, positions and rows they share.
 //
 //   digest  [ version, 5, from, incarnation, tick, positions, sums ]        sums of the sender's own flows (tableSums.ts)
-//   ask     [ version, 6, to, from, bucket ]                                which of them does it hold in this bucket?
-//   bucket  [ version, 7, from, incarnation, joinedIn, bucket, nonce, tick, chunk, isLast, positions, rows ]
+//   ask     [ version, 6, to, from, bucket ]                                what do you hold in this bucket? `to` nil: everybody
+//   bucket  [ version, 7, from, incarnation, joinedIn, bucket, nonce, tick, view, chunk, isLast, positions, rows ]
 //   claim   [ version, 8, from, incarnation, joinedIn, rows ]
 //
 //   tick      packet time when the sender looked, and
 //   positions how far it had come with each tier 1 then
+//   view      the oldest that a tier 1 stamped then
 //   rows      of flows that the sender holds. In a claim: of kind `start`, what began near a change of views, with the view
 //             by which it was placed; of kind `flow`, what somebody else says it holds too, with the view since when it has it
 //
@@ -30,7 +31,8 @@ export interface Digest extends Life {
 
 export interface BucketRequest {
   readonly kind: 'ask';
-  readonly to: string;
+  /** Undefined: everybody is asked. */
+  readonly to: string | undefined;
   readonly from: string;
   readonly bucket: number;
 }
@@ -41,6 +43,7 @@ export interface BucketChunk extends Life {
   readonly bucket: number;
   readonly nonce: number;
   readonly tick: number;
+  readonly view: number;
   readonly chunk: number;
   readonly isLast: boolean;
   readonly positions: ReadonlyMap<string, number>;
@@ -60,14 +63,14 @@ export function encodeEntropy(message: EntropyMessage): Uint8Array {
 }
 
 function fieldsOf(message: EntropyMessage): unknown[] {
-  if (message.kind === 'ask') return [6, message.to, message.from, message.bucket];
+  if (message.kind === 'ask') return [6, message.to ?? null, message.from, message.bucket];
   const { server, incarnation } = message;
   if (message.kind === 'digest')
     return [5, server, incarnation, message.tick, [...message.positions].flat(), message.sums.toBytes()];
   const { joinedIn, rows } = message;
   if (message.kind === 'claim') return [8, server, incarnation, joinedIn, rows];
-  const { bucket, nonce, tick, chunk, isLast, positions } = message;
-  return [7, server, incarnation, joinedIn, bucket, nonce, tick, chunk, isLast, [...positions].flat(), rows];
+  const { bucket, nonce, tick, view, chunk, isLast, positions } = message;
+  return [7, server, incarnation, joinedIn, bucket, nonce, tick, view, chunk, isLast, [...positions].flat(), rows];
 }
 
 /** Reads a message; undefined when it is none of these. */
@@ -81,7 +84,7 @@ export function decodeEntropy(message: Uint8Array): EntropyMessage | undefined {
   if (!Array.isArray(fields) || fields[0] !== syncVersion) return undefined;
   if (fields[1] === 5 && fields.length === 7) return readDigest(fields);
   if (fields[1] === 6 && fields.length === 5) return readRequest(fields);
-  if (fields[1] === 7 && fields.length === 12) return readBucket(fields);
+  if (fields[1] === 7 && fields.length === 13) return readBucket(fields);
   if (fields[1] === 8 && fields.length === 6) return readClaim(fields);
   return undefined;
 }
@@ -95,17 +98,18 @@ function readDigest([, , server, incarnation, tick, flat, bytes]: unknown[]): Di
 }
 
 function readRequest([, , to, from, bucket]: unknown[]): BucketRequest | undefined {
-  if (!isServer(to) || !isServer(from) || !isBucket(bucket)) return undefined;
-  return { kind: 'ask', to, from, bucket };
+  if ((to !== null && !isServer(to)) || !isServer(from) || !isBucket(bucket)) return undefined;
+  return { kind: 'ask', to: to ?? undefined, from, bucket };
 }
 
 function readBucket(fields: unknown[]): BucketChunk | undefined {
-  const [, , server, incarnation, joinedIn, bucket, nonce, tick, chunk, isLast, flat, rows] = fields;
+  const [, , server, incarnation, joinedIn, bucket, nonce, tick, view, chunk, isLast, flat, rows] = fields;
   const positions = readPositions(flat);
   if (!isServer(server) || !isCount(incarnation) || !isCount(joinedIn) || !isBucket(bucket)) return undefined;
-  if (!isCount(nonce) || !isTick(tick) || !isCount(chunk) || typeof isLast !== 'boolean') return undefined;
+  if (!isCount(nonce) || !isTick(tick) || !isCount(view) || !isCount(chunk) || typeof isLast !== 'boolean')
+    return undefined;
   if (positions === undefined || !areRows(rows)) return undefined;
-  return { kind: 'bucket', server, incarnation, joinedIn, bucket, nonce, tick, chunk, isLast, positions, rows };
+  return { kind: 'bucket', server, incarnation, joinedIn, bucket, nonce, tick, view, chunk, isLast, positions, rows };
 }
 
 function readClaim([, , server, incarnation, joinedIn, rows]: unknown[]): Claim | undefined {
