@@ -8,7 +8,7 @@
 import type { Life } from '../../shared/cluster/membership.ts';
 import type { Decider } from './decide.ts';
 import type { BucketChunk, BucketRequest } from './entropyMessages.ts';
-import { idleIndexOf, ownerOf, packInfo, protocolClassOf, stateOf } from './flowEntry.ts';
+import { type FlowState, idleIndexOf, ownerOf, packInfo, protocolClassOf, stateOf } from './flowEntry.ts';
 import { flowKey } from './flowKey.ts';
 import type { Hearsay } from './hearsay.ts';
 import { idleTicks } from './idleLimits.ts';
@@ -172,7 +172,9 @@ export class BucketRepair {
           this.#twoOwners.suspect(hi, lo);
           return;
         }
-        if (!isHere || ownerOf(table.foundInfo) !== owner) this.repaired++;
+        const isItsOwn = isHere && ownerOf(table.foundInfo) === owner;
+        const differs = !isItsOwn || this.#followState(hi, lo, lastSeen, state);
+        if (differs) this.repaired++;
         known.add(row);
       });
     }
@@ -180,5 +182,17 @@ export class BucketRepair {
     while (known.count > 0)
       this.#hearsay.takeIn({ owners: [{ server, incarnation, joinedIn }], rows: known.takeChunk() });
     return held;
+  }
+
+  /**
+   * Members may see a flow's packets by two tier 1s in another order, and take it to be established where its owner does
+   * not. Then they would forget it at different times. The owner's word counts, if nothing was seen here since.
+   */
+  #followState(hi: number, lo: number, lastSeen: number, state: FlowState): boolean {
+    const { table } = this.#decider;
+    const slot = table.peek(hi, lo);
+    if (table.state(slot) === state || ageTicks(table.lastSeen(slot), lastSeen) > 0) return false;
+    table.setState(slot, state);
+    return true;
   }
 }

@@ -7,6 +7,7 @@ import { tableLimits } from './limits.ts';
 import { membership } from './membership.ts';
 import { noBlackHole, served } from './served.ts';
 import { stickiness } from './stickiness.ts';
+import { tables } from './tables.ts';
 import { views } from './views.ts';
 
 export const checkers: readonly Checker[] = [
@@ -18,4 +19,5 @@ export const checkers: readonly Checker[] = [
   membership,
   served,
   noBlackHole,
+  tables,
 ];
