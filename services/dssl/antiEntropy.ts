@@ -21,8 +21,8 @@ import type { Missed } from './missed.ts';
 import { StaleFlows } from './staleFlows.ts';
 import type { Standing } from './standing.ts';
 import { StartClaims } from './startClaims.ts';
-import type { Streams } from './streams.ts';
-import { RowKind, RowQueue, readRows } from './sync.ts';
+import { reachOf, type Streams } from './streams.ts';
+import { RowKind, RowQueue, readRows, type SyncRow } from './sync.ts';
 import { ageTicks } from './ticks.ts';
 import { TwoOwners } from './twoOwners.ts';
 import { noServer, type ViewHistory } from './viewHistory.ts';
@@ -82,7 +82,7 @@ export class AntiEntropy {
     const { server, incarnation } = parts.candidate;
     const life = { server, incarnation };
     this.#life = life;
-    this.#twoOwners = new TwoOwners(life.server, decider, views);
+    this.#twoOwners = new TwoOwners(life.server, decider, views, streams);
     this.#rounds = new DigestRounds(life, decider, views, streams);
     this.#repair = new BucketRepair(life, decider, views, streams, hearsay, this.#twoOwners);
     this.#staleFlows = new StaleFlows(decider, views);
@@ -173,15 +173,16 @@ export class AntiEntropy {
   #sayClaims(tick: number, nowMs: number): void {
     const rows = new RowQueue();
     for (const row of this.#twoOwners.toSay(nowMs)) rows.add(row);
-    while (rows.count > 0) this.#claim(rows.takeChunk());
+    while (rows.count > 0) this.#claim(rows.takeChunk(), nowMs);
     const starts = this.#startClaims.next(tick, nowMs);
-    if (starts !== undefined) this.#claim(starts);
+    if (starts !== undefined) this.#claim(starts, nowMs);
   }
 
-  #claim(rows: Uint8Array): void {
+  #claim(rows: Uint8Array, nowMs: number): void {
     const { joinedIn } = this.#twoOwners;
     if (joinedIn === Number.POSITIVE_INFINITY) return;
-    this.#publish(encodeEntropy({ kind: 'claim', ...this.#life, joinedIn, rows }));
+    const positions = reachOf(this.#parts.streams, nowMs);
+    this.#publish(encodeEntropy({ kind: 'claim', ...this.#life, joinedIn, positions, rows }));
   }
 
   /** Another member says what it holds. What is held here too is disputed; what is not is taken in. */
@@ -189,23 +190,31 @@ export class AntiEntropy {
     const { views, decider, hearsay } = this.#parts;
     const number = views.memberNumber(claim);
     if (number === noServer) return;
-    const { server, incarnation, joinedIn } = claim;
+    const { server, incarnation, joinedIn, positions } = claim;
     const { recentStarts } = decider;
     const others = new RowQueue();
     readRows(claim.rows, (row) => {
       const { hi, lo, kind, tick, view, owner } = row;
       if (owner !== 0) return;
       if (kind === RowKind.flow) {
-        this.#twoOwners.hear(hi, lo, { server, number, since: view, joinedIn, tick }, nowMs);
+        this.#twoOwners.hear(hi, lo, { server, number, since: view, joinedIn, tick, positions }, nowMs);
       } else if (this.#twoOwners.holds(hi, lo)) {
         this.#twoOwners.suspect(hi, lo);
       } else {
         const known = recentStarts.describe(hi, lo, decider.tick);
         if (known === undefined) others.add(row);
         else if (view < known.view && Math.abs(ageTicks(tick, known.tick)) <= recentStarts.windowTicks)
-          recentStarts.correct(hi, lo, decider.tick, number, view);
+          this.#correct(row, number);
       }
     });
     if (others.count > 0) hearsay.takeIn({ owners: [{ server, incarnation, joinedIn }], rows: others.takeChunk() });
+  }
+
+  /** The start that this module remembers for another member went to this one by an older view. */
+  #correct({ hi, lo, view, kind }: Readonly<SyncRow>, number: number): void {
+    const { recentStarts, table, tick } = this.#parts.decider;
+    recentStarts.correct(hi, lo, tick, number, view);
+    const slot = kind === RowKind.startInTable ? table.find(hi, lo, tick) : -1;
+    if (slot !== -1) table.setOwner(slot, number);
   }
 }

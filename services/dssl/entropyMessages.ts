@@ -4,7 +4,7 @@
 //   digest  [ version, 5, from, incarnation, tick, positions, sums ]        sums of the sender's own flows (tableSums.ts)
 //   ask     [ version, 6, to, from, bucket ]                                what do you hold in this bucket? `to` nil: everybody
 //   bucket  [ version, 7, from, incarnation, joinedIn, bucket, nonce, tick, view, chunk, isLast, positions, rows ]
-//   claim   [ version, 8, from, incarnation, joinedIn, rows ]
+//   claim   [ version, 8, from, incarnation, joinedIn, positions, rows ]
 //
 //   tick      packet time when the sender looked, and
 //   positions how far it had come with each tier 1 then
@@ -53,6 +53,7 @@ export interface BucketChunk extends Life {
 export interface Claim extends Life {
   readonly kind: 'claim';
   readonly joinedIn: number;
+  readonly positions: ReadonlyMap<string, number>;
   readonly rows: Uint8Array;
 }
 
@@ -68,7 +69,7 @@ function fieldsOf(message: EntropyMessage): unknown[] {
   if (message.kind === 'digest')
     return [5, server, incarnation, message.tick, [...message.positions].flat(), message.sums.toBytes()];
   const { joinedIn, rows } = message;
-  if (message.kind === 'claim') return [8, server, incarnation, joinedIn, rows];
+  if (message.kind === 'claim') return [8, server, incarnation, joinedIn, [...message.positions].flat(), rows];
   const { bucket, nonce, tick, view, chunk, isLast, positions } = message;
   return [7, server, incarnation, joinedIn, bucket, nonce, tick, view, chunk, isLast, [...positions].flat(), rows];
 }
@@ -85,7 +86,7 @@ export function decodeEntropy(message: Uint8Array): EntropyMessage | undefined {
   if (fields[1] === 5 && fields.length === 7) return readDigest(fields);
   if (fields[1] === 6 && fields.length === 5) return readRequest(fields);
   if (fields[1] === 7 && fields.length === 13) return readBucket(fields);
-  if (fields[1] === 8 && fields.length === 6) return readClaim(fields);
+  if (fields[1] === 8 && fields.length === 7) return readClaim(fields);
   return undefined;
 }
 
@@ -112,9 +113,11 @@ function readBucket(fields: unknown[]): BucketChunk | undefined {
   return { kind: 'bucket', server, incarnation, joinedIn, bucket, nonce, tick, view, chunk, isLast, positions, rows };
 }
 
-function readClaim([, , server, incarnation, joinedIn, rows]: unknown[]): Claim | undefined {
-  if (!isServer(server) || !isCount(incarnation) || !isCount(joinedIn) || !areRows(rows)) return undefined;
-  return { kind: 'claim', server, incarnation, joinedIn, rows };
+function readClaim([, , server, incarnation, joinedIn, flat, rows]: unknown[]): Claim | undefined {
+  const positions = readPositions(flat);
+  if (!isServer(server) || !isCount(incarnation) || !isCount(joinedIn)) return undefined;
+  if (positions === undefined || !areRows(rows)) return undefined;
+  return { kind: 'claim', server, incarnation, joinedIn, positions, rows };
 }
 
 function isTick(value: unknown): value is number {

@@ -10,17 +10,21 @@
 //   which it joined; its name. They are compared in this order. Names differ, so of two claims one is the older, and of
 //   several one is the oldest.
 // - A claim does not change. What a module knows of a start it forgets after ten seconds; so it notes its claim when it
-//   first needs it, and says and compares that one from then on. The member's own word counts for all three values, never
-//   what the other one thinks of them.
+//   first needs it, and says and compares that one from then on, until the flow begins anew. The member's own word counts
+//   for all three values, never what the other one thinks of them.
 // - Only a claim that was said is a reason to give up, and only one's own flow that is there at that moment is claimed. So
 //   who gives up has heard an older claim of one that had the flow when it said so, and the oldest is never given up.
 //
-// A claim may arrive late: one said before the flow began here is none against it. What is lost is said again, when somebody
-// hears of it the next time; what comes twice finds nothing more to do.
+// By Fig. 6 a start may have moved a flow, and its former holder not have come as far yet. Its claim would be the older one,
+// and it is about to let go. So a claim says how far its member has come, and one is given up only to a member that had
+// come as far as this one when it noted its own. If it had not, both say it again.
+//
+// What is lost is said again, when somebody hears of it the next time; what comes twice finds nothing more to do.
 
 import type { Decider } from './decide.ts';
 import { ownerOf, protocolClassOf, stateOf } from './flowEntry.ts';
 import { flowKey } from './flowKey.ts';
+import { reachOf, type Streams } from './streams.ts';
 import { RowKind, type SyncRow } from './sync.ts';
 import { isKnownToAll } from './tableSums.ts';
 import { ageTicks } from './ticks.ts';
@@ -37,6 +41,10 @@ interface OwnClaim {
   readonly lo: number;
   readonly since: number;
   readonly notedAtMs: number;
+  /** Packet time of its start, where that was remembered. */
+  readonly startTick: number | undefined;
+  /** How far this module had come. */
+  readonly positions: ReadonlyMap<string, number>;
   saidAtMs: number;
   isToSay: boolean;
   isCounted: boolean;
@@ -49,8 +57,9 @@ export interface RivalClaim {
   readonly number: number;
   readonly since: number;
   readonly joinedIn: number;
-  /** Packet time when it was said. */
+  /** Packet time when it was said, and how far the member had come. */
   readonly tick: number;
+  readonly positions: ReadonlyMap<string, number>;
 }
 
 export class TwoOwners {
@@ -60,14 +69,16 @@ export class TwoOwners {
   readonly #server: string;
   readonly #decider: Decider;
   readonly #views: ViewHistory;
+  readonly #streams: Streams;
   readonly #claims = new Map<number, OwnClaim>();
   readonly #suspected = new Map<number, readonly [hi: number, lo: number]>();
   #joinedIn: number | undefined;
 
-  constructor(server: string, decider: Decider, views: ViewHistory) {
+  constructor(server: string, decider: Decider, views: ViewHistory, streams: Streams) {
     this.#server = server;
     this.#decider = decider;
     this.#views = views;
+    this.#streams = streams;
   }
 
   /** Number of the view in which this module joined: its own word, which stays what it was when first needed. */
@@ -97,7 +108,7 @@ export class TwoOwners {
     if (mine === undefined) return true;
     if (!mine.isCounted) this.found++;
     mine.isCounted = true;
-    if (this.#isOlder(rival, mine)) this.#giveUp(hi, lo, rival);
+    if (this.#isOlder(rival, mine) && covers(rival.positions, mine.positions)) this.#giveUp(hi, lo, rival);
     else mine.isToSay = true;
     return true;
   }
@@ -123,22 +134,25 @@ export class TwoOwners {
 
   /** The claim on a flow that is held here, noted once and for all; undefined when too many are noted. */
   #claim(hi: number, lo: number, nowMs: number): OwnClaim | undefined {
+    const { recentStarts, tick } = this.#decider;
     const key = flowKey(hi, lo);
+    const isStartHere = recentStarts.find(hi, lo, tick) === this.#views.self;
+    const start = isStartHere ? recentStarts.describe(hi, lo, tick) : undefined;
     const known = this.#claims.get(key);
-    if (known !== undefined) return known.hi === hi && known.lo === lo ? known : undefined;
-    const since = this.#heldSince(hi, lo);
+    if (known !== undefined) {
+      if (known.hi !== hi || known.lo !== lo) return undefined;
+      if (start === undefined || start.tick === known.startTick) return known;
+      this.#claims.delete(key);
+    }
+    const since = start?.view ?? this.joinedIn;
     this.#forget(nowMs);
     if (this.#claims.size >= claimsMax || since === Number.POSITIVE_INFINITY) return undefined;
-    const saidAtMs = Number.NEGATIVE_INFINITY;
-    const claim = { hi, lo, since, notedAtMs: nowMs, saidAtMs, isToSay: false, isCounted: false };
+    const claim = {
+      ...{ hi, lo, since, notedAtMs: nowMs, startTick: start?.tick, positions: reachOf(this.#streams, nowMs) },
+      ...{ saidAtMs: Number.NEGATIVE_INFINITY, isToSay: false, isCounted: false },
+    };
     this.#claims.set(key, claim);
     return claim;
-  }
-
-  #heldSince(hi: number, lo: number): number {
-    const { recentStarts, tick } = this.#decider;
-    const isStartHere = recentStarts.find(hi, lo, tick) === this.#views.self;
-    return (isStartHere ? recentStarts.describe(hi, lo, tick)?.view : undefined) ?? this.joinedIn;
   }
 
   #isOlder({ since, joinedIn, server }: RivalClaim, mine: OwnClaim): boolean {
@@ -166,4 +180,10 @@ export class TwoOwners {
       this.#claims.delete(key);
     }
   }
+}
+
+/** Whether one who has come so far has decided all that another one had. A tier 1 he does not hear has nothing to say. */
+function covers(reached: ReadonlyMap<string, number>, other: ReadonlyMap<string, number>): boolean {
+  for (const [id, sequence] of other) if ((reached.get(id) ?? sequence) < sequence) return false;
+  return true;
 }

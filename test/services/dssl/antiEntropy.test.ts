@@ -132,6 +132,33 @@ test('anti-entropy - a start that two tier 1s carry by two views has one owner w
   }
 });
 
+test('anti-entropy - a former holder that has not seen the new start yet does not win the flow back, to drop it then', () => {
+  const group = groupOf(3, fig6);
+  const [, b, c] = group.modules;
+  const flow = [...Array(40).keys()].find((each) => placedBy(group, group.view.number, each) === 'b') ?? -1;
+  assert.equal(group.owner({ flow, flags: syn }), 'b');
+  group.send([], { tier1: 't2' });
+  group.settle(110);
+  group.propose((view) => reweighed(view, [1, 1, 1000]));
+  assert.equal(placedBy(group, group.view.number, flow), 'c');
+  group.settle(3);
+  group.send([{ flow, flags: syn }]);
+  for (let step = 0; step < 4; step++) {
+    group.send([], { tier1: 't2' });
+    for (const module of group.modules)
+      for (const source of [...module.inbox.keys()])
+        if (module !== b || source !== 't1') while (group.deliver(module, source));
+    group.tick(100);
+  }
+  assert.ok(holds(b, flow) && holds(c, flow));
+  group.settle(30);
+  assert.deepEqual(
+    [b, c].map((each) => holds(each, flow)),
+    [false, true],
+  );
+  assert.deepEqual(counts(c, 'givenUp'), [0]);
+});
+
 test('anti-entropy - digests that are lost, and messages that come twice or late, do no harm', () => {
   const { group, owner, others } = withFlows(fig7);
   const [flow, second] = flowsOf(owner, 40);
@@ -259,7 +286,7 @@ test('anti-entropy - messages say what was put into them, and others are none', 
       positions,
       rows,
     },
-    { kind: 'claim', ...life, joinedIn: 4, rows },
+    { kind: 'claim', ...life, joinedIn: 4, positions, rows },
   ] as const;
   for (const message of messages) {
     const bytes = encodeEntropy(message);
