@@ -19,11 +19,16 @@ import { noServer, type ViewHistory } from './viewHistory.ts';
 const roundMs = 10_000;
 const jitterMs = 2_000;
 /** A digest that this module has not come as far as after so long is not compared. */
-const digestWaitMs = 3_000;
-/** A walk takes about so many ticks, within these bounds of slots a tick. */
-const ticksPerWalk = 100;
+const digestWaitMs = 6_000;
+/** From one walk to the next: what has come meanwhile shares one. */
+const walkEveryMs = 3_000;
+/**
+ * A walk takes about so many ticks, within these bounds of slots a tick. Own walk, wait and walk of who compares must be
+ * over within `comparableTicks`; so in tables of much more than ten million entries nothing is compared.
+ */
+const ticksPerWalk = 120;
 const slotsLeast = 8_192;
-const slotsMost = 131_072;
+const slotsMost = 98_304;
 const slotsPerEntry = 1.25;
 
 /** A bucket that differed in the last round; in two in a row; that is on the list of those to be asked for. */
@@ -66,6 +71,7 @@ export class DigestRounds {
   readonly #toAsk: BucketOf[] = [];
   readonly #nameHash: number;
   #walk: Walk | undefined;
+  #walkedAtMs = Number.NEGATIVE_INFINITY;
   #dueAtMs = Number.NaN;
   #round = 0;
 
@@ -129,6 +135,7 @@ export class DigestRounds {
   }
 
   #begin(tick: number, nowMs: number): Walk | undefined {
+    if (Math.abs(nowMs - this.#walkedAtMs) < walkEveryMs) return undefined;
     const targets: (Target | undefined)[] = [];
     let count = 0;
     if (this.#isDue(nowMs)) {
@@ -144,7 +151,9 @@ export class DigestRounds {
       targets[owner] = { tick: digest.tick, positions: digest.positions, sums: new TableSums(), digest };
       count++;
     }
-    return count === 0 ? undefined : { targets, cursor: 0 };
+    if (count === 0) return undefined;
+    this.#walkedAtMs = nowMs;
+    return { targets, cursor: 0 };
   }
 
   #isDue(nowMs: number): boolean {

@@ -12,7 +12,7 @@ import { ProtocolClass } from '../../../shared/frameFlags.ts';
 import { fin, groupOf, hiOf, type Module, type Row, syn, type TestGroup, tcp, udp } from '../../support/group.ts';
 
 /** Steps of 100 ms in which a repair must be done: two rounds of at most eleven seconds, and some more. */
-const longEnough = 300;
+const longEnough = 350;
 
 test('anti-entropy - a flow that is missing in one table is told by its owner', () => {
   const { group, owner, others } = withFlows(fig7);
