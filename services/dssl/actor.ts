@@ -50,6 +50,8 @@ const phaseWords = {
 
 const tickMs = 20;
 const egressTickMs = 1_000;
+/** People are told of flows with two owners at most so often. */
+const twoOwnersEveryMs = 10_000;
 
 /** The step into a group; undefined declines it, because the view is not what it was when the group was chosen. */
 export type JoinStep = (view: View | undefined) => View | undefined;
@@ -69,6 +71,8 @@ export class DsslActor {
   #fetching = false;
   #stopped = false;
   #toldLate = false;
+  #toldTwoOwners = 0;
+  #toldTwoOwnersAtMs = Number.NEGATIVE_INFINITY;
   #whenLeft: (() => void)[] = [];
   #whenReleased: (() => void)[] = [];
   #whenDraining: (() => void)[] = [];
@@ -256,6 +260,7 @@ export class DsslActor {
       this.#options.egress.tick?.(nowMs);
     }
     if (this.core.phase === 'joining') this.#tellLate(nowMs);
+    this.#tellTwoOwners();
     if (this.core.phase === 'draining') {
       for (const resolve of this.#whenDraining.splice(0)) resolve();
     }
@@ -273,6 +278,15 @@ export class DsslActor {
     if (servers.length === 0 || this.#toldLate) return;
     this.#toldLate = true;
     this.#options.log.warn({ servers }, 'waiting for members that do not answer; after ten seconds, joining without');
+  }
+
+  #tellTwoOwners(): void {
+    const { twoOwners, givenUp } = this.core.antiEntropy.counters;
+    const nowMs = this.#options.clock.monotonicMs();
+    if (twoOwners === this.#toldTwoOwners || nowMs - this.#toldTwoOwnersAtMs < twoOwnersEveryMs) return;
+    this.#toldTwoOwners = twoOwners;
+    this.#toldTwoOwnersAtMs = nowMs;
+    this.#options.log.warn({ twoOwners, givenUp }, 'flows had two owners; the one of the older view keeps each');
   }
 
   #onEntry(value: Uint8Array): void {

@@ -19,6 +19,7 @@ import {
 import type { Member, View } from '../../shared/cluster/view.ts';
 import { Frame, type FrameFault, frameFaults } from '../../shared/frame.ts';
 import { limits } from '../../shared/limits.ts';
+import { AntiEntropy } from './antiEntropy.ts';
 import { Decider } from './decide.ts';
 import type { Egress } from './egress/egress.ts';
 import { Guesses, Hearsay } from './hearsay.ts';
@@ -97,6 +98,7 @@ export class DsslCore {
   readonly learner: Learner;
   readonly hearsay: Hearsay;
   readonly missed: Missed;
+  readonly antiEntropy: AntiEntropy;
   /** False while the server is not ready: the module learns, and does not become active before it may. */
   mayActivate = true;
   readonly #teacher: Teacher;
@@ -135,6 +137,7 @@ export class DsslCore {
     this.learner = new Learner(options.candidate.server);
     this.missed = new Missed(this.streams, this.learner, this.decider);
     this.#teacher = new Teacher(options.candidate.server, options.candidate.incarnation, this.views);
+    this.antiEntropy = new AntiEntropy(this, options.maxFlows, (message) => ports.publishControl(message));
   }
 
   /** Where this server stands in the newest view. */
@@ -204,14 +207,16 @@ export class DsslCore {
     this.standing.onView(view, this.views.newest?.view, nowMs);
     // The first member of a group has nobody to learn from: what it takes for new is new.
     if (this.standing.isEstablished && this.decider.guesses !== undefined) this.hearsay.keepGuesses();
+    if (this.views.newest?.view === view) this.antiEntropy.onChange(this.#earliestTick(nowMs), nowMs);
     this.#resume(nowMs);
   }
 
   /** A message on the group's control subject. */
   onControl(message: Uint8Array, nowMs: number): void {
     const sync = decodeSync(message);
-    if (sync === undefined) this.counters.badControl++;
-    else if (sync.kind === 'request') this.#teacher.begin(sync, this.streams, nowMs);
+    if (sync === undefined) {
+      if (!this.antiEntropy.onMessage(message, nowMs)) this.counters.badControl++;
+    } else if (sync.kind === 'request') this.#teacher.begin(sync, this.streams, nowMs);
     else if (sync.kind === 'answer' && this.learner.accepts(sync, nowMs)) this.hearsay.takeIn(sync);
     else if (sync.kind === 'probe' && isLifeOf(sync, this.candidate) && this.phase !== 'left')
       this.#ports.publishControl(encodeLife({ ...sync, kind: 'alive' }));
@@ -227,7 +232,9 @@ export class DsslCore {
     this.#rows.expire(tickOfMs(this.#lastTimestampMs));
     if (this.#lastTimestampMs !== 0) {
       this.decider.at(this.#lastTimestampMs);
-      const tick = (this.#earliestTick(nowMs) - sweepLaterTicks) | 0;
+      const earliest = this.#earliestTick(nowMs);
+      this.antiEntropy.tick(earliest, nowMs);
+      const tick = (earliest - sweepLaterTicks) | 0;
       if (tick !== this.#sweptTick) this.decider.table.sweep(sweepSlots, tick);
       this.#sweptTick = tick;
     }

@@ -32,7 +32,7 @@ import {
   stateOf,
 } from './flowEntry.ts';
 import type { FlowSegment } from './flowSegment.ts';
-import { type GrowthCounters, SegmentDirectory, slotBits, slotMask } from './segmentDirectory.ts';
+import { cursorOf, type GrowthCounters, SegmentDirectory, slotBits, slotMask } from './segmentDirectory.ts';
 import { clockJumpTicks } from './ticks.ts';
 
 /**
@@ -69,6 +69,9 @@ export interface FlowTableCounters extends GrowthCounters {
 export const maxTableFlows = 100_000_000;
 
 const evictWindow = 64;
+/** Values of hashHi that share eight leading bits; slots looked at between two looks at whether a bucket is over. */
+const bucketSpan = 2 ** 24;
+const slotsPerLook = 2_048;
 
 export class FlowTable {
   readonly counters: FlowTableCounters = {
@@ -205,6 +208,16 @@ export class FlowTable {
       visit(data[at + 1], segment.loAt(slot), data[at + 2], data[at + 3], (segment.id << slotBits) | slot);
       return false;
     });
+  }
+
+  /** Shows, at once, every entry whose hash begins with these eight bits: a 256th of the table. */
+  scanBucket(bucket: number, visit: FlowVisitor): void {
+    const step = (hi: number, lo: number, lastSeen: number, info: number, handle: number): void => {
+      if (hi >>> 24 === bucket) visit(hi, lo, lastSeen, info, handle);
+    };
+    const end = cursorOf((bucket + 1) * bucketSpan);
+    for (let cursor = cursorOf(bucket * bucketSpan); cursor !== -1 && cursor < end; )
+      cursor = this.scan(cursor, slotsPerLook, step);
   }
 
   /** Like `scan`, but removes the entries for which `drop` says true, without telling the listener. */

@@ -70,6 +70,8 @@ export class Guesses {
 export class Hearsay {
   /** Flows that a peer says are another's than this module knows. */
   atOdds = 0;
+  /** A peer says of itself that it has this flow. Told before anything is taken in. */
+  onClaim: (hi: number, lo: number) => void = () => undefined;
   readonly #decider: Decider;
   readonly #views: ViewHistory;
 
@@ -79,11 +81,12 @@ export class Hearsay {
   }
 
   /** Takes in what a peer said: flows, and what began lately. */
-  takeIn(answer: SyncAnswer): void {
+  takeIn(answer: Pick<SyncAnswer, 'owners' | 'rows'>): void {
     const numbers = answer.owners.map((life) => this.#views.learnLife(life));
     readRows(answer.rows, ({ kind, hi, lo, tick, state, protocolClass, owner: index, view }) => {
       const owner = numbers[index];
       if (owner === undefined) return;
+      if (index === 0) this.onClaim(hi, lo);
       if (kind === RowKind.flow) this.#flow(hi, lo, tick, owner, state, protocolClass, view, index === 0);
       else this.#start(hi, lo, tick, owner, protocolClass, view, kind === RowKind.startInTable);
     });

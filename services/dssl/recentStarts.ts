@@ -56,6 +56,20 @@ export class RecentStarts {
     this.#table.setValue(position, 1, view | 0);
   }
 
+  /** Packet time of a start that is remembered, and number of the view by which it was placed; undefined for none. */
+  describe(hi: number, lo: number, tick: number): { readonly tick: number; readonly view: number } | undefined {
+    const position = this.#table.find(hi, lo, tick);
+    return position < 0 ? undefined : { tick: this.#table.tick(position), view: this.viewAt(position) };
+  }
+
+  /** A start that is remembered went to somebody else, by that view. Its time runs on. */
+  correct(hi: number, lo: number, tick: number, owner: number, view: number): void {
+    const position = this.#table.find(hi, lo, tick);
+    if (position < 0) return;
+    this.#table.setValue(position, 0, (this.#table.value(position, 0) & ~ownerMask) | owner);
+    this.#table.setValue(position, 1, view | 0);
+  }
+
   /** Forgets a start; whether there was one. */
   remove(hi: number, lo: number): boolean {
     return this.#table.remove(hi, lo);

@@ -183,6 +183,11 @@ export class SegmentDirectory {
   }
 }
 
+/** The cursor of a walk that begins at the first entry whose hashHi is not below this (u32). */
+export function cursorOf(hi: number): number {
+  return Math.floor(hi / twoTo16) * twoTo32;
+}
+
 /** Entries at which a segment must grow before it takes another one. */
 function fullAt(segment: FlowSegment): number {
   return (segment.homes * 0.9) | 0;

@@ -135,6 +135,24 @@ export class Streams {
   }
 }
 
+/** How far this module has come with every tier 1 that it has heard lately. */
+export function reachOf(streams: Streams, nowMs: number): Map<string, number> {
+  const heard = [...streams.all()].filter(({ heardAtMs }) => nowMs - heardAtMs < heardLatelyMs);
+  return new Map(heard.map(({ id, reached }) => [id, reached]));
+}
+
+/** The oldest view that a tier 1 heard lately stamps, as far as this module has come; 0 when none is heard. */
+export function oldestStamped(streams: Streams, nowMs: number): number {
+  const views = [...streams.all()].filter(({ heardAtMs }) => nowMs - heardAtMs < heardLatelyMs);
+  return views.length === 0 ? 0 : Math.min(...views.map(({ viewNumber }) => viewNumber));
+}
+
+/** Whether this module has come as far with every tier 1 as somebody else had. */
+export function hasReached(streams: Streams, positions: ReadonlyMap<string, number>): boolean {
+  for (const [id, sequence] of positions) if ((streams.get(id)?.reached ?? -1) < sequence) return false;
+  return true;
+}
+
 /** A frame that owns its bytes, to be kept beyond the delivery of the message. */
 export function keepFrame(message: Uint8Array): Frame {
   const frame = new Frame();

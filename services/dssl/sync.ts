@@ -37,7 +37,8 @@ import { isWhole } from '../../shared/validate.ts';
 import { FlowState } from './flowEntry.ts';
 import type { ServerLife } from './viewHistory.ts';
 
-const version = 2;
+/** Kinds of messages that tables are compared with are in entropyMessages.ts. Who does not know a kind ignores it. */
+export const syncVersion = 2;
 const rowBytes = 20;
 export const rowsPerChunk = 4_096;
 const positionsMax = 1_024;
@@ -84,19 +85,19 @@ export type SyncMessage = SyncRequest | SyncAnswer | LifeProbe | SignOfLife;
 
 export function encodeRequest(request: SyncRequest): Uint8Array {
   const { to, from, nonce, since } = request;
-  return Uint8Array.from(packr.pack([version, 1, to, from, nonce, since ?? null]));
+  return Uint8Array.from(packr.pack([syncVersion, 1, to, from, nonce, since ?? null]));
 }
 
 export function encodeAnswer(answer: SyncAnswer): Uint8Array {
   const { to, from, incarnation, nonce, chunk, isLast, positions, owners, rows } = answer;
   const named = owners.flatMap((owner) => [owner.server, owner.incarnation, owner.joinedIn]);
   return Uint8Array.from(
-    packr.pack([version, 2, to, from, incarnation, nonce, chunk, isLast, [...positions].flat(), named, rows]),
+    packr.pack([syncVersion, 2, to, from, incarnation, nonce, chunk, isLast, [...positions].flat(), named, rows]),
   );
 }
 
 export function encodeLife({ kind, server, incarnation, nonce }: LifeProbe | SignOfLife): Uint8Array {
-  return Uint8Array.from(packr.pack([version, kind === 'probe' ? 3 : 4, server, incarnation, nonce]));
+  return Uint8Array.from(packr.pack([syncVersion, kind === 'probe' ? 3 : 4, server, incarnation, nonce]));
 }
 
 /** Reads a control message; undefined when it is none that this version knows. */
@@ -107,7 +108,7 @@ export function decodeSync(message: Uint8Array): SyncMessage | undefined {
   } catch {
     return undefined;
   }
-  if (!Array.isArray(fields) || fields[0] !== version) return undefined;
+  if (!Array.isArray(fields) || fields[0] !== syncVersion) return undefined;
   if (fields[1] === 1 && fields.length === 6) return readRequest(fields);
   if (fields[1] === 2 && fields.length === 11) return readAnswer(fields);
   if ((fields[1] === 3 || fields[1] === 4) && fields.length === 5) return readLife(fields);
@@ -128,14 +129,8 @@ function readLife([, type, server, incarnation, nonce]: unknown[]): LifeProbe | 
 function readAnswer(fields: unknown[]): SyncAnswer | undefined {
   const [, , to, from, incarnation, nonce, chunk, isLast, flat, named, rows] = fields;
   if (!isServer(to) || !isServer(from) || !isCount(incarnation) || !isCount(nonce) || !isCount(chunk)) return undefined;
-  if (typeof isLast !== 'boolean' || !(rows instanceof Uint8Array) || rows.length % rowBytes !== 0) return undefined;
-  if (!Array.isArray(flat) || flat.length % 2 !== 0 || flat.length > 2 * positionsMax) return undefined;
-  const positions = new Map<string, number>();
-  for (let i = 0; i < flat.length; i += 2) {
-    const [id, sequence] = [flat[i], flat[i + 1]];
-    if (typeof id !== 'string' || !isCount(sequence)) return undefined;
-    positions.set(id, sequence);
-  }
+  const positions = readPositions(flat);
+  if (typeof isLast !== 'boolean' || !areRows(rows) || positions === undefined) return undefined;
   if (!Array.isArray(named) || named.length % 3 !== 0 || named.length > 3 * limits.knownServers) return undefined;
   const owners: ServerLife[] = [];
   for (let i = 0; i < named.length; i += 3) {
@@ -214,10 +209,26 @@ export function readRows(rows: Uint8Array, visit: (row: Readonly<SyncRow>) => vo
   }
 }
 
-function isServer(value: unknown): value is string {
+/** How far somebody has come with each tier 1, as messages carry it: id and sequence in turn. */
+export function readPositions(flat: unknown): Map<string, number> | undefined {
+  if (!Array.isArray(flat) || flat.length % 2 !== 0 || flat.length > 2 * positionsMax) return undefined;
+  const positions = new Map<string, number>();
+  for (let i = 0; i < flat.length; i += 2) {
+    const [id, sequence] = [flat[i], flat[i + 1]];
+    if (typeof id !== 'string' || !isCount(sequence)) return undefined;
+    positions.set(id, sequence);
+  }
+  return positions;
+}
+
+export function areRows(value: unknown): value is Uint8Array {
+  return value instanceof Uint8Array && value.length % rowBytes === 0;
+}
+
+export function isServer(value: unknown): value is string {
   return typeof value === 'string' && isName(value);
 }
 
-function isCount(value: unknown): value is number {
+export function isCount(value: unknown): value is number {
   return isWhole(value, 0, Number.MAX_SAFE_INTEGER);
 }

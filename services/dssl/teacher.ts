@@ -172,7 +172,7 @@ export class Teacher {
 }
 
 /** Flows of these are of type 1; those that hold several sessions are kept under another class. */
-function hasVisibleStart(protocolClass: number): boolean {
+export function hasVisibleStart(protocolClass: number): boolean {
   return (
     protocolClass === ProtocolClass.TCP || protocolClass === ProtocolClass.SCTP || protocolClass === ProtocolClass.DCCP
   );

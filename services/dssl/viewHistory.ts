@@ -7,6 +7,7 @@
 // for a frame only when it had already joined by that view and is no member in it: a server that joined later is not
 // gone, it has not come yet.
 
+import type { Life } from '../../shared/cluster/membership.ts';
 import type { Member, View } from '../../shared/cluster/view.ts';
 import { limits } from '../../shared/limits.ts';
 import { compilePlacement, type Placement } from './placement.ts';
@@ -152,6 +153,13 @@ export class ViewHistory {
     this.#servers[number] = { name: server, incarnation, joinedIn: Number.POSITIVE_INFINITY };
     this.#numbers.set(key, number);
     return number;
+  }
+
+  /** Number of a life that is a member by the newest view and does not join; `noServer` for none. */
+  memberNumber({ server, incarnation }: Life): number {
+    const member = this.#newest?.view.members.find((each) => each.server === server);
+    if (member?.incarnation !== incarnation || member.state === 'joining') return noServer;
+    return this.numberOf(server, incarnation);
   }
 
   #memberNumber(member: Member): number {

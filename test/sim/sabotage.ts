@@ -5,6 +5,7 @@
 // A sabotage replaces methods of production classes in this process, and gives back how to undo that. Nothing in the
 // production code knows of it.
 
+import { AntiEntropy } from '../../services/dssl/antiEntropy.ts';
 import { DsslCore } from '../../services/dssl/core.ts';
 import { DatagramTable } from '../../services/dssl/datagramTable.ts';
 import { Decider } from '../../services/dssl/decide.ts';
@@ -287,6 +288,18 @@ export const sabotages: Readonly<Record<string, Sabotage>> = {
     caughtWithin: 15,
     kinds: ['die'],
     apply: () => replace(FailureDetector, 'tick', () => ({ suspects: [], dead: [] })),
+  },
+  'no-repair': {
+    what: 'nobody compares tables, so what differs stays different',
+    caughtWithin: 10,
+    kinds: ['slow-network', 'bus-restart', 'reweigh'],
+    // Few faults, so that in some seeds the last one lies so far back that tables must agree again.
+    plan: {
+      ...fig7,
+      ...{ groups: 2, serversPerGroup: 3, tier1s: 3, faults: 4, flows: 80, packetsPerSecond: 240, impatience: 40 },
+      placement: 'weighted-round-robin',
+    },
+    apply: () => replace(AntiEntropy, 'tick', () => undefined),
   },
   'no-fencing': {
     what: 'a server that has been removed goes on deciding',

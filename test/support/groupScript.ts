@@ -17,6 +17,7 @@
 //   holds                                  what each module knows
 
 import type { DsslCore } from '../../services/dssl/core.ts';
+import { decodeEntropy } from '../../services/dssl/entropyMessages.ts';
 import { ownerOf } from '../../services/dssl/flowEntry.ts';
 import { decodeSync, RowKind, readRows, type SyncAnswer } from '../../services/dssl/sync.ts';
 import { type Member, type PlacementName, placementNames, type View } from '../../shared/cluster/view.ts';
@@ -205,6 +206,10 @@ export class GroupScript {
       const what = sync.since === undefined ? 'everything' : `what happened since ${this.#at(sync.since * 100)}`;
       this.#say(`${from} asks ${sync.to} for ${what}`);
     } else if (sync?.kind === 'answer') this.#say(answerInWords(sync));
+    const said = decodeEntropy(message);
+    if (said?.kind === 'ask') this.#say(`${from} asks ${said.to ?? 'everybody'} for bucket ${said.bucket}`);
+    else if (said?.kind === 'bucket') this.#say(`${from} tells everybody that it holds ${flowsIn(said.rows)}`);
+    else if (said?.kind === 'claim') this.#say(`${from} says that it has ${flowsIn(said.rows)}`);
   }
 
   #module(name: string): Module {
@@ -246,6 +251,15 @@ function answerInWords({ from, to, positions, owners, rows, isLast }: SyncAnswer
   return `${from} tells ${to}, as of ${cut}: ${lists.join('; ') || 'nothing'}${isLast ? '' : ' ...'}`;
 }
 
+/** Flows of a claim, with the view that each is held by; of a bucket, where that is not known any more. */
+function flowsIn(rows: Uint8Array): string {
+  const flows: string[] = [];
+  readRows(rows, ({ kind, lo, view }) => {
+    flows.push(`${lo} ${kind === RowKind.flow ? 'since' : 'begun by'} view ${view}`);
+  });
+  return inOrder(flows).replace(/(view \d+) /g, '$1, ') || 'nothing';
+}
+
 /** Own flows, flows of others, starts that are remembered, frames that wait. What a joiner only guesses has a `?`. */
 function holdingsInWords(core: DsslCore): string {
   const { decider, views } = core;
@@ -279,7 +293,7 @@ function inOrder(flows: string[]): string {
 }
 
 /** Counters that tell of something a reader wants to know, in words. */
-function countsOf({ counters, streams, learner, hearsay }: DsslCore): Record<string, number> {
+function countsOf({ counters, streams, learner, hearsay, antiEntropy }: DsslCore): Record<string, number> {
   return {
     'notices that frames are missing': streams.lostFrames,
     'has had this frame before': streams.repeatedFrames,
@@ -289,5 +303,8 @@ function countsOf({ counters, streams, learner, hearsay }: DsslCore): Record<str
     'gives up on a frame, since nobody tells what was missed': counters.unsureDrops,
     'sees a gap before its own first frame, and asks again': learner.gaps,
     'keeps to what it knows itself': hearsay.atOdds,
+    'hears that a flow of its own has another owner': antiEntropy.counters.twoOwners,
+    'takes flows in that its table lacked': antiEntropy.counters.rowsRepaired,
+    'forgets flows that nobody has': antiEntropy.counters.entriesForgotten,
   };
 }

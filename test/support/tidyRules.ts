@@ -20,7 +20,8 @@ const packageUsers: Readonly<Record<string, RegExp>> = {
   nats: /^shared\/bus\/nats\w*\.ts$|^test\/bench\/busRole\.ts$/,
   commander: /^services\/cli\/|^test\/sim\/main\.ts$/,
   pino: /^services\/cli\//,
-  msgpackr: /^shared\/(?:frame|answers|delivery|hello|receipt|cluster\/gossip)\.ts$|^services\/dssl\/sync\.ts$|^test\//,
+  msgpackr:
+    /^shared\/(?:frame|answers|delivery|hello|receipt|cluster\/gossip)\.ts$|^services\/dssl\/(?:sync|entropyMessages)\.ts$|^test\//,
   zod: /^shared\/cluster\/settings\.ts$/,
   'fast-check': /^test\//,
   testcontainers: /^test\/deploy\//,

@@ -45,6 +45,7 @@ export function countsOf(
     packetsLost,
     verdicts: { ...core.verdicts },
     frames: { ...core.counters, faults: { ...core.counters.faults }, lost: lostFrames, repeated: repeatedFrames },
+    tables: { ...core.antiEntropy.counters },
     ...(receipts === undefined ? {} : { receipts: { rows: receipts.rows, unanswered: receipts.unanswered } }),
   };
   return { counts, part, report: egress.report() };

@@ -27,7 +27,11 @@ function setUp() {
   const clock = new VirtualClock(1_000_000);
   const subjects = subjectsOf('c');
   const bus = new MemoryHub({ clock }).connect();
-  const log = { info: () => undefined, warn: () => undefined };
+  const warnings: string[] = [];
+  const log = {
+    info: () => undefined,
+    warn: (fields: object, message: string) => void warnings.push(`${message} ${JSON.stringify(fields)}`),
+  };
   let lives = 0;
   const begin = async (): Promise<DsslActor> => {
     const candidate = { server: 'a', incarnation: ++lives, weight: 100 };
@@ -45,7 +49,7 @@ function setUp() {
     await clock.advanceAsync(100);
     await changed;
   };
-  return { clock, begin, change };
+  return { clock, begin, change, warnings };
 }
 
 test('actor - whoever waits is told when the server drains, and when it is no member any more', async () => {
@@ -64,6 +68,21 @@ test('actor - whoever waits is told when the server drains, and when it is no me
   await change((view) => leave(view, candidate));
   await clock.advanceAsync(100);
   assert.deepEqual(told.slice(-1), ['removed']);
+  actor.stop();
+});
+
+test('actor - flows with two owners are told of, once in a while', async () => {
+  const { clock, begin, warnings } = setUp();
+  const actor = await begin();
+  let found = 0;
+  Object.defineProperty(actor.core.antiEntropy, 'counters', { get: () => ({ twoOwners: found, givenUp: 1 }) });
+  const tellings: number[] = [];
+  for (found = 1; found <= 300; found++) {
+    await clock.advanceAsync(100);
+    tellings.push(warnings.length);
+  }
+  assert.match(warnings[0], /two owners.*"twoOwners":1,"givenUp":1/);
+  assert.deepEqual([tellings[0], tellings[98], tellings[110], tellings.at(-1)], [1, 1, 2, 3]);
   actor.stop();
 });
 

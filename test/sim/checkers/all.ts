@@ -8,6 +8,7 @@ import { mapping } from './mapping.ts';
 import { membership } from './membership.ts';
 import { noBlackHole, served } from './served.ts';
 import { stickiness } from './stickiness.ts';
+import { tables } from './tables.ts';
 import { views } from './views.ts';
 
 export const checkers: readonly Checker[] = [
@@ -20,4 +21,5 @@ export const checkers: readonly Checker[] = [
   mapping,
   served,
   noBlackHole,
+  tables,
 ];
