@@ -8,6 +8,8 @@ import { shrink } from './shrink.ts';
 import { storyOf } from './story.ts';
 
 const options: RunOptions = { seconds: 60 };
+/** A seed that fails when servers that drain are no members. */
+const failing = 4;
 
 test('sim - one seed run twice is the same run, to the last line, and another seed another one', async () => {
   const once = await logOf(11);
@@ -45,16 +47,16 @@ test('sim - a fixed set of seeds holds', async () => {
 test('sim - a failing schedule is made smaller, still fails, and its story names the packet, the views and the rungs', async () => {
   const undo = sabotages['drain-drops'].apply();
   try {
-    const { finding } = await runSeed(1, options);
+    const { finding } = await runSeed(failing, options);
     assert.ok(finding !== undefined);
-    const all = (await runWorld(1, options)).faults.map(({ index }) => index);
-    const shrunk = await shrink(1, options, finding, all);
+    const all = (await runWorld(failing, options)).faults.map(({ index }) => index);
+    const shrunk = await shrink(failing, options, finding, all);
     assert.ok(shrunk.keep.length < all.length, `${shrunk.keep.length} of ${all.length} faults are kept`);
     const smaller = { ...options, keep: shrunk.keep };
-    const again = await runSeed(1, smaller);
+    const again = await runSeed(failing, smaller);
     assert.deepEqual(again.finding, shrunk.finding);
     assert.equal(again.finding?.checker, finding.checker);
-    const story = await storyOf(1, smaller, shrunk.finding);
+    const story = await storyOf(failing, smaller, shrunk.finding);
     assert.match(story, new RegExp(`packet ${shrunk.finding.packet}: client sends \\w+ through t\\d`));
     assert.match(
       story,
