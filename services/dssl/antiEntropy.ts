@@ -207,7 +207,7 @@ export class AntiEntropy {
           this.#correct(row, number);
       }
     });
-    if (others.count > 0) hearsay.takeIn({ owners: [{ server, incarnation, joinedIn }], rows: others.takeChunk() });
+    while (others.count > 0) hearsay.takeIn({ owners: [{ server, incarnation, joinedIn }], rows: others.takeChunk() });
   }
 
   /** The start that this module remembers for another member went to this one by an older view. */

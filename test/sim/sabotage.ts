@@ -151,7 +151,9 @@ export const sabotages: Readonly<Record<string, Sabotage>> = {
             return original.call(this, { ...answer, positions: new Map() }, nowMs);
           },
       );
+      const undoSilence = withoutRepair();
       return () => {
+        undoSilence();
         undoAccepts();
         undoAgain();
       };
@@ -232,7 +234,14 @@ export const sabotages: Readonly<Record<string, Sabotage>> = {
     caughtWithin: 15,
     kinds: ['add-server', 'drain-server', 'reweigh', 'crash'],
     plan: { groups: 1, serversPerGroup: 2, flows: 200, packetsPerSecond: 300, impatience: 40 },
-    apply: () => replace(Guesses, 'note', () => undefined),
+    apply: () => {
+      const undoSilence = withoutRepair();
+      const undoNote = replace(Guesses, 'note', () => undefined);
+      return () => {
+        undoNote();
+        undoSilence();
+      };
+    },
   },
   'early-sweep': {
     what: 'a sweep takes entries that a packet could still find',
@@ -299,7 +308,7 @@ export const sabotages: Readonly<Record<string, Sabotage>> = {
       ...{ groups: 2, serversPerGroup: 3, tier1s: 3, faults: 4, flows: 80, packetsPerSecond: 240, impatience: 40 },
       placement: 'weighted-round-robin',
     },
-    apply: () => replace(AntiEntropy, 'tick', () => undefined),
+    apply: withoutRepair,
   },
   'no-fencing': {
     what: 'a server that has been removed goes on deciding',
@@ -321,6 +330,11 @@ export const sabotages: Readonly<Record<string, Sabotage>> = {
 // biome-ignore lint/suspicious/noExplicitAny: a method of any class
 type Method = (...args: any[]) => any;
 type Class = { readonly prototype: object };
+
+/** Nobody says or compares anything: what a join leaves wrong would be found within a second by what members say then. */
+function withoutRepair(): () => void {
+  return replace(AntiEntropy, 'tick', () => undefined);
+}
 
 function replace(target: Class, name: string, method: Method): () => void {
   return wrap(target, name, () => method);
