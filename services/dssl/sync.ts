@@ -41,6 +41,8 @@ import type { ServerLife } from './viewHistory.ts';
 export const syncVersion = 2;
 const rowBytes = 20;
 export const rowsPerChunk = 4_096;
+/** Most queues never have more rows than this; it grows. */
+const rowsAtFirst = 32;
 const positionsMax = 1_024;
 const packr = new Packr({ useRecords: false });
 
@@ -156,7 +158,7 @@ export interface SyncRow {
 
 /** Rows waiting to be sent; they leave in chunks. */
 export class RowQueue {
-  #view: DataView = new DataView(new ArrayBuffer(2 * rowsPerChunk * rowBytes));
+  #view: DataView = new DataView(new ArrayBuffer(rowsAtFirst * rowBytes));
   #count = 0;
 
   get count(): number {
