@@ -2,7 +2,7 @@
 // and what went wrong, and nothing of how tier 1 and the actors work.
 
 import { decodeView, type View } from '../../../shared/cluster/view.ts';
-import type { ServerLife } from '../ledger.ts';
+import type { FlowRecord, ServerLife } from '../ledger.ts';
 import type { Write } from '../store.ts';
 import type { World } from '../world.ts';
 
@@ -48,8 +48,9 @@ export function viewIn(write: Write): View | undefined {
   return decoded.get(write);
 }
 
-/** Whether a tier 1 sent a flow's packets to another group than before, or back, between two moments. */
-export function isDiverted(world: World, tier1: string, fromMs: number, untilMs: number): boolean {
+/** Whether a tier 1 that carried packets of the flow sent them to another group than before, or back, between two moments. */
+export function isDiverted(world: World, flow: FlowRecord, fromMs: number, untilMs: number): boolean {
   const isBetween = (ms: number) => ms >= fromMs && ms <= untilMs;
-  return world.diversions.some((each) => each.tier1 === tier1 && (isBetween(each.fromMs) || isBetween(each.untilMs)));
+  const tier1s = new Set(flow.packets.map((id) => world.ledger.packets[id].tier1));
+  return world.diversions.some((each) => tier1s.has(each.tier1) && (isBetween(each.fromMs) || isBetween(each.untilMs)));
 }

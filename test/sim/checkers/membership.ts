@@ -124,8 +124,10 @@ function isTroubled({ weather }: World, name: string, atMs: number): boolean {
   );
 }
 
-function isDeafTwice({ weather }: World, { name }: ServerLife, atMs: number): boolean {
+/** Two of the group are not heard by somebody: both by one, who is left alone, or one by two, who agree. */
+function isDeafTwice(world: World, { group }: ServerLife, atMs: number): boolean {
+  const names = viewAt(world, group, atMs - 1)?.members.map(({ server }) => server) ?? [];
   const isAtThatTime = ({ kind, process, fromMs, untilMs }: Trouble) =>
-    kind === 'deaf-to-one' && process === name && fromMs <= atMs && untilMs >= atMs - afterMs;
-  return weather.troubles.filter(isAtThatTime).length > 1;
+    kind === 'deaf-to-one' && names.includes(process) && fromMs <= atMs && untilMs >= atMs - afterMs;
+  return world.weather.troubles.filter(isAtThatTime).length > 1;
 }

@@ -123,7 +123,7 @@ function isBroken(world: World, flow: FlowRecord, packet: PacketRecord): boolean
   const home = homes.length === 0 ? undefined : ledger.lives[homes[homes.length - 1]];
   if (home === undefined) return placedAtEnded(world, flow, packet);
   // Its packets go to a group that does not know it, or back to one that does.
-  if (flow.type1 && isDiverted(world, packet.tier1, earlier[0].sentMs, packet.takenMs + underWayMs)) return true;
+  if (flow.type1 && isDiverted(world, flow, earlier[0].sentMs, packet.takenMs + underWayMs)) return true;
   if (endedMeanwhile(world, home, packet)) return true;
   const untilMs = packet.takenMs + underWayMs;
   if (home.endedMs > untilMs && isMember(world, home, untilMs)) return false;
@@ -141,7 +141,7 @@ function explains(world: World, trouble: Trouble, flow: FlowRecord, packet: Pack
   const slot = world.slots.find(({ name }) => name === trouble.process);
   if (slot === undefined || flow.group === '' || slot.group === flow.group) return slot !== undefined;
   // It is served by another group by now, because its own was mapped out.
-  return isDiverted(world, packet.tier1, packet.sentMs, Number.POSITIVE_INFINITY);
+  return isDiverted(world, flow, packet.sentMs, Number.POSITIVE_INFINITY);
 }
 
 /**

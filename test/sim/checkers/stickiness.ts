@@ -21,7 +21,7 @@ export function stickiness(world: World): Finding | undefined {
     let lastAcceptedMs = Number.POSITIVE_INFINITY;
     let hasEnded = false;
     for (const id of flow.packets) {
-      const { acceptedBy, acceptedMs, kind, sentMs, tier1 } = ledger.packets[id];
+      const { acceptedBy, acceptedMs, kind, sentMs } = ledger.packets[id];
       if (kind === 'start') firstStartMs = Math.min(firstStartMs, sentMs);
       const isStartAnew = kind === 'start' && (sentMs - firstStartMs > repeatedStartMs || isReused(flow.id));
       const isForgotten = sentMs - lastMs > idleMs || (hasEnded && sentMs - lastAcceptedMs > closingMs);
@@ -34,7 +34,7 @@ export function stickiness(world: World): Finding | undefined {
       if (home !== -1 && home !== taker) {
         const life = ledger.lives[home];
         const isElsewhere = life.group !== ledger.lives[taker].group;
-        if (isElsewhere && isDiverted(world, tier1, ledger.packets[flow.packets[0]].sentMs, acceptedMs)) {
+        if (isElsewhere && isDiverted(world, flow, ledger.packets[flow.packets[0]].sentMs, acceptedMs)) {
           home = taker;
           continue;
         }

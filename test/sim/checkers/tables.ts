@@ -17,7 +17,7 @@ import type { World } from '../world.ts';
 import { type Finding, isMember } from './finding.ts';
 
 /** What went wrong must have been noticed and repaired within this. */
-const repairMs = 35_000;
+const repairMs = 45_000;
 /** Flows of this age are known everywhere. */
 const youngMs = 12_000;
 /** Entries so near their idle limit may be forgotten by one and not by another; clocks differ. */
