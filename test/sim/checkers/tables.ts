@@ -20,6 +20,8 @@ import { type Finding, isMember } from './finding.ts';
 const repairMs = 45_000;
 /** Flows of this age are known everywhere. */
 const youngMs = 12_000;
+/** A connection that has ended is forgotten after ten seconds. */
+const closingTicks = 95;
 /** Entries so near their idle limit may be forgotten by one and not by another; clocks differ. */
 const nearLimitTicks = 80;
 
@@ -57,9 +59,19 @@ function difference(world: World, one: SimServer, other: SimServer): string | un
   const missing = flowsOf(world, one, one).find((flow) => !has(other, one, flow));
   if (missing !== undefined)
     return `${one.life.name} holds ${nameOf(missing)}, of which ${other.life.name} says that it is ${downFor(other, missing)}`;
-  const stale = flowsOf(world, other, one).find((flow) => !has(one, one, flow));
+  const stale = flowsOf(world, other, one).find((flow) => !has(one, one, flow) && !mayHaveEnded(other, flow));
   if (stale === undefined) return undefined;
   return `${other.life.name} has ${nameOf(stale)} down for ${one.life.name}, which says that it is ${downFor(one, stale)}`;
+}
+
+/**
+ * Members may see the end of a connection and the start of the next one on its ports in another order, when they come through
+ * two tier 1s. Then one of them forgets it ten seconds after its last packet, and the others when they are told so.
+ */
+function mayHaveEnded({ actor, options }: SimServer, [hi, lo]: Flow): boolean {
+  const { table } = actor.core.decider;
+  const age = ageTicks(tickOfMs(options.process.clock.nowMs()), table.lastSeen(table.peek(hi, lo)));
+  return age > closingTicks && age < closingTicks + tickOfMs(repairMs);
 }
 
 type Flow = readonly [hi: number, lo: number];
