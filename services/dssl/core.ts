@@ -12,6 +12,7 @@ import {
   type Candidate,
   drain,
   isLifeOf,
+  isSpare,
   type Life,
   leave,
   withdraw,
@@ -251,7 +252,7 @@ export class DsslCore {
   drain(leaveByMs: number): void {
     this.#wantsToLeave = true;
     this.#leaveByMs = leaveByMs;
-    this.propose((view) => drain(view, this.candidate));
+    this.#proposeDrain(this.#nowMs);
   }
 
   /** No more frames will come: gives up on the fragments and frames that still wait. */
@@ -348,10 +349,15 @@ export class DsslCore {
     else if (phase === 'joining' || (this.standing.isEstablished && this.missed.isAny)) this.#learn(view, nowMs);
     const isDrained = this.ownFlows === 0 && this.standing.getsNothingNew(this.streams, nowMs);
     if (this.#wantsToLeave && phase === 'active') {
-      this.propose((newest) => drain(newest, this.candidate));
+      this.#proposeDrain(nowMs);
     } else if (phase === 'draining' && (isDrained || nowMs >= this.#leaveByMs)) {
       this.propose((newest) => leave(newest, this.candidate));
     }
+  }
+
+  #proposeDrain(nowMs: number): void {
+    const isUrgent = nowMs >= this.#leaveByMs;
+    this.propose((view) => (isUrgent || isSpare(view, this.candidate) ? drain(view, this.candidate) : view));
   }
 
   /** Asks the peers; a joiner becomes active when it knows enough, a member that missed frames is sure again. */

@@ -54,6 +54,12 @@ export function drain(view: View, candidate: Candidate): View {
   return changeState(view, candidate, 'active', 'draining');
 }
 
+/** Whether somebody else takes new flows, or nobody will: the only one that does waits with draining for those that join. */
+export function isSpare({ members }: View, life: Life): boolean {
+  const others = members.filter((member) => !isLifeOf(member, life));
+  return others.some(({ state }) => state === 'active') || !others.some(({ state }) => state === 'joining');
+}
+
 /** The member is gone. */
 export function leave(view: View, life: Life): View {
   const members = view.members.filter((member) => !isLifeOf(member, life));

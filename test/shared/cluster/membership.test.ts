@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { activate, configureWeight, remove } from '../../../shared/cluster/membership.ts';
+import { activate, configureWeight, isSpare, remove } from '../../../shared/cluster/membership.ts';
 import { defaultRules, type MemberState, type View } from '../../../shared/cluster/view.ts';
 
 const viewWith = (weight: number, base: number): View => ({
@@ -75,4 +75,11 @@ test('membership - whoever told a joiner nothing leaves in the view in which it 
     ['b active', 'c active'],
   );
   assert.equal(activate(next, candidate, [life('b')]), next, 'once it is active it removes nobody by this');
+});
+
+test('membership - the only one that takes flows waits for those that join, and for nobody else', () => {
+  assert.equal(isSpare(group(['a', 'active'], ['b', 'joining']), life('a')), false);
+  assert.equal(isSpare(group(['a', 'active'], ['b', 'joining'], ['c', 'active']), life('a')), true);
+  assert.equal(isSpare(group(['a', 'active'], ['b', 'draining']), life('a')), true);
+  assert.equal(isSpare(group(['a', 'active']), life('a')), true);
 });
