@@ -117,12 +117,12 @@ export class DsslActor {
     this.#store = await controlBus.openKeyValue(subjects.bucket);
     // Listening before joining: every flow that starts from here on is seen.
     this.#subscriptions = [
-      dataBus.subscribe(subjects.data(birth.group), (data) => this.core.onFrame(data, clock.nowMs())),
-      controlBus.subscribe(subjects.control(birth.group), (data) => this.core.onControl(data, clock.nowMs())),
+      dataBus.subscribe(subjects.data(birth.group), (data) => this.core.onFrame(data, clock.monotonicMs())),
+      controlBus.subscribe(subjects.control(birth.group), (data) => this.core.onControl(data, clock.monotonicMs())),
       gossipBus.subscribe(subjects.gossip(birth.group), (data) => this.#onGossip(data)),
     ];
     this.#ignoreStatus = [
-      onReconnected(dataBus, () => this.core.onReconnected(clock.nowMs())),
+      onReconnected(dataBus, () => this.core.onReconnected(clock.monotonicMs())),
       onReconnected(gossipBus, () => this.steward.onReconnected(clock.monotonicMs())),
     ];
     await Promise.all([dataBus.flush(), controlBus.flush(), gossipBus.flush()]);
@@ -167,7 +167,7 @@ export class DsslActor {
    */
   drain(deadlineMs: number): Promise<void> {
     const released = this.whenReleased();
-    this.core.drain(this.#options.clock.nowMs() + deadlineMs);
+    this.core.drain(this.#options.clock.monotonicMs() + deadlineMs);
     return released;
   }
 
@@ -252,12 +252,13 @@ export class DsslActor {
 
   #tick(): void {
     if (this.#stopped) return;
-    const nowMs = this.#options.clock.nowMs();
+    // Core and steward measure how long things take: a wall clock that is set must not change that.
+    const nowMs = this.#options.clock.monotonicMs();
     this.core.tick(nowMs);
-    this.steward.tick(this.#options.clock.monotonicMs(), this.#liveState);
-    if (Math.abs(nowMs - this.#egressTickedAtMs) >= egressTickMs) {
+    this.steward.tick(nowMs, this.#liveState);
+    if (nowMs - this.#egressTickedAtMs >= egressTickMs) {
       this.#egressTickedAtMs = nowMs;
-      this.#options.egress.tick?.(nowMs);
+      this.#options.egress.tick?.(this.#options.clock.nowMs());
     }
     if (this.core.phase === 'joining') this.#tellLate(nowMs);
     this.#tellTwoOwners();
@@ -297,7 +298,7 @@ export class DsslActor {
 
   #onView(view: View): void {
     const before = this.core.phase;
-    this.core.onView(view, this.#options.clock.nowMs());
+    this.core.onView(view, this.#options.clock.monotonicMs());
     const newest = this.core.views.newest?.view;
     if (newest !== undefined) this.steward.onView(newest, this.#options.clock.monotonicMs());
     const { phase } = this.core;

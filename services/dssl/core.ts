@@ -102,6 +102,8 @@ export class DsslCore {
   readonly antiEntropy: AntiEntropy;
   /** False while the server is not ready: the module learns, and does not become active before it may. */
   mayActivate = true;
+  /** Told to drain and leave, by `drain`. */
+  wantsToLeave = false;
   readonly #teacher: Teacher;
   readonly #rows: Rows;
   readonly #ports: DsslPorts;
@@ -121,7 +123,6 @@ export class DsslCore {
   /** When the last event came in. */
   #nowMs = 0;
   #fetchedAtMs = Number.NEGATIVE_INFINITY;
-  #wantsToLeave = false;
   #leaveByMs = Number.POSITIVE_INFINITY;
 
   constructor(options: DsslOptions, ports: DsslPorts) {
@@ -136,7 +137,7 @@ export class DsslCore {
     this.hearsay = new Hearsay(this.decider, this.views);
     this.#rows = new Rows(this.decider, ports.egress, ports.audit);
     this.learner = new Learner(options.candidate.server);
-    this.missed = new Missed(this.streams, this.learner, this.decider);
+    this.missed = new Missed(this.streams, this.learner, this.decider, this.views);
     this.#teacher = new Teacher(options.candidate.server, options.candidate.incarnation, this.views);
     this.antiEntropy = new AntiEntropy(this, options.maxFlows, (message) => ports.publishControl(message));
   }
@@ -243,14 +244,9 @@ export class DsslCore {
     this.#stepMembership(nowMs);
   }
 
-  /** Told to drain and leave. */
-  get wantsToLeave(): boolean {
-    return this.#wantsToLeave;
-  }
-
   /** Begins to drain: no new flows; the server leaves when its flows have ended, or at `leaveByMs` at the latest. */
   drain(leaveByMs: number): void {
-    this.#wantsToLeave = true;
+    this.wantsToLeave = true;
     this.#leaveByMs = leaveByMs;
     this.#proposeDrain(this.#nowMs);
   }
@@ -345,10 +341,10 @@ export class DsslCore {
     const view = this.views.newest?.view;
     if (view === undefined) return;
     const { phase } = this;
-    if (phase === 'joining' && this.#wantsToLeave) this.propose((newest) => withdraw(newest, this.candidate));
+    if (phase === 'joining' && this.wantsToLeave) this.propose((newest) => withdraw(newest, this.candidate));
     else if (phase === 'joining' || (this.standing.isEstablished && this.missed.isAny)) this.#learn(view, nowMs);
     const isDrained = this.ownFlows === 0 && this.standing.getsNothingNew(this.streams, nowMs);
-    if (this.#wantsToLeave && phase === 'active') {
+    if (this.wantsToLeave && phase === 'active') {
       this.#proposeDrain(nowMs);
     } else if (phase === 'draining' && (isDrained || nowMs >= this.#leaveByMs)) {
       this.propose((newest) => leave(newest, this.candidate));

@@ -267,7 +267,7 @@ function lateAudit(audit: () => DecisionAudit | undefined): DecisionAudit {
 /** No frame can come any more in which the server is still a member. */
 async function untilReleased({ core }: DsslActor, ended: AbortSignal): Promise<void> {
   const giveUpAtMs = systemClock.monotonicMs() + releaseMostMs;
-  while (!core.isReleased(systemClock.nowMs()) && systemClock.monotonicMs() < giveUpAtMs) {
+  while (!core.isReleased(systemClock.monotonicMs()) && systemClock.monotonicMs() < giveUpAtMs) {
     if (!(await pause(releaseLookMs, ended))) return;
   }
 }

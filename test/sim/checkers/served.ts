@@ -95,7 +95,9 @@ function isForgottenEnd(world: World, flow: FlowRecord, packet: PacketRecord): b
   const isLate = ({ sentMs }: PacketRecord) => packet.sentMs - sentMs < endedMs;
   const neverLeft = (repeat: PacketRecord) =>
     world.weather.troubles.some(
-      (trouble) => trouble.process === tier1Of(repeat) && explains(world, trouble, flow, repeat),
+      (trouble) =>
+        (trouble.process === tier1Of(repeat) || trouble.kind === 'bus-restart') &&
+        explains(world, trouble, flow, repeat),
     );
   const keepsNothing = (repeat: PacketRecord) =>
     repeat.acceptedBy.length === 0 && (neverLeft(repeat) || isForgottenEnd(world, flow, repeat));
