@@ -137,7 +137,7 @@ export class DsslCore {
     this.hearsay = new Hearsay(this.decider, this.views);
     this.#rows = new Rows(this.decider, ports.egress, ports.audit);
     this.learner = new Learner(options.candidate.server);
-    this.missed = new Missed(this.streams, this.learner, this.decider, this.views);
+    this.missed = new Missed(this.streams, this.learner, this.decider);
     this.#teacher = new Teacher(options.candidate.server, options.candidate.incarnation, this.views);
     this.antiEntropy = new AntiEntropy(this, options.maxFlows, (message) => ports.publishControl(message));
   }

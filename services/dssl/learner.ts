@@ -38,7 +38,6 @@ export class Learner {
   readonly #server: string;
   readonly #peers = new Map<string, Peer>();
   #nonce = 0;
-  #untoldIn = 0;
   #since: number | undefined;
   #least: ReadonlyMap<string, number> = new Map();
   /** Answers that left a gap to what was seen here, and had to be asked for again. */
@@ -53,16 +52,6 @@ export class Learner {
   /** Questions asked so far: the nonce of the last one. */
   get questions(): number {
     return this.#nonce;
-  }
-
-  /**
-   * Number of a view without peers that were asked and had not told when they went, since this was last asked for; 0 for
-   * none. They may still take packets by older views.
-   */
-  takeUntold(): number {
-    const number = this.#untoldIn;
-    this.#untoldIn = 0;
-    return number;
   }
 
   /** Whether peers are asked to tell what began since that tick, or since an earlier one; undefined for everything. */
@@ -84,7 +73,7 @@ export class Learner {
 
   /** The requests to send now, one for each peer that has not told all it holds. */
   requests(view: View, streams: Streams, nowMs: number): SyncRequest[] {
-    this.#followMembers(view, streams, nowMs);
+    this.#followMembers(view, nowMs);
     const due: SyncRequest[] = [];
     for (const [to, peer] of this.#peers) {
       const gap = this.#gapOf(peer, streams);
@@ -141,7 +130,7 @@ export class Learner {
 
   /** True when every member that holds flows and lives has told them, and nothing was missed in between. */
   isComplete(view: View, streams: Streams, nowMs: number): boolean {
-    this.#followMembers(view, streams, nowMs);
+    this.#followMembers(view, nowMs);
     for (const [name, peer] of this.#peers) {
       if (!this.silent.has(name) && !peer.isJoining && this.#gapOf(peer, streams) !== 'none') return false;
     }
@@ -157,7 +146,7 @@ export class Learner {
     return least;
   }
 
-  #followMembers(view: View, streams: Streams, nowMs: number): void {
+  #followMembers(view: View, nowMs: number): void {
     // Those that join themselves mostly guess: they are asked by members that missed something, and not by each other.
     const isMember = view.members.some(({ server, state }) => server === this.#server && state !== 'joining');
     const tellers = view.members.filter(
@@ -165,7 +154,6 @@ export class Learner {
     );
     for (const name of this.#peers.keys()) {
       if (tellers.some((member) => member.server === name)) continue;
-      this.#noteUntold(name, view, streams);
       this.#peers.delete(name);
       this.silent.delete(name);
     }
@@ -173,7 +161,6 @@ export class Learner {
       const known = this.#peers.get(server);
       const isJoining = state === 'joining';
       if (known?.incarnation === incarnation && known.isJoining === isJoining) continue;
-      this.#noteUntold(server, view, streams);
       // That a former life of it was silent says nothing of this one.
       this.silent.delete(server);
       const askedAtMs = Number.NEGATIVE_INFINITY;
@@ -189,11 +176,6 @@ export class Learner {
         toldNonce: 0,
       });
     }
-  }
-
-  #noteUntold(name: string, view: View, streams: Streams): void {
-    const peer = this.#peers.get(name);
-    if (peer !== undefined && !peer.isJoining && this.#gapOf(peer, streams) !== 'none') this.#untoldIn = view.number;
   }
 
   /** A tier 1 that this module has not heard yet says nothing either way: its next frame, or its silence, will. */

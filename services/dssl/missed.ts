@@ -15,18 +15,13 @@
 // missed has gone, its flows come through others in any case. Its very last frames can be missed too, and no later one
 // shows it. So when a tier 1 falls silent the peers are asked as well; but nothing waits for their answer, since nearly
 // always nothing was missed.
-//
-// A member that went before it had told leaves what it knew untold. By newer views its flows are placed anew, on every member
-// alike; by older ones it may still take packets itself, so frames of those cannot be decided any more.
 
-import { isLifeOf } from '../../shared/cluster/membership.ts';
-import type { View } from '../../shared/cluster/view.ts';
 import { limits } from '../../shared/limits.ts';
 import type { Decider } from './decide.ts';
 import type { Learner } from './learner.ts';
 import type { Streams, Tier1Stream } from './streams.ts';
 import { tickOfMs } from './ticks.ts';
-import type { CompiledView, ViewHistory } from './viewHistory.ts';
+import type { CompiledView } from './viewHistory.ts';
 
 /** A tier 1 that is silent for longer has gone, or is about to be given up by whoever sends through it. */
 const silentMs = 2 * limits.idleFrameMs;
@@ -39,13 +34,8 @@ export class Missed {
   readonly #streams: Streams;
   readonly #learner: Learner;
   readonly #decider: Decider;
-  readonly #views: ViewHistory;
-  /** Frames of older views that came from this order on stay unsure. */
-  #untoldIn = 0;
-  #untoldOrder = 0;
 
-  constructor(streams: Streams, learner: Learner, decider: Decider, views: ViewHistory) {
-    this.#views = views;
+  constructor(streams: Streams, learner: Learner, decider: Decider) {
     this.#streams = streams;
     this.#learner = learner;
     this.#decider = decider;
@@ -57,7 +47,6 @@ export class Missed {
 
   /** Whether a frame of this view and tier 1 can be decided, as far as frames are concerned that were missed before it. */
   isSure(view: CompiledView, stream: Tier1Stream, order: number): boolean {
-    if (view.view.number < this.#untoldIn && order >= this.#untoldOrder) return false;
     if (!this.isAny) return true;
     for (const each of this.#streams.all()) {
       const [first] = each.holes;
@@ -90,8 +79,6 @@ export class Missed {
 
   #mark(stream: Tier1Stream, missedTo: number, order: number): void {
     stream.addHole(missedTo, order);
-    const newest = this.#views.newest?.view;
-    if (newest !== undefined && this.#haveGoneSince(stream.viewNumber, newest)) this.#untold(newest.number, order);
     stream.missedAfterQuestion = this.#learner.questions;
   }
 
@@ -102,21 +89,6 @@ export class Missed {
     this.#decider.endsSeen = new Set();
     this.sinceMs = nowMs;
     this.resyncs++;
-  }
-
-  /** Whether somebody who was a member by that view cannot be asked any more. */
-  #haveGoneSince(viewNumber: number, newest: View): boolean {
-    const then = this.#views.get(viewNumber)?.view;
-    if (then === undefined || then.number >= newest.number) return false;
-    return then.members.some(
-      (member) => member.state !== 'joining' && !newest.members.some((present) => isLifeOf(present, member)),
-    );
-  }
-
-  #untold(viewNumber: number, order: number): void {
-    if (this.#untoldIn === 0) this.#untoldOrder = order;
-    this.#untoldIn = Math.max(this.#untoldIn, viewNumber);
-    this.#untoldOrder = Math.min(this.#untoldOrder, order);
   }
 
   /** Time passes: who has fallen silent may have said something before. Whoever was stopped itself heard nobody then. */
@@ -130,10 +102,6 @@ export class Missed {
 
   /** Takes in how far the peers have told. */
   hear(): void {
-    const untoldIn = this.#learner.takeUntold();
-    if (untoldIn > 0) {
-      for (const { holes } of this.#streams.all()) for (const { order } of holes) this.#untold(untoldIn, order);
-    }
     for (const stream of this.#streams.all()) {
       if (stream.holes.length === 0) continue;
       const toldTo = this.#learner.toldTo(stream);

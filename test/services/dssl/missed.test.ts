@@ -3,8 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { leave } from '../../../shared/cluster/membership.ts';
-import { fin, groupOf, type Row, syn, type TestGroup, tcp, udp } from '../../support/group.ts';
+import { fin, groupOf, type Row, syn, type TestGroup, tcp } from '../../support/group.ts';
 
 /** Steps of 100 ms, each with a frame; control messages arrive in every `controlEvery`-th, 0 for never. */
 function steps(group: TestGroup, count: number, controlEvery: number, rows: Row[]): void {
@@ -182,27 +181,3 @@ for (const order of [
     assert.deepEqual(verdicts.sort(), ['acceptNew', 'ignorePlacedElsewhere', 'ignorePlacedElsewhere']);
   });
 }
-
-test('missed - whom nobody can ask any more may still take packets by views in which it was a member', () => {
-  const group = groupOf(2, { typeOneMethod: 'fig-7' });
-  const [a, b] = group.modules;
-  favour(group, 'a');
-  group.now({ flow: 9, flags: udp });
-  const [first] = group.send([{ flow: 1, flags: udp }]);
-  group.lose(b, 't1');
-  while (group.deliver(a, 't1'));
-  favour(group, 'b');
-  const before = group.view.number;
-  // b is cut off, takes a for dead and removes it; a tier 1 has not heard of that yet.
-  group.propose((view) => leave(view, { server: 'a', incarnation: a.core.candidate.incarnation }));
-  while (group.deliver(b, 'store'));
-  const [second] = group.send([{ flow: 1, flags: udp }], { viewNumber: before });
-  while (group.deliver(a, 't1'));
-  while (group.deliver(b, 't1'));
-  while (group.deliver(a, 'store'));
-  group.settle(40);
-  assert.deepEqual([group.acceptedBy(first), group.acceptedBy(second)], [['a'], ['a']]);
-  const [third] = group.send([{ flow: 1, flags: udp }]);
-  group.settle(5);
-  assert.deepEqual(group.acceptedBy(third), ['b'], 'by the view without a it is new on everybody');
-});
