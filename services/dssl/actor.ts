@@ -1,5 +1,6 @@
-// The shell of a DSSL actor: it connects the core (core.ts) to the bus, the key-value store and the clock. Frames come
-// on one connection and control on another, so that bulk cannot delay what keeps the group together.
+// The shell of a DSSL actor: it connects the core (core.ts) and the steward (steward.ts) to the bus, the key-value store
+// and the clock. Frames come on one connection, control on another and gossip on a third, so that bulk cannot delay what
+// keeps the group together.
 
 import type { Bus, KeyValue, Subscription } from '../../shared/bus/bus.ts';
 import type { Clock, Timer } from '../../shared/clock.ts';
@@ -214,11 +215,12 @@ export class DsslActor {
       propose: (step) => this.core.propose(step),
       load: () => load?.(clock.monotonicMs()),
       // A joiner removes in the view in which it becomes active whom it did not wait for; a member has to wait for that.
-      onDead: (life) => {
+      onDead: (life, silentMs, isNews) => {
         if (this.core.phase === 'joining') this.core.learner.giveUp(life);
+        if (!isNews) return;
+        const fields = { server: life.server, silentMs: Math.round(silentMs) };
+        log.warn(fields, 'member has fallen silent; proposing a view without it');
       },
-      onDeath: ({ server }, silentMs) =>
-        log.warn({ server, silentMs }, 'member has fallen silent; proposing a view without it'),
     });
   }
 
@@ -278,7 +280,10 @@ export class DsslActor {
     const servers = this.core.learner.late(nowMs);
     if (servers.length === 0 || this.#toldLate) return;
     this.#toldLate = true;
-    this.#options.log.warn({ servers }, 'waiting for members that do not answer; after ten seconds, joining without');
+    this.#options.log.warn(
+      { servers },
+      'waiting for members that do not answer; joining without those that are found dead, or say nothing for ten seconds',
+    );
   }
 
   #tellTwoOwners(): void {
@@ -305,7 +310,7 @@ export class DsslActor {
     if (phase !== before) {
       const silent = [...this.core.learner.silent];
       if (silent.length > 0)
-        this.#options.log.warn({ silent }, 'joined without the flows of members that do not answer');
+        this.#options.log.warn({ silent }, 'joined without members that did not answer: they are members no more');
       this.#options.log.info({ view: view.number, from: before, to: phase }, phaseWords[phase]);
     }
   }

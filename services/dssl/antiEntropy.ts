@@ -15,7 +15,7 @@ import type { Life } from '../../shared/cluster/membership.ts';
 import { BucketRepair } from './bucketRepair.ts';
 import type { Decider } from './decide.ts';
 import { DigestRounds } from './digestRounds.ts';
-import { type Claim, decodeEntropy, encodeEntropy } from './entropyMessages.ts';
+import { type Claim, encodeEntropy, readEntropy } from './entropyMessages.ts';
 import type { Hearsay } from './hearsay.ts';
 import type { Missed } from './missed.ts';
 import { StaleFlows } from './staleFlows.ts';
@@ -69,6 +69,7 @@ export class AntiEntropy {
   readonly #staleFlows: StaleFlows;
   readonly #twoOwners: TwoOwners;
   readonly #startClaims: StartClaims;
+  readonly #toSay = new RowQueue();
   #asked = 0;
   #askedAtMs = Number.NEGATIVE_INFINITY;
   #resyncs = 0;
@@ -109,9 +110,9 @@ export class AntiEntropy {
     this.#startClaims.onChange(tick, nowMs);
   }
 
-  /** A message on the group's control subject; false when it is none of these. */
-  onMessage(data: Uint8Array, nowMs: number): boolean {
-    const message = decodeEntropy(data);
+  /** Fields of a message on the group's control subject; false when it is none of these. */
+  onFields(fields: unknown[], nowMs: number): boolean {
+    const message = readEntropy(fields);
     if (message === undefined) return false;
     const from = message.kind === 'ask' ? message.from : message.server;
     if (from === this.#life.server || !this.#isSteady()) return true;
@@ -159,7 +160,7 @@ export class AntiEntropy {
   }
 
   #ask(nowMs: number): void {
-    if (Math.abs(nowMs - this.#askedAtMs) < askEveryMs) return;
+    if (nowMs - this.#askedAtMs < askEveryMs) return;
     const stale = this.#staleFlows.nextToAsk(nowMs);
     const next = stale === undefined ? this.#rounds.nextToAsk() : undefined;
     const bucket = stale ?? next?.bucket;
@@ -171,7 +172,7 @@ export class AntiEntropy {
   }
 
   #sayClaims(tick: number, nowMs: number): void {
-    const rows = new RowQueue();
+    const rows = this.#toSay;
     for (const row of this.#twoOwners.toSay(nowMs)) rows.add(row);
     while (rows.count > 0) this.#claim(rows.takeChunk(), nowMs);
     const starts = this.#startClaims.next(tick, nowMs);

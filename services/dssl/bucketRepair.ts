@@ -86,7 +86,7 @@ export class BucketRepair {
   /** Somebody asks for a bucket. */
   onRequest({ to, bucket }: BucketRequest, nowMs: number): void {
     if ((to !== undefined && to !== this.#life.server) || this.#waiting.size >= waitingMost) return;
-    if (Math.abs(nowMs - this.#toldAtMs[bucket]) >= tellAgainMs) this.#waiting.add(bucket);
+    if (nowMs - this.#toldAtMs[bucket] >= tellAgainMs) this.#waiting.add(bucket);
   }
 
   onChunk(chunk: BucketChunk, nowMs: number): void {
@@ -112,7 +112,7 @@ export class BucketRepair {
 
   /** The chunks to be sent now. `tick`: the earliest packet time that tier 1s have come to. */
   toSend(tick: number, nowMs: number): readonly BucketChunk[] {
-    if (this.#toSend.length === 0 && Math.abs(nowMs - this.#lastToldMs) >= tellEveryMs) {
+    if (this.#toSend.length === 0 && nowMs - this.#lastToldMs >= tellEveryMs) {
       const [bucket] = this.#waiting;
       if (bucket !== undefined) this.#tell(bucket, tick, nowMs);
     }
@@ -124,7 +124,7 @@ export class BucketRepair {
     for (const [owner, list] of this.#lists) {
       const { first, isWhole, heardAtMs } = list;
       const isReady = isWhole && hasReached(this.#streams, first.positions);
-      if (!isReady && Math.abs(nowMs - heardAtMs) <= listWaitMs) continue;
+      if (!isReady && nowMs - heardAtMs <= listWaitMs) continue;
       this.#lists.delete(owner);
       if (!isReady || !concerns(owner, first.bucket) || this.#views.memberNumber(first) !== owner) continue;
       done({ owner, bucket: first.bucket, tick: first.tick, view: first.view, flows: this.#takeIn(owner, list) });

@@ -29,7 +29,7 @@ import { earlierTick, Missed } from './missed.ts';
 import { type DecisionAudit, Rows } from './rows.ts';
 import { type MemberPhase, Standing } from './standing.ts';
 import { heardLatelyMs, keepFrame, Streams, type Tier1Stream } from './streams.ts';
-import { decodeSync, encodeAnswer, encodeLife, encodeRequest } from './sync.ts';
+import { controlFields, encodeAnswer, encodeLife, encodeRequest, readSync } from './sync.ts';
 import { Teacher } from './teacher.ts';
 import { ageTicks, tickOfMs } from './ticks.ts';
 import { countsByName, V, type Verdict } from './verdict.ts';
@@ -215,9 +215,10 @@ export class DsslCore {
 
   /** A message on the group's control subject. */
   onControl(message: Uint8Array, nowMs: number): void {
-    const sync = decodeSync(message);
+    const fields = controlFields(message);
+    const sync = fields && readSync(fields);
     if (sync === undefined) {
-      if (!this.antiEntropy.onMessage(message, nowMs)) this.counters.badControl++;
+      if (fields === undefined || !this.antiEntropy.onFields(fields, nowMs)) this.counters.badControl++;
     } else if (sync.kind === 'request') this.#teacher.begin(sync, this.streams, nowMs);
     else if (sync.kind === 'answer' && this.learner.accepts(sync, nowMs)) this.hearsay.takeIn(sync);
     else if (sync.kind === 'probe' && isLifeOf(sync, this.candidate) && this.phase !== 'left')

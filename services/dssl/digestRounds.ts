@@ -7,6 +7,7 @@
 // a packet that came between the two looks.
 
 import type { Life } from '../../shared/cluster/membership.ts';
+import { Prng } from '../../shared/prng.ts';
 import type { Decider } from './decide.ts';
 import type { Digest } from './entropyMessages.ts';
 import { ownerOf } from './flowEntry.ts';
@@ -69,18 +70,20 @@ export class DigestRounds {
   /** By server number, for each bucket: how it compared. */
   readonly #states = new Map<number, Uint8Array>();
   readonly #toAsk: BucketOf[] = [];
-  readonly #nameHash: number;
+  readonly #prng: Prng;
+  /** Members begin at different buckets: what one asks for is told to all. */
+  readonly #firstBucket: number;
   #walk: Walk | undefined;
   #walkedAtMs = Number.NEGATIVE_INFINITY;
-  #dueAtMs = Number.NaN;
-  #round = 0;
+  #dueAtMs: number | undefined;
 
   constructor(life: Life, decider: Decider, views: ViewHistory, streams: Streams) {
     this.#life = life;
     this.#decider = decider;
     this.#views = views;
     this.#streams = streams;
-    this.#nameHash = hashOf(`${life.server} ${life.incarnation}`);
+    this.#prng = new Prng(`${life.server} ${life.incarnation}`);
+    this.#firstBucket = this.#prng.below(bucketCount);
   }
 
   hear(digest: Digest, nowMs: number): void {
@@ -135,7 +138,7 @@ export class DigestRounds {
   }
 
   #begin(tick: number, nowMs: number): Walk | undefined {
-    if (Math.abs(nowMs - this.#walkedAtMs) < walkEveryMs) return undefined;
+    if (nowMs - this.#walkedAtMs < walkEveryMs) return undefined;
     const targets: (Target | undefined)[] = [];
     let count = 0;
     if (this.#isDue(nowMs)) {
@@ -145,7 +148,7 @@ export class DigestRounds {
     }
     for (const [owner, { digest, atMs }] of this.#heard) {
       const isReached = hasReached(this.#streams, digest.positions);
-      if (!isReached && Math.abs(nowMs - atMs) <= digestWaitMs) continue;
+      if (!isReached && nowMs - atMs <= digestWaitMs) continue;
       this.#heard.delete(owner);
       if (!isReached) continue;
       targets[owner] = { tick: digest.tick, positions: digest.positions, sums: new TableSums(), digest };
@@ -156,14 +159,13 @@ export class DigestRounds {
     return { targets, cursor: 0 };
   }
 
+  /** The first time somewhen within a round, then a round later each time. */
   #isDue(nowMs: number): boolean {
-    const untilDue = this.#dueAtMs - nowMs;
-    if (untilDue > 0 && untilDue <= roundMs + jitterMs) return false;
-    // The first time, and after the clock was set, somewhen within a round; then a round later.
-    const isFirst = !(Math.abs(untilDue) <= roundMs + jitterMs);
-    const chance = (Math.imul(this.#nameHash ^ this.#round++, 0x9e37_79b1) >>> 8) / 2 ** 24;
-    this.#dueAtMs = nowMs + (isFirst ? chance * roundMs : roundMs + (chance - 0.5) * jitterMs);
-    return !isFirst;
+    const isFirst = this.#dueAtMs === undefined;
+    this.#dueAtMs ??= nowMs + this.#prng.fraction() * roundMs;
+    if (isFirst || nowMs < this.#dueAtMs) return false;
+    this.#dueAtMs = nowMs + roundMs + (this.#prng.fraction() - 0.5) * jitterMs;
+    return true;
   }
 
   #go(walk: Walk): void {
@@ -188,8 +190,7 @@ export class DigestRounds {
     }
     this.compared++;
     for (let index = 0; index < bucketCount; index++) {
-      // Members begin at different buckets: what one asks for is told to all.
-      const bucket = (index + this.#nameHash) & (bucketCount - 1);
+      const bucket = (index + this.#firstBucket) % bucketCount;
       if (!sums.differsIn(bucket, digest.sums)) {
         states[bucket] = 0;
         continue;
@@ -199,11 +200,4 @@ export class DigestRounds {
       states[bucket] = states[bucket] === 0 ? once : queued;
     }
   }
-}
-
-/** FNV-1a. */
-function hashOf(text: string): number {
-  let hash = 0x811c_9dc5;
-  for (let index = 0; index < text.length; index++) hash = Math.imul(hash ^ text.charCodeAt(index), 0x0100_0193);
-  return hash >>> 0;
 }

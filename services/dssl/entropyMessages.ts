@@ -74,15 +74,8 @@ function fieldsOf(message: EntropyMessage): unknown[] {
   return [7, server, incarnation, joinedIn, bucket, nonce, tick, view, chunk, isLast, [...positions].flat(), rows];
 }
 
-/** Reads a message; undefined when it is none of these. */
-export function decodeEntropy(message: Uint8Array): EntropyMessage | undefined {
-  let fields: unknown;
-  try {
-    fields = packr.unpack(message);
-  } catch {
-    return undefined;
-  }
-  if (!Array.isArray(fields) || fields[0] !== syncVersion) return undefined;
+/** Reads the fields of a control message; undefined when it is none of these. */
+export function readEntropy(fields: unknown[]): EntropyMessage | undefined {
   if (fields[1] === 5 && fields.length === 7) return readDigest(fields);
   if (fields[1] === 6 && fields.length === 5) return readRequest(fields);
   if (fields[1] === 7 && fields.length === 13) return readBucket(fields);

@@ -80,7 +80,7 @@ export class StaleFlows {
   /** A bucket of which all members are to tell what they hold in it; undefined for none. */
   nextToAsk(nowMs: number): number | undefined {
     for (const [bucket, open] of this.#cases) {
-      const ageMs = Math.abs(nowMs - open.openedAtMs);
+      const ageMs = nowMs - open.openedAtMs;
       if (ageMs > caseMs) this.#cases.delete(bucket);
       else if (!open.isAsked && ageMs >= askAfterMs) {
         open.isAsked = true;

@@ -3,7 +3,7 @@
 //
 //   gossip, beats ─► failure detector ─► suspects ─► told to the group
 //         │                         └──► dead ─────► next view, by compare-and-set
-//         └─► roster: newest state and load of each member ─► policy of weights ─► next view
+//         └─► loads ─► policy of weights ─► next view
 //
 // Anybody may propose. Those that know of a death act in the order of their names, each a moment after the one before: so one of
 // them does, and when that one dies in the middle, the next. If two do, compare-and-set lets one be first, and the step
@@ -37,19 +37,8 @@ export interface StewardPorts {
   propose(step: (view: View) => View): void;
   /** How busy this server is; undefined when nobody measures. */
   load(): Load | undefined;
-  /** A member is dead, as far as this one knows: nobody needs to wait for it. */
-  onDead(life: Life): void;
-  /** The same, once for each, for the log. */
-  onDeath?(life: Life, silentMs: number): void;
-}
-
-/** The newest that a member has said of itself. */
-export interface Heard {
-  readonly state: LiveState | undefined;
-  readonly load: Load | undefined;
-  readonly view: number;
-  readonly incarnation: number;
-  readonly atMs: number;
+  /** A member is dead, as far as this one knows: nobody needs to wait for it. Said again and again; `isNews` the first time. */
+  onDead(life: Life, silentMs: number, isNews: boolean): void;
 }
 
 export interface StewardCounters {
@@ -92,7 +81,6 @@ export class Steward {
   readonly #self: Life;
   readonly #ports: StewardPorts;
   #settings: ClusterSettings;
-  readonly #roster = new Map<string, Heard>();
   #view: View | undefined;
   #watched = '';
   #beat = 0;
@@ -101,7 +89,8 @@ export class Steward {
   #saidState: LiveState | undefined;
   #refutedAtMs = Number.NEGATIVE_INFINITY;
   #governedAtMs = Number.NEGATIVE_INFINITY;
-  readonly #found = new Set<string>();
+  /** Members that this one has found dead. */
+  #found: Life[] = [];
   /** Lives that are dead, as of the last look. */
   #dead: readonly Life[] = [];
 
@@ -111,11 +100,6 @@ export class Steward {
     this.#ports = ports;
     this.detector = new FailureDetector(self, settings.watching);
     this.#governor = new WeightGovernor(settings.weights, settings.watching.stateMs);
-  }
-
-  /** What members of the newest view have said last, by name. */
-  get roster(): ReadonlyMap<string, Heard> {
-    return this.#roster;
   }
 
   retune(settings: ClusterSettings): void {
@@ -130,9 +114,7 @@ export class Steward {
     if (this.#view !== undefined && view.number <= this.#view.number) return;
     this.#view = view;
     this.detector.follow(view, nowMs);
-    for (const [server, { incarnation }] of this.#roster) {
-      if (findMember(view, server)?.incarnation !== incarnation) this.#roster.delete(server);
-    }
+    this.#found = this.#found.filter((life) => view.members.some((member) => isLifeOf(member, life)));
     this.#listen();
   }
 
@@ -188,13 +170,12 @@ export class Steward {
     }
     for (const { life, sinceMs, silentMs, rank } of dead) {
       if (nowMs - sinceMs < rank * beatsPerRank * this.#settings.watching.beatMs) continue;
-      const name = `${life.server}/${life.incarnation}`;
-      if (!this.#found.has(name)) {
-        this.#found.add(name);
+      const isNews = !this.#found.some((found) => isLifeOf(found, life));
+      if (isNews) {
+        this.#found.push(life);
         this.counters.removals++;
-        this.#ports.onDeath?.(life, silentMs);
       }
-      this.#ports.onDead(life);
+      this.#ports.onDead(life, silentMs, isNews);
       this.#ports.propose((view) => (this.#isStillDead(life, view) ? remove(view, life, this.#self) : view));
     }
   }
@@ -246,19 +227,10 @@ export class Steward {
     this.#ports[kind](message);
   }
 
-  #note({ server, incarnation, state, load, view }: StateMessage, nowMs: number): void {
-    if (this.#view === undefined || findMember(this.#view, server)?.incarnation !== incarnation) return;
-    if (load !== undefined) this.#governor.heard({ server, incarnation, load, heardAtMs: nowMs });
-    const known = this.#roster.get(server);
-    const isSame = known?.incarnation === incarnation;
-    this.#roster.set(server, {
-      // Either part may be left out of a message; the other one's last word stands.
-      state: state ?? (isSame ? known.state : undefined),
-      load: load ?? (isSame ? known.load : undefined),
-      view,
-      incarnation,
-      atMs: nowMs,
-    });
+  #note({ server, incarnation, load }: StateMessage, nowMs: number): void {
+    if (load === undefined || this.#view === undefined) return;
+    if (findMember(this.#view, server)?.incarnation !== incarnation) return;
+    this.#governor.heard({ server, incarnation, load, heardAtMs: nowMs });
   }
 
   /** Own beats come back, too: who hears itself is not deaf. */

@@ -102,15 +102,24 @@ export function encodeLife({ kind, server, incarnation, nonce }: LifeProbe | Sig
   return Uint8Array.from(packr.pack([syncVersion, kind === 'probe' ? 3 : 4, server, incarnation, nonce]));
 }
 
-/** Reads a control message; undefined when it is none that this version knows. */
-export function decodeSync(message: Uint8Array): SyncMessage | undefined {
-  let fields: unknown;
+/** The fields of a control message of this version; undefined when the bytes are none. */
+export function controlFields(message: Uint8Array): unknown[] | undefined {
   try {
-    fields = packr.unpack(message);
+    const fields: unknown = packr.unpack(message);
+    return Array.isArray(fields) && fields[0] === syncVersion ? fields : undefined;
   } catch {
     return undefined;
   }
-  if (!Array.isArray(fields) || fields[0] !== syncVersion) return undefined;
+}
+
+/** Reads a control message; undefined when it is none of these. */
+export function decodeSync(message: Uint8Array): SyncMessage | undefined {
+  const fields = controlFields(message);
+  return fields && readSync(fields);
+}
+
+/** The same of a message whose fields are known. */
+export function readSync(fields: unknown[]): SyncMessage | undefined {
   if (fields[1] === 1 && fields.length === 6) return readRequest(fields);
   if (fields[1] === 2 && fields.length === 11) return readAnswer(fields);
   if ((fields[1] === 3 || fields[1] === 4) && fields.length === 5) return readLife(fields);

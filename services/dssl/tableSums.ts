@@ -14,6 +14,7 @@
 //
 // For this the tick must be one that no packet still to come lies before: the earliest to which tier 1s have come.
 
+import { mixSeeded } from '../../shared/hash/mix.ts';
 import { FlowState, idleIndexOf, protocolClassOf, stateOf } from './flowEntry.ts';
 import { idleTicks } from './idleLimits.ts';
 import type { RecentStarts } from './recentStarts.ts';
@@ -34,7 +35,7 @@ export class TableSums {
   add(hi: number, lo: number): void {
     const at = (hi >>> 24) << 1;
     this.#words[at]++;
-    this.#words[at + 1] ^= mix(hi, lo);
+    this.#words[at + 1] ^= mixSeeded(hi, lo, 0, 0);
   }
 
   differsIn(bucket: number, other: TableSums): boolean {
@@ -80,12 +81,4 @@ export function isSettled(
 /** Whether all modules of a group have a flow of this kind in their tables, and not its owner alone. */
 export function isKnownToAll(info: number, ownFlowsOnly: boolean): boolean {
   return !ownFlowsOnly || !hasVisibleStart(protocolClassOf(info));
-}
-
-/** Both halves of the hash, so that sums of different flows are unlike each other. The finalizer of MurmurHash3. */
-function mix(hi: number, lo: number): number {
-  let h = hi ^ Math.imul(lo, 0x9e37_79b1);
-  h = Math.imul(h ^ (h >>> 16), 0x85eb_ca6b);
-  h = Math.imul(h ^ (h >>> 13), 0xc2b2_ae35);
-  return h ^ (h >>> 16);
 }

@@ -122,7 +122,7 @@ export class TwoOwners {
     this.#suspected.clear();
     const { table, tick } = this.#decider;
     for (const claim of this.#claims.values()) {
-      if (!claim.isToSay || Math.abs(nowMs - claim.saidAtMs) < sayAgainMs) continue;
+      if (!claim.isToSay || nowMs - claim.saidAtMs < sayAgainMs) continue;
       claim.isToSay = false;
       const { hi, lo, since } = claim;
       if (!this.holds(hi, lo)) continue;
@@ -176,7 +176,7 @@ export class TwoOwners {
 
   #forget(nowMs: number): void {
     for (const [key, { notedAtMs }] of this.#claims) {
-      if (Math.abs(nowMs - notedAtMs) <= claimMs) return;
+      if (nowMs - notedAtMs <= claimMs) return;
       this.#claims.delete(key);
     }
   }

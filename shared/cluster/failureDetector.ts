@@ -231,7 +231,10 @@ export class FailureDetector {
     return { life: member.life, sinceMs: member.deadAtMs, silentMs: nowMs - member.heardAtMs, rank };
   }
 
-  /** This member hears well, and the other watchers are silent as well: as long as they spoke, that they did not suspect it spoke for it. */
+  /**
+   * This member hears well, and the other watchers are silent too: as long as they spoke, that they did not suspect it spoke
+   * for it.
+   */
   #hasBeenAlone({ life }: Watched, nowMs: number): boolean {
     if (this.#wholeSince < wholeEchoesAlone) return false;
     const limit = (this.#settings.suspectMs + this.#settings.confirmMs) * (1 + this.#slowness);

@@ -11,6 +11,7 @@ import { defaultSettings, settingsSchema } from '../../shared/cluster/settings.t
 import { changeView, readViews, settleMap } from '../../shared/cluster/store.ts';
 import { defaultRules, type MemberState, type View } from '../../shared/cluster/view.ts';
 import { type Subjects, subjectsOf } from '../../shared/subjects.ts';
+import { loadOf } from './weights.ts';
 
 /** Reports come often, so that tests need not wait for them. */
 const stateMs = 200;
@@ -94,21 +95,7 @@ export function stateOf(server: string, incarnation: number, state: LiveState, l
   return { kind: 'state', server, incarnation, beat: 1, state, view: 1, load: whole };
 }
 
-export const idle: Load = {
-  flows: 0,
-  newFlows: 0,
-  packets: 0,
-  bytes: 0,
-  loopDelayMs: 0,
-  cpu: 0,
-  memoryBytes: 0,
-  tableFill: 0,
-  temperature: undefined,
-  handler: undefined,
-  latencyMs: undefined,
-  loss: undefined,
-  lostFrames: 0,
-};
+export const idle: Load = loadOf({});
 
 /** The map of a cluster that nobody has changed yet. */
 export function mapByHand(groups: readonly string[]): ClusterMap {

@@ -17,9 +17,9 @@
 //   holds                                  what each module knows
 
 import type { DsslCore } from '../../services/dssl/core.ts';
-import { decodeEntropy } from '../../services/dssl/entropyMessages.ts';
+import { readEntropy } from '../../services/dssl/entropyMessages.ts';
 import { ownerOf } from '../../services/dssl/flowEntry.ts';
-import { decodeSync, RowKind, readRows, type SyncAnswer } from '../../services/dssl/sync.ts';
+import { controlFields, RowKind, readRows, readSync, type SyncAnswer } from '../../services/dssl/sync.ts';
 import { type Member, type PlacementName, placementNames, type View } from '../../shared/cluster/view.ts';
 import { isOneOf } from '../../shared/validate.ts';
 import { fin, hiOf, type Module, type Row, syn, TestGroup, tcp, udp } from './group.ts';
@@ -201,12 +201,13 @@ export class GroupScript {
   }
 
   #control(from: string, message: Uint8Array): void {
-    const sync = decodeSync(message);
+    const fields = controlFields(message) ?? [];
+    const sync = readSync(fields);
     if (sync?.kind === 'request') {
       const what = sync.since === undefined ? 'everything' : `what happened since ${this.#at(sync.since * 100)}`;
       this.#say(`${from} asks ${sync.to} for ${what}`);
     } else if (sync?.kind === 'answer') this.#say(answerInWords(sync));
-    const said = decodeEntropy(message);
+    const said = readEntropy(fields);
     if (said?.kind === 'ask') this.#say(`${from} asks ${said.to ?? 'everybody'} for bucket ${said.bucket}`);
     else if (said?.kind === 'bucket') this.#say(`${from} tells everybody that it holds ${flowsIn(said.rows)}`);
     else if (said?.kind === 'claim') this.#say(`${from} says that it has ${flowsIn(said.rows)}`);

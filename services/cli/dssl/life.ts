@@ -21,7 +21,7 @@ import type { DecisionAudit } from '../../dssl/rows.ts';
 import { V } from '../../dssl/verdict.ts';
 import { type EgressOptions, type OpenedEgress, openEgress } from '../egress.ts';
 import type { Machine } from '../machineLoad.ts';
-import { handlerPatienceMs, pause, unless, within } from '../patience.ts';
+import { handlerPatienceMs, unless, within } from '../patience.ts';
 import { receiptsOver } from '../receipts.ts';
 import type { ClusterConnection } from '../service.ts';
 import { drainAndLeave } from './draining.ts';
@@ -55,8 +55,7 @@ export type LifeEnd =
   | { readonly kind: 'removed'; readonly group: string; readonly memberMs: number }
   | { readonly kind: 'replaced'; readonly error: FlowherdError };
 
-/** How often is looked whether anything can still come for a server that was removed, and for how long at most. */
-const releaseLookMs = 50;
+/** How long is waited at most for what can still come for a server that was removed. */
 const releaseMostMs = 5_000;
 /** Slots of the table whose flows are given up in one go. */
 const discardSlots = 4_096;
@@ -212,7 +211,8 @@ export class Life {
       { group, view: view?.number, flows: actor.core.ownFlows },
       'removed from its group: rejoins as a new life',
     );
-    await untilReleased(actor, ended);
+    // No frame can come any more in which the server is still a member.
+    await unless(ended, within(releaseMostMs, actor.whenReleased()));
     actor.stop();
     this.#receipts?.leave();
     await this.#discard(actor, ended);
@@ -262,12 +262,4 @@ function lateAudit(audit: () => DecisionAudit | undefined): DecisionAudit {
     onFrame: (...frame) => audit()?.onFrame(...frame),
     onLate: (...verdict) => audit()?.onLate(...verdict),
   };
-}
-
-/** No frame can come any more in which the server is still a member. */
-async function untilReleased({ core }: DsslActor, ended: AbortSignal): Promise<void> {
-  const giveUpAtMs = systemClock.monotonicMs() + releaseMostMs;
-  while (!core.isReleased(systemClock.monotonicMs()) && systemClock.monotonicMs() < giveUpAtMs) {
-    if (!(await pause(releaseLookMs, ended))) return;
-  }
 }

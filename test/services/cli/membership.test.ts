@@ -37,6 +37,15 @@ describe('membership', { skip: skipWithoutNatsServer(), timeout: 180_000 }, () =
       .filter(({ state }) => state === 'active')
       .map(({ server: name }) => name)
       .sort();
+  const beatsOf = (name: string, many: number): Promise<void> =>
+    new Promise((resolve) => {
+      let left = many;
+      const subscription = bus.subscribe(subjectsOf(cluster).beat(name), () => {
+        if (--left > 0) return;
+        subscription.unsubscribe();
+        resolve();
+      });
+    });
   const startTraffic = async (): Promise<Service> => {
     const flows = ['--flows', '300', '--packets-per-flow', '5-20', '--rate', '3000', '--warm-up', '0'];
     const run = new Service(['traffic', '--to', nats.url, '--cluster', cluster, ...flows, '--seconds', '60', '--json']);
@@ -95,8 +104,8 @@ describe('membership', { skip: skipWithoutNatsServer(), timeout: 180_000 }, () =
     const { number } = views.at(-1) as View;
     for (const name of ['s1', 's2', 's3']) {
       server(name).signal('SIGSTOP');
-      // The pause is the thing tested: half of what costs a place.
-      await new Promise((resolve) => setTimeout(resolve, 350));
+      // Half of what costs a place, by the beats of another one.
+      await beatsOf('s4', 4);
       server(name).signal('SIGCONT');
       await run.says(/^receipts come/);
     }
