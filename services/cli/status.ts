@@ -8,6 +8,7 @@ import { stateEveryMs } from '../../shared/cluster/gossip.ts';
 import type { ClusterMap } from '../../shared/cluster/map.ts';
 import type { View } from '../../shared/cluster/view.ts';
 import { type ErrorCode, errorCodes, isFlowherdError } from '../../shared/errors.ts';
+import { limits } from '../../shared/limits.ts';
 import { type Access, addOperatorOptions, mayNotRead, type OperatorOptions, withCluster } from './cluster/operator.ts';
 import { StatusBoard, type StatusReport, silentAfterMs } from './cluster/statusBoard.ts';
 import { statusInWords } from './cluster/statusWords.ts';
@@ -146,8 +147,9 @@ class Listener {
   async listen(): Promise<void> {
     const most = Math.max(0, ...[...this.#views.values()].map(({ members }) => members.length));
     const stateMs = this.#map?.settings.watching.stateMs ?? 0;
-    const leastMs = stateEveryMs(most, stateMs) * 1.1;
-    const mostMs = silentAfterMs(most, stateMs) + lookEveryMs;
+    // Tier 1s are in no view, so nobody knows how many there should be: two of their hellos must fit.
+    const leastMs = Math.max(stateEveryMs(most, stateMs) * 1.1, 2 * limits.helloMs);
+    const mostMs = Math.max(silentAfterMs(most, stateMs) + lookEveryMs, leastMs);
     for (;;) {
       const listenedMs = systemClock.monotonicMs() - this.#startMs;
       const isEnough = listenedMs >= leastMs && this.#board.hasHeardAll(this.#views);
