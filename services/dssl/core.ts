@@ -137,7 +137,7 @@ export class DsslCore {
     this.hearsay = new Hearsay(this.decider, this.views);
     this.#rows = new Rows(this.decider, ports.egress, ports.audit);
     this.learner = new Learner(options.candidate.server);
-    this.missed = new Missed(this.streams, this.learner, this.decider);
+    this.missed = new Missed(this.streams, this.learner, this.decider, this.views);
     this.#teacher = new Teacher(options.candidate.server, options.candidate.incarnation, this.views);
     this.antiEntropy = new AntiEntropy(this, options.maxFlows, (message) => ports.publishControl(message));
   }
@@ -182,7 +182,7 @@ export class DsslCore {
       this.missed.note(stream, stream.missedTo, order, nowMs);
     const view = this.views.get(frame.viewNumber);
     if (stream.waiting.length === 0 && view !== undefined && this.missed.isSure(view, stream, order))
-      this.#decideFrame(frame, view, stream);
+      this.#decideFrame(frame, view, stream, order);
     else if (frame.viewNumber < this.views.oldestNumber && this.views.newest !== undefined)
       this.#drop(frame, stream, order);
     else this.#wait(message, frame, stream, order, nowMs);
@@ -271,13 +271,13 @@ export class DsslCore {
     return earliest;
   }
 
-  #decideFrame(frame: Frame, view: CompiledView, stream: Tier1Stream): void {
+  #decideFrame(frame: Frame, view: CompiledView, stream: Tier1Stream, order: number): void {
     stream.decided = frame.sequence;
     stream.viewNumber = frame.viewNumber;
     stream.timestampMs = frame.timestampMs;
     this.#lastTimestampMs = frame.timestampMs;
     this.#listensSince ??= earlierTick(frame.timestampMs);
-    this.#rows.decide(frame, view);
+    this.#rows.decide(frame, view, this.missed.mayPlace(order));
   }
 
   #wait(message: Uint8Array, frame: Frame, stream: Tier1Stream, order: number, nowMs: number): void {
@@ -317,7 +317,7 @@ export class DsslCore {
       return false;
     }
     stream.waiting.shift();
-    if (isDecidable) this.#decideFrame(frame, view, stream);
+    if (isDecidable) this.#decideFrame(frame, view, stream, order);
     else this.#drop(frame, stream, order);
     return true;
   }

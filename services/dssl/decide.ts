@@ -52,6 +52,8 @@ export class Decider {
   elsewhereOverflow = 0;
   /** While this module joins: the flows that it took for new ones. */
   guesses: Guesses | undefined;
+  /** False for frames of which a member that has gone may have taken what is new to this module. */
+  mayPlace = true;
   /** While peers are asked: flows whose end this module has seen meanwhile. What a peer says of them may be older. */
   endsSeen: Set<number> | undefined;
   /** Flows that peers said are this module's, which has not met them since: views from which on they are. */
@@ -120,6 +122,8 @@ export class Decider {
     const repeated = owner !== -1 && !this.#view.isGone(owner) && !this.#isDoubtful(hi, lo);
     if (!repeated) {
       owner = this.#view.place(hi, lo, ordinal);
+      const isNewHere = owner === this.#self && (slot === -1 || table.owner(slot) !== owner);
+      if (isNewHere && !this.mayPlace) return V.dropUnsure;
       this.guesses?.note(hi, lo, this.#view);
     }
     if (owner !== this.#self) {
@@ -188,6 +192,7 @@ export class Decider {
     if (midFlow && !adopt) return V.ignoreMidFlow;
     const owner = view.place(hi, lo, ordinal);
     if (owner === noServer) return V.dropNoOwner;
+    if (owner === this.#self && !this.mayPlace) return V.dropUnsure;
     const ends = (flags & FrameFlags.END) !== 0 && !(flags & FrameFlags.AGGREGATE);
     const state = ends ? FlowState.closing : FlowState.unconfirmed;
     if (ends) this.#noteEnd(hi, lo);

@@ -177,6 +177,9 @@ export class Hearsay {
     }
     // What was seen here meanwhile is newer than what the peer says.
     if (newerTicks < 0) return;
+    // Closing here, open and seen later elsewhere, and its owner says nothing: the peer has missed the end, or has seen a new
+    // beginning that is still to come here. The time of the one must not be told with the state of the other.
+    if (!isClaim && table.state(slot) === FlowState.closing && state !== FlowState.closing) return;
     table.touch(slot, tick);
     if (table.state(slot) < state) table.setState(slot, state);
   }

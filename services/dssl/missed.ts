@@ -15,13 +15,19 @@
 // missed has gone, its flows come through others in any case. Its very last frames can be missed too, and no later one
 // shows it. So when a tier 1 falls silent the peers are asked as well; but nothing waits for their answer, since nearly
 // always nothing was missed.
+//
+// A member that went, or was given up, before it had told leaves what it knew untold, and it may have decided itself what has
+// come so far: it was not dead, or not yet. Of those frames this module takes what it knows to be its own, and nothing that
+// would be new to it. By later ones everybody places anew what that member had.
 
+import { isLifeOf } from '../../shared/cluster/membership.ts';
+import type { Member } from '../../shared/cluster/view.ts';
 import { limits } from '../../shared/limits.ts';
 import type { Decider } from './decide.ts';
 import type { Learner } from './learner.ts';
-import type { Streams, Tier1Stream } from './streams.ts';
+import type { Hole, Streams, Tier1Stream } from './streams.ts';
 import { tickOfMs } from './ticks.ts';
-import type { CompiledView } from './viewHistory.ts';
+import type { CompiledView, ViewHistory } from './viewHistory.ts';
 
 /** A tier 1 that is silent for longer has gone, or is about to be given up by whoever sends through it. */
 const silentMs = 2 * limits.idleFrameMs;
@@ -34,8 +40,12 @@ export class Missed {
   readonly #streams: Streams;
   readonly #learner: Learner;
   readonly #decider: Decider;
+  readonly #views: ViewHistory;
+  /** Frames that came up to this one may hold packets of a member that has gone and had not told. */
+  #untoldTo = -1;
 
-  constructor(streams: Streams, learner: Learner, decider: Decider) {
+  constructor(streams: Streams, learner: Learner, decider: Decider, views: ViewHistory) {
+    this.#views = views;
     this.#streams = streams;
     this.#learner = learner;
     this.#decider = decider;
@@ -55,6 +65,11 @@ export class Missed {
       if (view.ownFlowsOnly && (each === stream || each.isSilent)) return false;
     }
     return true;
+  }
+
+  /** Whether flows that are new to this module may be placed here, of the frame that came as this one. */
+  mayPlace(order: number): boolean {
+    return order > this.#untoldTo;
   }
 
   /**
@@ -105,7 +120,7 @@ export class Missed {
     for (const stream of this.#streams.all()) {
       if (stream.holes.length === 0) continue;
       const toldTo = this.#learner.toldTo(stream);
-      stream.holes = stream.holes.filter(({ missedTo }) => missedTo > toldTo);
+      this.#fill(stream, ({ missedTo }) => missedTo <= toldTo);
     }
   }
 
@@ -113,7 +128,24 @@ export class Missed {
   forget(): void {
     this.sinceMs = -1;
     this.#decider.endsSeen = undefined;
-    for (const stream of this.#streams.all()) stream.holes = [];
+    for (const stream of this.#streams.all()) this.#fill(stream, () => true);
+  }
+
+  #fill(stream: Tier1Stream, isTold: (hole: Hole) => boolean): void {
+    const first = stream.holes.find(isTold);
+    if (first === undefined) return;
+    const isUntold = this.#learner.silent.size > 0 || this.#haveGoneSince(first.sinceView);
+    if (isUntold) this.#untoldTo = this.#streams.order;
+    stream.holes = stream.holes.filter((hole) => !isTold(hole));
+  }
+
+  /** Whether somebody who was a member by that view cannot be asked any more. */
+  #haveGoneSince(viewNumber: number): boolean {
+    const then = this.#views.get(viewNumber)?.view;
+    const newest = this.#views.newest?.view;
+    if (then === undefined || newest === undefined || then.number >= newest.number) return false;
+    const isThere = (member: Member) => newest.members.some((present) => isLifeOf(present, member));
+    return then.members.some((member) => member.state !== 'joining' && !isThere(member));
   }
 }
 

@@ -134,7 +134,9 @@ export class Steward {
     }
     const from = this.#view && findMember(this.#view, message.from);
     if (from !== undefined) this.detector.heard(from, nowMs);
-    if (this.detector.suspected(message.from, message, nowMs)) this.#refute(nowMs);
+    const { server, incarnation, isSure } = message;
+    const suspect = { life: { server, incarnation }, isSure };
+    if (this.detector.suspected(message.from, suspect, nowMs)) this.#refute(nowMs);
   }
 
   /** The connection for gossip is there again. */
@@ -164,9 +166,9 @@ export class Steward {
   #judge(nowMs: number): void {
     const { suspects, dead } = this.detector.tick(nowMs);
     this.#dead = dead.map(({ life }) => life);
-    for (const life of suspects) {
+    for (const { life, isSure } of suspects) {
       this.counters.suspicions++;
-      this.#send('gossip', encodeGossip({ kind: 'suspect', from: this.#self.server, ...life }));
+      this.#send('gossip', encodeGossip({ kind: 'suspect', from: this.#self.server, ...life, isSure }));
     }
     for (const { life, sinceMs, silentMs, rank } of dead) {
       if (nowMs - sinceMs < rank * beatsPerRank * this.#settings.watching.beatMs) continue;

@@ -13,8 +13,8 @@
 //               make it seem dead.
 //   no server   A group whose view has no server is out at once: that is no guess. One that never had a server is left in,
 //               or the groups that come up first would get the flows of all others; tier 1 does not start before.
-//   never       Of a group that was never heard, silence says nothing: its servers may be of a version that does not
-//   heard       gossip.
+//   first       A group whose view has its first server counts as heard at that moment, also when this tier 1 starts and reads
+//   server      the view of a group that is silent already.
 //   back        When it has been heard without a break for the return time. Flows that began elsewhere break then, so each
 //               relapse doubles the return time; a quiet time in which it stayed in makes that forgotten. Where no other
 //               group that serves its type is in, there is nothing to wait for.
@@ -52,6 +52,8 @@ class Watched {
   members = 0;
   hadServer = false;
   heardMs: number | undefined;
+  /** Since when it has had a server, by its view. */
+  servedSinceMs: number | undefined;
   /** Since when it has been there without a break. */
   thereSinceMs: number | undefined;
   outSinceMs: number | undefined;
@@ -61,6 +63,11 @@ class Watched {
   constructor({ weight, serves }: WatchedGroup) {
     this.weight = weight;
     this.serves = serves;
+  }
+
+  /** The newest sign that it is there. */
+  get signMs(): number {
+    return Math.max(this.heardMs ?? Number.NEGATIVE_INFINITY, this.servedSinceMs ?? Number.NEGATIVE_INFINITY);
   }
 }
 
@@ -121,6 +128,7 @@ export class SilentGroups {
   tick(nowMs: number): readonly MappingChange[] {
     const changes: MappingChange[] = [];
     for (const [group, watched] of this.#groups.entries()) {
+      watched.servedSinceMs = watched.serving.size === 0 ? undefined : (watched.servedSinceMs ?? nowMs);
       if (watched.outSinceMs !== undefined) continue;
       const change = this.#judge(group, watched, nowMs);
       if (change === undefined) continue;
@@ -141,9 +149,9 @@ export class SilentGroups {
   /** Why a group has to go out; undefined when it has not. */
   #judge(group: number, watched: Watched, nowMs: number): MappingChange | undefined {
     if (watched.serving.size === 0) return watched.hadServer ? { group, kind: 'out', reason: 'no-server' } : undefined;
-    if (watched.heardMs === undefined || this.#isDeaf(nowMs)) return undefined;
-    if (nowMs - Math.max(watched.heardMs, this.#anewMs) < this.#patienceMs(watched)) return undefined;
-    return { group, kind: 'out', reason: 'silent', silentMs: nowMs - watched.heardMs };
+    if (this.#isDeaf(nowMs)) return undefined;
+    if (nowMs - Math.max(watched.signMs, this.#anewMs) < this.#patienceMs(watched)) return undefined;
+    return { group, kind: 'out', reason: 'silent', silentMs: nowMs - watched.signMs };
   }
 
   #mapOut(group: number, watched: Watched, nowMs: number): void {
@@ -158,11 +166,10 @@ export class SilentGroups {
   }
 
   #mayReturn(group: number, watched: Watched, nowMs: number): boolean {
-    const isThere = watched.serving.size > 0 && (watched.heardMs === undefined || this.#isHeard(watched, nowMs));
+    const isThere = watched.serving.size > 0 && this.#isHeard(watched, nowMs);
     watched.thereSinceMs = isThere ? (watched.thereSinceMs ?? nowMs) : undefined;
     if (watched.thereSinceMs === undefined) return false;
-    const lastMs = watched.heardMs ?? nowMs;
-    return lastMs - watched.thereSinceMs >= this.returnMs(group) || this.#isMissed(watched);
+    return watched.signMs - watched.thereSinceMs >= this.returnMs(group) || this.#isMissed(watched);
   }
 
   /** True when no group that is in serves some type that this one serves. */
@@ -174,13 +181,13 @@ export class SilentGroups {
   }
 
   #isHeard(watched: Watched, nowMs: number): boolean {
-    return watched.heardMs !== undefined && nowMs - watched.heardMs < this.#patienceMs(watched);
+    return nowMs - watched.signMs < this.#patienceMs(watched);
   }
 
   /** Nobody has been heard for so long that it is more likely this tier 1 that cannot hear. */
   #isDeaf(nowMs: number): boolean {
     const { groupSilence, watching } = this.#tuned;
-    if (this.#heardMs === undefined) return false;
+    if (this.#heardMs === undefined) return true;
     return nowMs - this.#heardMs > Math.max(groupSilence.afterMs, reportsMissed * watching.stateMs) / 2;
   }
 

@@ -2,12 +2,13 @@
 //
 // Every member is watched by a few others, those that follow it in the order of names, in a ring. A watcher that has not heard
 // a member for `suspectMs` tells the group that it suspects it. Whoever hears that it is suspected itself says at once that it
-// lives. A member that goes on being silent for `confirmMs` more is dead, but only if a second watcher, where there is one that is
-// not suspected itself, suspects it too: what one watcher alone does not hear, it may be to blame for.
+// lives. When the member goes on being silent for `confirmMs` more, the watcher is sure, and tells that too. Dead it is only if a
+// second watcher, where there is one that is not suspected itself, is sure as well: what one watcher alone does not hear, it
+// may be to blame for. That the second one suspects it is not enough. It may have heard it since, where the first one cannot.
 //
-//   heard ──► silent for suspectMs ──► suspected, told to all ──► for confirmMs more, and another watcher agrees ──► dead
-//                     ▲                        │ it speaks
-//                     └────────────────────────┘
+//   heard ──► silent for suspectMs ──► suspected, told to all ──► for confirmMs more ──► sure ──► another one is, too ──► dead
+//                     ▲                        │ it speaks                             │
+//                     └────────────────────────┴───────────────────────────────────────┘
 //
 // A watcher must not take its own trouble for another's. Three things keep it from that:
 //
@@ -48,11 +49,12 @@ interface Watched {
   /** When it was last heard, or what counts as that. */
   heardAtMs: number;
   wasHeard: boolean;
-  /** Who suspects it, and when they last said so. */
-  readonly suspecters: Map<string, number>;
+  /** Who suspects it: when they last said so, and whether they were sure. */
+  readonly suspecters: Map<string, { readonly atMs: number; readonly isSure: boolean }>;
   /** Since when this member suspects it itself. */
   suspectedAtMs: number | undefined;
   toldAtMs: number;
+  toldSure: boolean;
   /** Since when it is dead, as far as can be seen from here. */
   deadAtMs: number | undefined;
 }
@@ -65,9 +67,14 @@ export interface Death {
   readonly rank: number;
 }
 
+export interface Suspect {
+  readonly life: Life;
+  readonly isSure: boolean;
+}
+
 export interface Findings {
-  /** Lives to tell the group of: this member suspects them. */
-  readonly suspects: readonly Life[];
+  /** Lives to tell the group of: this member suspects them, or is sure of them. */
+  readonly suspects: readonly Suspect[];
   readonly dead: readonly Death[];
 }
 
@@ -131,6 +138,7 @@ export class FailureDetector {
         suspecters: new Map(),
         suspectedAtMs: undefined,
         toldAtMs: Number.NEGATIVE_INFINITY,
+        toldSure: false,
         deadAtMs: undefined,
       });
     }
@@ -164,14 +172,14 @@ export class FailureDetector {
   }
 
   /** `from` suspects a life. True when it is this member's own, which should say that it lives. */
-  suspected(from: string, life: Life, nowMs: number): boolean {
+  suspected(from: string, { life, isSure }: Suspect, nowMs: number): boolean {
     if (isLifeOf(life, this.#self)) {
       if (from === this.#self.server) return false;
       this.#slow(nowMs);
       return true;
     }
     const member = this.#members.get(life.server);
-    if (member?.life.incarnation === life.incarnation) member.suspecters.set(from, nowMs);
+    if (member?.life.incarnation === life.incarnation) member.suspecters.set(from, { atMs: nowMs, isSure });
     return false;
   }
 
@@ -185,12 +193,16 @@ export class FailureDetector {
     const judges = nowMs >= this.#deafUntilMs;
     if (!judges) this.#excuse(nowMs);
     if (this.#wholeSince < wholeEchoes) return nothing;
-    const suspects: Life[] = [];
+    const suspects: Suspect[] = [];
     const dead: Death[] = [];
     for (const name of this.#watched) {
       const member = this.#members.get(name);
       if (member === undefined) continue;
-      if (this.#mayTell(member, nowMs)) suspects.push(member.life);
+      if (this.#suspects(member, nowMs)) {
+        const isSure = this.#isSureOf(member);
+        member.suspecters.set(this.#self.server, { atMs: nowMs, isSure });
+        if (this.#isNews(member, isSure, nowMs)) suspects.push({ life: member.life, isSure });
+      }
       const death = judges ? this.#deathOf(member, nowMs) : undefined;
       if (death !== undefined) dead.push(death);
     }
@@ -202,30 +214,38 @@ export class FailureDetector {
     return this.#echoAtMs - heardAtMs;
   }
 
-  #mayTell(member: Watched, nowMs: number): boolean {
+  #suspects(member: Watched, nowMs: number): boolean {
     const { suspectMs } = this.#settings;
     const limit = (member.wasHeard ? suspectMs : Math.max(suspectMs, neverHeardMs)) * (1 + this.#slowness);
     if (this.#silenceOf(member) < limit) return false;
     member.suspectedAtMs ??= nowMs;
-    member.suspecters.set(this.#self.server, nowMs);
-    if (nowMs - member.toldAtMs < suspectMs) return false;
+    return true;
+  }
+
+  /** Of the time since it was suspected, what counts is again what this member could have heard in. */
+  #isSureOf({ suspectedAtMs }: Watched): boolean {
+    if (suspectedAtMs === undefined) return false;
+    return this.#echoAtMs - suspectedAtMs >= this.#settings.confirmMs * (1 + this.#slowness);
+  }
+
+  /** Whether the group is to be told, now or again. */
+  #isNews(member: Watched, isSure: boolean, nowMs: number): boolean {
+    if (nowMs - member.toldAtMs < this.#settings.suspectMs && member.toldSure === isSure) return false;
     member.toldAtMs = nowMs;
+    member.toldSure = isSure;
     return true;
   }
 
   #deathOf(member: Watched, nowMs: number): Death | undefined {
-    const { suspectedAtMs } = member;
-    if (suspectedAtMs === undefined) return undefined;
-    // Of the time since, what counts is again what this member could have heard in.
-    if (this.#echoAtMs - suspectedAtMs < this.#settings.confirmMs * (1 + this.#slowness)) return undefined;
-    const suspecters = this.#suspectersOf(member, nowMs);
+    if (!this.#isSureOf(member)) return undefined;
+    const sure = this.#suspectersOf(member, nowMs).filter((name) => member.suspecters.get(name)?.isSure);
     const watchers = this.#watchersOf(member.life.server).filter(
       (name) => name === this.#self.server || !this.isSuspected(name, nowMs),
     );
-    if (suspecters.length < Math.min(2, watchers.length)) return undefined;
-    if (suspecters.length === 1 && !this.#hasBeenAlone(member, nowMs)) return undefined;
+    if (sure.length < Math.min(2, watchers.length)) return undefined;
+    if (sure.length === 1 && !this.#hasBeenAlone(member, nowMs)) return undefined;
     member.deadAtMs ??= nowMs;
-    const rank = suspecters.filter(
+    const rank = sure.filter(
       (name) => compareNames(name, this.#self.server) < 0 && !this.isSuspected(name, nowMs),
     ).length;
     return { life: member.life, sinceMs: member.deadAtMs, silentMs: nowMs - member.heardAtMs, rank };
@@ -248,7 +268,7 @@ export class FailureDetector {
     const lasts = this.#settings.suspectMs * suspicionLasts * (1 + this.#slowness);
     const watchers = this.#watchersOf(life.server);
     return [...suspecters]
-      .filter(([name, atMs]) => nowMs - atMs < lasts && watchers.includes(name))
+      .filter(([name, { atMs }]) => nowMs - atMs < lasts && watchers.includes(name))
       .map(([name]) => name);
   }
 

@@ -3,7 +3,7 @@
 //
 //   beat     [ version, 1, server, incarnation, beat ]                    on beat.<server>, several a second
 //   state    [ version, 2, server, incarnation, beat, state, view, load ]    on gossip.<group>, about once a second
-//   suspect  [ version, 3, from, server, incarnation ]                    on gossip.<group>, when something is wrong
+//   suspect  [ version, 3, from, server, incarnation, isSure ]            on gossip.<group>, when something is wrong
 //
 // A beat goes only to the few members that watch its sender (failureDetector.ts), so a member sends and hears as many of
 // them in a group of a thousand as in one of ten. A state goes to the whole group and to tier 1, and the larger the group,
@@ -42,10 +42,11 @@ export interface StateMessage extends Life {
   readonly load: Load | undefined;
 }
 
-/** I have not heard this life for a while. */
+/** I have not heard this life for a while. `isSure`: for so long that it is dead, as far as I alone can tell. */
 export interface Suspicion extends Life {
   readonly kind: 'suspect';
   readonly from: string;
+  readonly isSure: boolean;
 }
 
 export type GossipMessage = Beat | StateMessage | Suspicion;
@@ -53,7 +54,9 @@ export type GossipMessage = Beat | StateMessage | Suspicion;
 export function encodeGossip(message: GossipMessage): Uint8Array {
   const { kind, server, incarnation } = message;
   if (kind === 'beat') return Uint8Array.from(packr.pack([version, 1, server, incarnation, message.beat]));
-  if (kind === 'suspect') return Uint8Array.from(packr.pack([version, 3, message.from, server, incarnation]));
+  if (kind === 'suspect') {
+    return Uint8Array.from(packr.pack([version, 3, message.from, server, incarnation, message.isSure]));
+  }
   const { beat, state, view, load } = message;
   const stateCode = state === undefined ? null : liveStates.indexOf(state);
   const flat = load === undefined ? null : flattenLoad(load);
@@ -72,7 +75,7 @@ export function decodeGossip(message: Uint8Array): GossipMessage | undefined {
   if (!Array.isArray(fields) || fields[0] !== version) return undefined;
   if (fields[1] === 1 && fields.length === 5) return readBeat(fields);
   if (fields[1] === 2 && fields.length === 8) return readState(fields);
-  if (fields[1] === 3 && fields.length === 5) return readSuspicion(fields);
+  if (fields[1] === 3 && fields.length === 6) return readSuspicion(fields);
   return undefined;
 }
 
@@ -95,9 +98,9 @@ function readState([, , server, incarnation, beat, stateCode, view, flat]: unkno
   return { kind: 'state', server, incarnation, beat, state, view, load };
 }
 
-function readSuspicion([, , from, server, incarnation]: unknown[]): Suspicion | undefined {
-  if (!isServer(from) || !isServer(server) || !isCount(incarnation)) return undefined;
-  return { kind: 'suspect', from, server, incarnation };
+function readSuspicion([, , from, server, incarnation, isSure]: unknown[]): Suspicion | undefined {
+  if (!isServer(from) || !isServer(server) || !isCount(incarnation) || typeof isSure !== 'boolean') return undefined;
+  return { kind: 'suspect', from, server, incarnation, isSure };
 }
 
 function isServer(value: unknown): value is string {

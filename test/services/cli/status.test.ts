@@ -25,7 +25,7 @@ describe('status', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () => {
       cluster.say('g1', [
         stateOf('a', lifeOf('a'), 'active', load),
         stateOf('a', 99, 'leaving', { flows: 7 }),
-        { kind: 'suspect', from: 'a', server: 'b', incarnation: lifeOf('b') },
+        { kind: 'suspect', from: 'a', server: 'b', incarnation: lifeOf('b'), isSure: false },
       ]),
       cluster.say('g2', [stateOf('c', 1, 'restarting')]),
     );

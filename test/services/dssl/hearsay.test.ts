@@ -1,8 +1,9 @@
-// What a joiner guesses of flows, where what members say cannot confirm it. How it learns what they hold is in the transcripts.
+// What is told of flows, where it cannot be confirmed by what was seen: guesses of joiners, and connections that begin anew
+// while members ask each other. How a joiner learns what the members hold is in the transcripts.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { groupOf, syn, udp } from '../../support/group.ts';
+import { fin, groupOf, syn, tcp, udp } from '../../support/group.ts';
 
 for (const [typeOneMethod, flags] of [
   ['fig-6', syn],
@@ -42,3 +43,50 @@ for (const [typeOneMethod, flags] of [
     assert.equal(group.owner({ flow: 1, flags }), 'a');
   });
 }
+
+test('hearsay - a connection begins anew on a tuple while members that missed frames tell each other of the last one', () => {
+  const group = groupOf(2, { typeOneMethod: 'fig-7' });
+  const [a, b] = group.modules;
+  const weigh = (heavy: string): void => {
+    group.propose((view) => ({
+      ...view,
+      number: view.number + 1,
+      members: view.members.map((member) => ({ ...member, weight: member.server === heavy ? 100 : 0 })),
+    }));
+    for (const module of group.modules) while (group.deliver(module, 'store'));
+  };
+  weigh('a');
+  for (const flags of [syn, tcp, fin]) assert.equal(group.owner({ flow: 1, flags }), 'a');
+  group.now({ flow: 2, flags: udp }, { tier1: 't2' });
+  weigh('b');
+  group.settle(50);
+  // The next connection begins. b sees that, a not yet; a misses something else and is told by b what has come lately.
+  const [start] = group.send([{ flow: 1, flags: syn }]);
+  while (group.deliver(b, 't1'));
+  const ask = (asker: typeof a, other: typeof a): void => {
+    group.send([{ flow: 2, flags: udp }], { tier1: 't2' });
+    group.lose(asker, 't2');
+    group.send([], { tier1: 't2' });
+    for (const module of [a, b]) while (group.deliver(module, 't2'));
+    group.tick(20);
+    while (group.deliver(other, asker.name));
+    group.tick(20);
+    while (group.deliver(asker, other.name));
+    group.tick(20);
+    assert.equal(asker.core.missed.isAny, false);
+  };
+  ask(a, b);
+  // Then b misses something, and a tells it of the last connection, which is all that it knows.
+  ask(b, a);
+  while (group.deliver(a, 't1'));
+  assert.deepEqual(group.acceptedBy(start), ['a']);
+  // And b tells a in turn what it has just heard.
+  ask(a, b);
+  assert.equal(group.owner({ flow: 1, flags: tcp }), 'a');
+  group.settle(150);
+  assert.equal(
+    group.owner({ flow: 1, flags: tcp }),
+    'a',
+    'open connections are remembered for longer than closing ones',
+  );
+});

@@ -3,7 +3,8 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { fin, groupOf, type Row, syn, type TestGroup, tcp } from '../../support/group.ts';
+import { leave } from '../../../shared/cluster/membership.ts';
+import { fin, groupOf, type Row, syn, type TestGroup, tcp, udp } from '../../support/group.ts';
 
 /** Steps of 100 ms, each with a frame; control messages arrive in every `controlEvery`-th, 0 for never. */
 function steps(group: TestGroup, count: number, controlEvery: number, rows: Row[]): void {
@@ -179,5 +180,45 @@ for (const order of [
     group.settle(150);
     const verdicts = Object.values(group.now({ flow: 1, flags: syn }));
     assert.deepEqual(verdicts.sort(), ['acceptNew', 'ignorePlacedElsewhere', 'ignorePlacedElsewhere']);
+  });
+}
+
+for (const order of ['before that', 'after that'] as const) {
+  test(`missed - a member that was removed and had not told may have taken what came before it went (seen ${order})`, () => {
+    const group = groupOf(2, { typeOneMethod: 'fig-7' });
+    const [a, b] = group.modules;
+    favour(group, 'b');
+    group.now({ flow: 2, flags: udp });
+    favour(group, 'a');
+    group.now({ flow: 9, flags: udp });
+    const [first] = group.send([{ flow: 1, flags: udp }]);
+    group.lose(b, 't1');
+    while (group.deliver(a, 't1'));
+    favour(group, 'b');
+    const before = group.view.number;
+    // b is cut off, takes a for dead and removes it; a tier 1 and a itself hear of that later.
+    const remove = () => {
+      group.propose((view) => leave(view, { server: 'a', incarnation: a.core.candidate.incarnation }));
+      while (group.deliver(b, 'store'));
+    };
+    const send = () => {
+      const rows = [1, 2].map((flow) => ({ flow, flags: udp }));
+      const packets = group.send(rows, { viewNumber: before });
+      for (const module of [a, b]) while (group.deliver(module, 't1'));
+      return packets;
+    };
+    if (order === 'after that') remove();
+    const [second, known] = send();
+    if (order === 'before that') remove();
+    while (group.deliver(a, 'store'));
+    group.settle(40);
+    assert.deepEqual(
+      [first, second, known].map((packet) => group.acceptedBy(packet)),
+      [['a'], ['a'], ['b']],
+    );
+    assert.equal(group.packets.get(second)?.get('b'), 'dropUnsure');
+    const [third] = group.send([{ flow: 1, flags: udp }]);
+    group.settle(5);
+    assert.deepEqual(group.acceptedBy(third), ['b'], 'by the view without a it is new on everybody');
   });
 }

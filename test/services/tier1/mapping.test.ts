@@ -175,6 +175,7 @@ test('mapping - a group whose last server leaves is out at once; with no group l
   await serve('g1');
   assert.deepEqual([tier1.missing, tier1.mapping.out], [[], ['g2']]);
   assert.deepEqual(new Set(await send()), new Set(['g1']));
+  speaking.add('g1').add('g2');
   await serve('g2');
   await untilSaid(/group g2 is back/);
   await clock.advanceAsync(10);
@@ -214,12 +215,12 @@ test('mapping - before every group has had a server nothing is mapped out', asyn
   assert.deepEqual([tier1.missing, lines], [[], []]);
 });
 
-test('mapping - servers that do not gossip are left alone', async () => {
-  const { clock, tier1, speaking, serve } = await start(three, []);
+test('mapping - a tier 1 that starts while a group is silent maps it out in time', async () => {
+  const { tier1, lines, speaking, serve, untilSaid } = await start(three, []);
   speaking.delete('g2');
   for (const { id } of three) await serve(id);
-  await clock.advanceAsync(60_000);
-  assert.deepEqual(tier1.mapping, { out: [], timesOut: 0, diverted: 0 });
+  assert.ok((await untilSaid(/g2 is mapped out/)) >= afterMs - 100);
+  assert.deepEqual([tier1.mapping.out, lines.length], [['g2'], 1]);
 });
 
 test('mapping - gossip that is none is counted, and harms nobody', async () => {
@@ -227,8 +228,8 @@ test('mapping - gossip that is none is counted, and harms nobody', async () => {
   others.publish(subjects.gossip('g1'), Uint8Array.of(1, 2, 3));
   others.publish(subjects.gossip('g1'), new Uint8Array());
   const life = { server: 's', incarnation: 1 };
-  others.publish(subjects.gossip('other'), encodeGossip({ kind: 'suspect', from: 'x', ...life }));
-  others.publish(subjects.gossip('g1'), encodeGossip({ kind: 'suspect', from: 'x', ...life }));
+  others.publish(subjects.gossip('other'), encodeGossip({ kind: 'suspect', from: 'x', ...life, isSure: true }));
+  others.publish(subjects.gossip('g1'), encodeGossip({ kind: 'suspect', from: 'x', ...life, isSure: true }));
   await clock.advanceAsync(100);
   assert.deepEqual([tier1.gossipFaults, lines], [3, []]);
 });

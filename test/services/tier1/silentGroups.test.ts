@@ -153,12 +153,21 @@ test('silent groups - nobody is judged for the set time after a connection was l
   assert.equal(voices.pass(4 * tickMs).length, 1);
 });
 
-test('silent groups - a group that was never heard is never out: it may be of those that do not gossip', () => {
+test('silent groups - a group that was silent before this tier 1 started is out in time, if anybody is heard', () => {
   const voices = new Voices(3);
-  voices.mute(voices.add(0));
-  voices.add(1);
-  voices.add(2, 500);
-  assert.deepEqual(voices.pass(120_000), []);
+  const dead = voices.add(0);
+  const others = [voices.add(1), voices.add(2, 500)];
+  voices.mute(dead, ...others);
+  assert.deepEqual(voices.pass(60_000), []);
+  voices.wake(...others);
+  const wokeMs = voices.nowMs;
+  const [out, ...more] = voices.pass(60_000);
+  assert.deepEqual([out.kind, out.group, more], ['out', 0, []]);
+  const passedMs = out.atMs - wokeMs;
+  assert.ok(passedMs >= afterMs && passedMs <= afterMs + 2 * tickMs, `${passedMs}`);
+  voices.wake(dead);
+  const [back] = voices.pass(60_000);
+  assert.deepEqual([back.kind, back.group], ['in', 0]);
 });
 
 test('silent groups - a group without a server is out at once, also one that was never heard; a new one waits for its first', () => {
@@ -166,17 +175,21 @@ test('silent groups - a group without a server is out at once, also one that was
   const a = voices.add(0);
   voices.mute(a);
   voices.add(1);
-  assert.deepEqual(voices.pass(60_000), []);
+  assert.deepEqual(voices.pass(1_000), []);
   voices.remove(a);
   assert.deepEqual(voices.changes, [{ group: 0, kind: 'out', reason: 'no-server', atMs: voices.nowMs }]);
   assert.equal(voices.pass(20_000).length, 0);
   const joiner = voices.add(0, 0, 'joining');
   assert.equal(voices.pass(20_000).length, 0);
   voices.remove(joiner);
-  voices.mute(voices.add(0));
+  const next = voices.add(0);
   const fromMs = voices.nowMs;
   const [back] = voices.pass(20_000);
   assert.deepEqual([back.kind, back.group, back.atMs - fromMs], ['in', 0, returnMs]);
+  voices.remove(next);
+  assert.deepEqual(voices.changes.slice(2), [{ group: 0, kind: 'out', reason: 'no-server', atMs: voices.nowMs }]);
+  voices.mute(voices.add(0));
+  assert.deepEqual(voices.pass(60_000), [], 'a view says that there is a server, and nobody hears it');
 });
 
 test('silent groups - a return that is interrupted begins anew', () => {

@@ -31,10 +31,47 @@ test('failureDetector - one that has begun to listen agrees soon that a member n
   for (let nowMs = 0; nowMs <= 4_000; nowMs += 100) {
     detector.heardSelf(nowMs / 100, nowMs);
     detector.heard({ server: 's1', incarnation: 1 }, nowMs);
-    detector.suspected('s1', { server: 's2', incarnation: 1 }, nowMs);
+    detector.suspected('s1', { life: { server: 's2', incarnation: 1 }, isSure: true }, nowMs);
     const { suspects, dead } = detector.tick(nowMs);
     if (suspects.length > 0) toldAtMs ||= nowMs;
     if (dead.length > 0) deadAtMs ||= nowMs;
   }
   assert.deepEqual([toldAtMs, deadAtMs], [1_500, 3_000]);
+});
+
+test('failureDetector - what another watcher suspects counts when that one is sure: before, it may hear the member again', () => {
+  const deaths = (isSure: boolean): number[] => {
+    const detector = new FailureDetector({ server: 's3', incarnation: 1 }, defaultSettings.watching);
+    detector.follow(group, 0);
+    const found: number[] = [];
+    for (let nowMs = 0; nowMs <= 10_000; nowMs += 100) {
+      detector.heardSelf(nowMs / 100, nowMs);
+      detector.heard({ server: 's1', incarnation: 1 }, nowMs);
+      // This member alone does not hear s2 from the sixth second on. It is paused briefly in the ninth, and s1 says so.
+      if (nowMs < 6_000) detector.heard({ server: 's2', incarnation: 1 }, nowMs);
+      if (nowMs === 8_500) detector.suspected('s1', { life: { server: 's2', incarnation: 1 }, isSure }, nowMs);
+      if (detector.tick(nowMs).dead.length > 0) found.push(nowMs);
+    }
+    return found;
+  };
+  assert.deepEqual(deaths(false), []);
+  assert.equal(deaths(true)[0], 8_500);
+});
+
+test('failureDetector - a watcher tells that it suspects, again when it is sure, and from then on now and then', () => {
+  const detector = new FailureDetector({ server: 's3', incarnation: 1 }, defaultSettings.watching);
+  detector.follow(group, 0);
+  const told: [number, boolean][] = [];
+  for (let nowMs = 0; nowMs <= 6_500; nowMs += 50) {
+    detector.heardSelf(nowMs / 50, nowMs);
+    detector.heard({ server: 's1', incarnation: 1 }, nowMs);
+    if (nowMs < 5_000) detector.heard({ server: 's2', incarnation: 1 }, nowMs);
+    for (const { isSure } of detector.tick(nowMs).suspects) told.push([nowMs - 4_950, isSure]);
+  }
+  assert.deepEqual(told, [
+    [400, false],
+    [750, true],
+    [1_150, true],
+    [1_550, true],
+  ]);
 });

@@ -29,7 +29,7 @@ const load: fc.Arbitrary<Load> = fc.record({
 const life = { server: fc.stringMatching(/^[A-Za-z0-9_-]{1,64}$/), incarnation: fc.maxSafeNat() };
 const message: fc.Arbitrary<GossipMessage> = fc.oneof(
   fc.record({ kind: fc.constant('beat' as const), ...life, beat: fc.nat() }),
-  fc.record({ kind: fc.constant('suspect' as const), ...life, from: life.server }),
+  fc.record({ kind: fc.constant('suspect' as const), ...life, from: life.server, isSure: fc.boolean() }),
   fc.record({
     kind: fc.constant('state' as const),
     ...life,

@@ -4,7 +4,7 @@
 import { decodeView, type View } from '../../../shared/cluster/view.ts';
 import type { FlowRecord, ServerLife } from '../ledger.ts';
 import type { Write } from '../store.ts';
-import type { World } from '../world.ts';
+import type { Diversion, World } from '../world.ts';
 
 export interface Finding {
   readonly checker: string;
@@ -48,9 +48,29 @@ export function viewIn(write: Write): View | undefined {
   return decoded.get(write);
 }
 
-/** Whether a tier 1 that carried packets of the flow sent them to another group than before, or back, between two moments. */
+/**
+ * Whether a tier 1 that carried packets of the flow sent them to another group than before, or back, between two moments;
+ * or they went through several tier 1s, of which some sent them to another group and some did not: each judges for itself.
+ */
 export function isDiverted(world: World, flow: FlowRecord, fromMs: number, untilMs: number): boolean {
   const isBetween = (ms: number) => ms >= fromMs && ms <= untilMs;
-  const tier1s = new Set(flow.packets.map((id) => world.ledger.packets[id].tier1));
-  return world.diversions.some((each) => tier1s.has(each.tier1) && (isBetween(each.fromMs) || isBetween(each.untilMs)));
+  const packets = flow.packets.map((id) => world.ledger.packets[id]);
+  const tier1s = new Set(packets.map(({ tier1 }) => tier1));
+  if (world.diversions.some((each) => tier1s.has(each.tier1) && (isBetween(each.fromMs) || isBetween(each.untilMs)))) {
+    return true;
+  }
+  const ways = packets
+    .filter(({ sentMs }) => isBetween(sentMs))
+    .map(({ tier1, sentMs }) => outFor(world, tier1, sentMs));
+  return new Set(ways).size > 1;
+}
+
+/** The groups that a tier 1 had mapped out at that time. */
+function outFor(world: World, tier1: string, atMs: number): string {
+  const isOut = (each: Diversion) => each.tier1 === tier1 && each.fromMs <= atMs && each.untilMs > atMs;
+  return world.diversions
+    .filter(isOut)
+    .map(({ group }) => group)
+    .sort()
+    .join();
 }

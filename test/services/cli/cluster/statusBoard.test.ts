@@ -60,8 +60,8 @@ test('status board - a member is silent after three reports that did not come, a
 test('status board - a suspicion holds until the suspect speaks', () => {
   const { hear, read } = board('a', 'b');
   const suspects = () => read(2_000).groups[0].servers.map(({ suspectedBy }) => suspectedBy.join());
-  for (const from of ['x', 'a', 'x']) hear({ kind: 'suspect', from, server: 'b', incarnation: 1 }, 1_100);
-  hear({ kind: 'suspect', from: 'a', server: 'b', incarnation: 2 }, 1_100);
+  for (const from of ['x', 'a', 'x']) hear({ kind: 'suspect', from, server: 'b', incarnation: 1, isSure: true }, 1_100);
+  hear({ kind: 'suspect', from: 'a', server: 'b', incarnation: 2, isSure: false }, 1_100);
   assert.deepEqual(suspects(), ['', 'a,x']);
   assert.equal(read(1_200).groups[0].servers[1].heardMsAgo, null, 'to be spoken of is not to speak');
   hear({ kind: 'beat', server: 'b', incarnation: 1, beat: 3 }, 1_200);
@@ -97,7 +97,7 @@ test('status words - no line is longer than a terminal is wide, whatever the nam
   const load = { flows: 123_456_789, newFlows: 99_999, packets: 9_999_999, cpu: 99.99, lostFrames: 88_888 };
   hear(stateOf('s'.repeat(64), 1, 'leaving', load), 1_000);
   for (const from of ['x', 'y', 'z'].map((letter) => letter.repeat(64))) {
-    hear({ kind: 'suspect', from, server: 's'.repeat(64), incarnation: 1 }, 1_000);
+    hear({ kind: 'suspect', from, server: 's'.repeat(64), incarnation: 1, isSure: false }, 1_000);
   }
   const changed = { by: 'somebody@somewhere', atMs: 0, what: 'watching.beatMs from 100 to 50, '.repeat(9) };
   const report = { ...read(99_000), map: { version: 2, changed } };
