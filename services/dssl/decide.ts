@@ -52,8 +52,11 @@ export class Decider {
   elsewhereOverflow = 0;
   /** While this module joins: the flows that it took for new ones. */
   guesses: Guesses | undefined;
-  /** False for frames of which a member that has gone may have taken what is new to this module. */
-  mayPlace = true;
+  /**
+   * A member that has gone may have taken what is new to this module in the frame in hand. Such flows are this module's from
+   * here on, but not the packets that begin them.
+   */
+  isUntold = false;
   /** While peers are asked: flows whose end this module has seen meanwhile. What a peer says of them may be older. */
   endsSeen: Set<number> | undefined;
   /** Flows that peers said are this module's, which has not met them since: views from which on they are. */
@@ -122,8 +125,6 @@ export class Decider {
     const repeated = owner !== -1 && !this.#view.isGone(owner) && !this.#isDoubtful(hi, lo);
     if (!repeated) {
       owner = this.#view.place(hi, lo, ordinal);
-      const isNewHere = owner === this.#self && (slot === -1 || table.owner(slot) !== owner);
-      if (isNewHere && !this.mayPlace) return V.dropUnsure;
       this.guesses?.note(hi, lo, this.#view);
     }
     if (owner !== this.#self) {
@@ -148,7 +149,7 @@ export class Decider {
       return V.dropTableFull;
     }
     this.#egress.flowStarted(hi, lo, this.#timestampMs);
-    return V.acceptNew;
+    return this.isUntold ? V.dropUnsure : V.acceptNew;
   }
 
   /** Fig. 6, blocks 646-648: the packet does not start a flow. */
@@ -192,7 +193,6 @@ export class Decider {
     if (midFlow && !adopt) return V.ignoreMidFlow;
     const owner = view.place(hi, lo, ordinal);
     if (owner === noServer) return V.dropNoOwner;
-    if (owner === this.#self && !this.mayPlace) return V.dropUnsure;
     const ends = (flags & FrameFlags.END) !== 0 && !(flags & FrameFlags.AGGREGATE);
     const state = ends ? FlowState.closing : FlowState.unconfirmed;
     if (ends) this.#noteEnd(hi, lo);
@@ -205,6 +205,7 @@ export class Decider {
     }
     if (!stored) return V.dropTableFull;
     this.#egress.flowStarted(hi, lo, this.#timestampMs);
+    if (this.isUntold) return V.dropUnsure;
     return midFlow ? V.acceptAdopted : V.acceptNew;
   }
 

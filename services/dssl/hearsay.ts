@@ -177,9 +177,12 @@ export class Hearsay {
     }
     // What was seen here meanwhile is newer than what the peer says.
     if (newerTicks < 0) return;
-    // Closing here, open and seen later elsewhere, and its owner says nothing: the peer has missed the end, or has seen a new
-    // beginning that is still to come here. The time of the one must not be told with the state of the other.
-    if (!isClaim && table.state(slot) === FlowState.closing && state !== FlowState.closing) return;
+    if (table.state(slot) === FlowState.closing && state !== FlowState.closing) {
+      // The peer has missed the end, or has seen a new beginning that is still to come here. It is kept alive, but the end must
+      // not look as late as what the peer has seen: told on, it would close the new one.
+      if (newerTicks > 0) table.touch(slot, (tick - 1) | 0);
+      return;
+    }
     table.touch(slot, tick);
     if (table.state(slot) < state) table.setState(slot, state);
   }

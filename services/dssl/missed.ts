@@ -16,9 +16,9 @@
 // shows it. So when a tier 1 falls silent the peers are asked as well; but nothing waits for their answer, since nearly
 // always nothing was missed.
 //
-// A member that went, or was given up, before it had told leaves what it knew untold, and it may have decided itself what has
-// come so far: it was not dead, or not yet. Of those frames this module takes what it knows to be its own, and nothing that
-// would be new to it. By later ones everybody places anew what that member had.
+// A member that went, or was given up, leaves what it knew untold, and it may have decided itself what has come so far: it was
+// not dead, or not yet. Of those frames this module takes what it knows to be its own. What is new to it is its own from there
+// on, as for everybody else, but the packet that begins it is not taken.
 
 import { isLifeOf } from '../../shared/cluster/membership.ts';
 import type { Member } from '../../shared/cluster/view.ts';
@@ -67,9 +67,9 @@ export class Missed {
     return true;
   }
 
-  /** Whether flows that are new to this module may be placed here, of the frame that came as this one. */
-  mayPlace(order: number): boolean {
-    return order > this.#untoldTo;
+  /** Whether a member that has gone may have taken what is new to this module in the frame that came as this one. */
+  isUntold(order: number): boolean {
+    return order <= this.#untoldTo;
   }
 
   /**

@@ -34,14 +34,14 @@ export class Rows {
     this.#audit = audit;
   }
 
-  /** Decides every row of a frame by the view it names. `mayPlace`: flows that are new to this module may be its own. */
-  decide(frame: Frame, view: CompiledView, mayPlace: boolean): void {
+  /** Decides every row of a frame by the view it names. `isUntold`: see `Decider`. */
+  decide(frame: Frame, view: CompiledView, isUntold: boolean): void {
     const decider = this.#decider;
     const egress = this.#egress;
     const verdicts = this.#verdicts;
     const { words } = frame;
     decider.begin(view, frame.timestampMs);
-    decider.mayPlace = mayPlace;
+    decider.isUntold = isUntold;
     this.prefetched ^= decider.table.prefetch(words, frame.count);
     egress.begin(frame.payload, frame.timestampMs, frame.tier1Id);
     let offset = 0;

@@ -16,7 +16,7 @@ export const verdicts = [
   'ignoreRemoved', // this server is no member of the frame's view any more
   // dropped: this module could not decide, or had no room
   'dropView', // the frame's view is forgotten or never came
-  'dropUnsure', // frames were missed, and no peer said in time what began in them
+  'dropUnsure', // frames were missed, and no peer said in time what began in them, or one that could have has gone
   'dropFragment', // a later fragment whose first fragment never came
   'dropTableFull', // a new flow placed here, but the flow table is full of established ones
   'dropNoOwner', // a new flow while no member takes new flows
