@@ -277,7 +277,7 @@ export class DsslCore {
     stream.timestampMs = frame.timestampMs;
     this.#lastTimestampMs = frame.timestampMs;
     this.#listensSince ??= earlierTick(frame.timestampMs);
-    this.#rows.decide(frame, view, this.missed.isUntold(order));
+    this.#rows.decide(frame, view, this.missed.untoldIn(order));
   }
 
   #wait(message: Uint8Array, frame: Frame, stream: Tier1Stream, order: number, nowMs: number): void {

@@ -33,6 +33,8 @@ import { tickOfMs } from './ticks.ts';
 import { lastAccept, V, verdicts } from './verdict.ts';
 import { type CompiledView, noServer } from './viewHistory.ts';
 
+/** Whatever is new to this module in a frame is new. */
+export const told = -1;
 /** Ends that are noted at most while peers are asked, which is a matter of moments. */
 const endsSeenMax = 1_000_000;
 
@@ -53,10 +55,10 @@ export class Decider {
   /** While this module joins: the flows that it took for new ones. */
   guesses: Guesses | undefined;
   /**
-   * A member that has gone may have taken what is new to this module in the frame in hand. Such flows are this module's from
-   * here on, but not the packets that begin them.
+   * Not `told`: a member that has gone may have taken what is new to this module in the frame in hand. Such flows are this
+   * module's from that view on.
    */
-  isUntold = false;
+  untoldIn = told;
   /** While peers are asked: flows whose end this module has seen meanwhile. What a peer says of them may be older. */
   endsSeen: Set<number> | undefined;
   /** Flows that peers said are this module's, which has not met them since: views from which on they are. */
@@ -145,11 +147,8 @@ export class Decider {
       }
       this.drop(hi, lo, slot, 'closed');
     }
-    if (table.insert(hi, lo, this.#tick, owner, FlowState.unconfirmed, protocolClassOf(flags)) === -1) {
-      return V.dropTableFull;
-    }
-    this.#egress.flowStarted(hi, lo, this.#timestampMs);
-    return this.isUntold ? V.dropUnsure : V.acceptNew;
+    const handle = table.insert(hi, lo, this.#tick, owner, FlowState.unconfirmed, protocolClassOf(flags));
+    return this.#begins(hi, lo, handle, V.acceptNew);
   }
 
   /** Fig. 6, blocks 646-648: the packet does not start a flow. */
@@ -198,15 +197,23 @@ export class Decider {
     if (ends) this.#noteEnd(hi, lo);
     this.#recordStart(hi, lo, owner, flags, true);
     this.guesses?.note(hi, lo, this.#view);
-    const stored = table.insert(hi, lo, this.#tick, owner, state, protocolClassOf(flags)) !== -1;
+    const handle = table.insert(hi, lo, this.#tick, owner, state, protocolClassOf(flags));
     if (owner !== this.#self) {
-      if (!stored) this.elsewhereOverflow++;
+      if (handle === -1) this.elsewhereOverflow++;
       return V.ignorePlacedElsewhere;
     }
-    if (!stored) return V.dropTableFull;
+    return this.#begins(hi, lo, handle, midFlow ? V.acceptAdopted : V.acceptNew);
+  }
+
+  /** A flow is placed here, and has got this entry, or none. */
+  #begins(hi: number, lo: number, handle: number, verdict: number): number {
+    if (handle === -1) return V.dropTableFull;
+    if (this.untoldIn !== told) {
+      this.adopt(hi, lo, handle, this.untoldIn);
+      return V.dropUnsure;
+    }
     this.#egress.flowStarted(hi, lo, this.#timestampMs);
-    if (this.isUntold) return V.dropUnsure;
-    return midFlow ? V.acceptAdopted : V.acceptNew;
+    return verdict;
   }
 
   /**

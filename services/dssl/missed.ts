@@ -17,13 +17,13 @@
 // always nothing was missed.
 //
 // A member that went, or was given up, leaves what it knew untold, and it may have decided itself what has come so far: it was
-// not dead, or not yet. Of those frames this module takes what it knows to be its own. What is new to it is its own from there
-// on, as for everybody else, but the packet that begins it is not taken.
+// not dead, or not yet. Of those frames this module takes what it knows to be its own. What is new to it is placed as usual, but
+// its own only by views without that member, which decides frames of older ones itself as long as it lives.
 
 import { isLifeOf } from '../../shared/cluster/membership.ts';
 import type { Member } from '../../shared/cluster/view.ts';
 import { limits } from '../../shared/limits.ts';
-import type { Decider } from './decide.ts';
+import { type Decider, told } from './decide.ts';
 import type { Learner } from './learner.ts';
 import type { Hole, Streams, Tier1Stream } from './streams.ts';
 import { tickOfMs } from './ticks.ts';
@@ -43,6 +43,8 @@ export class Missed {
   readonly #views: ViewHistory;
   /** Frames that came up to this one may hold packets of a member that has gone and had not told. */
   #untoldTo = -1;
+  /** The view without that member; 0 while it is only given up. */
+  #untoldIn = 0;
 
   constructor(streams: Streams, learner: Learner, decider: Decider, views: ViewHistory) {
     this.#views = views;
@@ -67,9 +69,12 @@ export class Missed {
     return true;
   }
 
-  /** Whether a member that has gone may have taken what is new to this module in the frame that came as this one. */
-  isUntold(order: number): boolean {
-    return order <= this.#untoldTo;
+  /**
+   * The view without members that may have taken what is new to this module in the frame that came as this one; 0 for one
+   * that is still to come; `told` where nobody may have.
+   */
+  untoldIn(order: number): number {
+    return order > this.#untoldTo ? told : this.#untoldIn;
   }
 
   /**
@@ -134,8 +139,11 @@ export class Missed {
   #fill(stream: Tier1Stream, isTold: (hole: Hole) => boolean): void {
     const first = stream.holes.find(isTold);
     if (first === undefined) return;
-    const isUntold = this.#learner.silent.size > 0 || this.#haveGoneSince(first.sinceView);
-    if (isUntold) this.#untoldTo = this.#streams.order;
+    const haveGone = this.#haveGoneSince(first.sinceView);
+    if (haveGone || this.#learner.silent.size > 0) {
+      this.#untoldTo = this.#streams.order;
+      this.#untoldIn = haveGone ? (this.#views.newest?.view.number ?? 0) : 0;
+    }
     stream.holes = stream.holes.filter((hole) => !isTold(hole));
   }
 

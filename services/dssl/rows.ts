@@ -34,14 +34,14 @@ export class Rows {
     this.#audit = audit;
   }
 
-  /** Decides every row of a frame by the view it names. `isUntold`: see `Decider`. */
-  decide(frame: Frame, view: CompiledView, isUntold: boolean): void {
+  /** Decides every row of a frame by the view it names. `untoldIn`: see `Decider`. */
+  decide(frame: Frame, view: CompiledView, untoldIn: number): void {
     const decider = this.#decider;
     const egress = this.#egress;
     const verdicts = this.#verdicts;
     const { words } = frame;
     decider.begin(view, frame.timestampMs);
-    decider.isUntold = isUntold;
+    decider.untoldIn = untoldIn;
     this.prefetched ^= decider.table.prefetch(words, frame.count);
     egress.begin(frame.payload, frame.timestampMs, frame.tier1Id);
     let offset = 0;

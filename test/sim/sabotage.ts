@@ -15,7 +15,7 @@ import { Learner } from '../../services/dssl/learner.ts';
 import { RecentStarts } from '../../services/dssl/recentStarts.ts';
 import { Streams } from '../../services/dssl/streams.ts';
 import { CompiledView, ViewHistory } from '../../services/dssl/viewHistory.ts';
-import { FailureDetector, type Suspect } from '../../shared/cluster/failureDetector.ts';
+import { FailureDetector } from '../../shared/cluster/failureDetector.ts';
 import { decodeView, defaultRules, encodeView } from '../../shared/cluster/view.ts';
 import type { FaultKind } from './faults.ts';
 import type { Plan } from './plan.ts';
@@ -285,20 +285,6 @@ export const sabotages: Readonly<Record<string, Sabotage>> = {
     caughtWithin: 15,
     kinds: ['deaf-to-one', 'add-server'],
     apply: () => replace(FailureDetector, 'isSuspected', () => true),
-  },
-  'suspicion-will-do': {
-    what: 'a watcher that suspects a member agrees to its removal, though it may hear it again by now',
-    caughtWithin: 15,
-    kinds: ['deaf-to-one', 'pause', 'add-server'],
-    apply: () =>
-      wrap(
-        FailureDetector,
-        'suspected',
-        (original) =>
-          function (this: FailureDetector, from: string, { life }: Suspect, nowMs: number) {
-            return original.call(this, from, { life, isSure: true }, nowMs);
-          },
-      ),
   },
   'back-and-judging': {
     what: 'a member whose connection comes back takes those that come back later for dead',

@@ -217,6 +217,8 @@ for (const order of ['before that', 'after that'] as const) {
       [['a'], ['a'], ['b']],
     );
     assert.equal(group.packets.get(second)?.get('b'), 'dropUnsure');
+    const [later] = send();
+    assert.deepEqual(group.acceptedBy(later), ['a'], 'a decides frames of the view in which it was a member');
     const [third] = group.send([{ flow: 1, flags: udp }]);
     group.settle(5);
     assert.deepEqual(group.acceptedBy(third), ['b'], 'by the view without a it is new on everybody');
