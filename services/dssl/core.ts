@@ -133,7 +133,7 @@ export class DsslCore {
     this.views = new ViewHistory(options.candidate.server, options.candidate.incarnation);
     this.decider = new Decider({ self: this.views.self, maxFlows: options.maxFlows }, ports.egress);
     this.decider.guesses = new Guesses();
-    this.decider.endsSeen = new Set();
+    this.decider.endsSeen = new Map();
     this.hearsay = new Hearsay(this.decider, this.views);
     this.#rows = new Rows(this.decider, ports.egress, ports.audit);
     this.learner = new Learner(options.candidate.server);
@@ -373,7 +373,7 @@ export class DsslCore {
       return;
     }
     const { guesses } = this.decider;
-    if (guesses !== undefined && guesses.count > 0 && !this.#asksAgain) {
+    if (guesses?.areAny && !this.#asksAgain) {
       this.#asksAgain = true;
       this.#unheard = this.learner.silentLives;
       guesses.close();

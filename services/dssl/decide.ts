@@ -59,8 +59,8 @@ export class Decider {
    * module's from that view on.
    */
   untoldIn = told;
-  /** While peers are asked: flows whose end this module has seen meanwhile. What a peer says of them may be older. */
-  endsSeen: Set<number> | undefined;
+  /** While peers are asked: flows whose end this module has seen meanwhile, and at which tick. A peer may not know yet. */
+  endsSeen: Map<number, number> | undefined;
   /** Flows that peers said are this module's, which has not met them since: views from which on they are. */
   readonly #adoptedIn = new Map<number, number>();
   readonly #self: number;
@@ -189,12 +189,15 @@ export class Decider {
     }
     const view = this.#view;
     const midFlow = isMidFlow(flags);
-    if (midFlow && !adopt) return V.ignoreMidFlow;
+    const ends = (flags & FrameFlags.END) !== 0 && !(flags & FrameFlags.AGGREGATE);
+    if (ends) this.#noteEnd(hi, lo);
+    if (midFlow && !adopt) {
+      this.guesses?.pass();
+      return V.ignoreMidFlow;
+    }
     const owner = view.place(hi, lo, ordinal);
     if (owner === noServer) return V.dropNoOwner;
-    const ends = (flags & FrameFlags.END) !== 0 && !(flags & FrameFlags.AGGREGATE);
     const state = ends ? FlowState.closing : FlowState.unconfirmed;
-    if (ends) this.#noteEnd(hi, lo);
     this.#recordStart(hi, lo, owner, flags, true);
     this.guesses?.note(hi, lo, this.#view);
     const handle = table.insert(hi, lo, this.#tick, owner, state, protocolClassOf(flags));
@@ -284,7 +287,7 @@ export class Decider {
   }
 
   #noteEnd(hi: number, lo: number): void {
-    if (this.endsSeen !== undefined && this.endsSeen.size < endsSeenMax) this.endsSeen.add(flowKey(hi, lo));
+    if (this.endsSeen !== undefined && this.endsSeen.size < endsSeenMax) this.endsSeen.set(flowKey(hi, lo), this.#tick);
   }
 
   /** Fig. 7: a new connection on a tuple whose last one was closing. The holder keeps the tuple; its server is told. */

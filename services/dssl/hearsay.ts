@@ -31,9 +31,16 @@ interface Guess {
 export class Guesses {
   readonly #byFlow = new Map<number, Guess>();
   #isClosed = false;
+  #hasPassed = false;
 
-  get count(): number {
-    return this.#byFlow.size;
+  /** Whether the peers have to be asked again before this module knows what they know. */
+  get areAny(): boolean {
+    return this.#byFlow.size > 0 || this.#hasPassed;
+  }
+
+  /** A packet of a flow was seen that nobody has told of yet, so it has not kept the flow alive here. */
+  pass(): void {
+    this.#hasPassed = true;
   }
 
   /** A flow was taken for a new one. When all peers have told what they hold, it is one. */
@@ -148,11 +155,15 @@ export class Hearsay {
     view: number,
     isClaim: boolean,
   ): void {
-    const { table, guesses, recentStarts } = this.#decider;
+    const { table, guesses, recentStarts, endsSeen } = this.#decider;
     const { self } = this.#views;
     const slot = table.find(hi, lo, tick);
     if (slot === -1) {
-      const handle = table.insert(hi, lo, tick, owner, state, protocolClass);
+      const endTick = endsSeen?.get(flowKey(hi, lo));
+      const hasEnded = endTick !== undefined && ageTicks(endTick, tick) >= 0;
+      const handle = hasEnded
+        ? table.insert(hi, lo, endTick, owner, FlowState.closing, protocolClass)
+        : table.insert(hi, lo, tick, owner, state, protocolClass);
       if (handle !== -1 && owner === self) this.#decider.adopt(hi, lo, handle, view);
       return;
     }

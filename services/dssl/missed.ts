@@ -106,7 +106,7 @@ export class Missed {
     const isFirst = !this.isAny;
     this.#learner.again(sinceOf(stream), isFirst);
     if (!isFirst) return;
-    this.#decider.endsSeen = new Set();
+    this.#decider.endsSeen = new Map();
     this.sinceMs = nowMs;
     this.resyncs++;
   }

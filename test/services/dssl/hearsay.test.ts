@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { fin, groupOf, syn, tcp, udp } from '../../support/group.ts';
+import { fin, groupOf, syn, type TestGroup, tcp, udp } from '../../support/group.ts';
 
 for (const [typeOneMethod, flags] of [
   ['fig-6', syn],
@@ -34,12 +34,7 @@ for (const [typeOneMethod, flags] of [
     assert.equal(group.owner({ flow: 1, flags }), 'a');
     group.settle(10);
     assert.equal(b.core.phase, 'active');
-    group.propose((view) => ({
-      ...view,
-      number: view.number + 1,
-      members: view.members.map((member) => ({ ...member, weight: member.server === 'b' ? 100 : 0 })),
-    }));
-    group.settle(1);
+    weigh(group, 'b');
     assert.equal(group.owner({ flow: 1, flags }), 'a');
   });
 }
@@ -47,18 +42,10 @@ for (const [typeOneMethod, flags] of [
 test('hearsay - a connection begins anew on a tuple while members that missed frames tell each other of the last one', () => {
   const group = groupOf(2, { typeOneMethod: 'fig-7' });
   const [a, b] = group.modules;
-  const weigh = (heavy: string): void => {
-    group.propose((view) => ({
-      ...view,
-      number: view.number + 1,
-      members: view.members.map((member) => ({ ...member, weight: member.server === heavy ? 100 : 0 })),
-    }));
-    for (const module of group.modules) while (group.deliver(module, 'store'));
-  };
-  weigh('a');
+  weigh(group, 'a');
   for (const flags of [syn, tcp, fin]) assert.equal(group.owner({ flow: 1, flags }), 'a');
   group.now({ flow: 2, flags: udp }, { tier1: 't2' });
-  weigh('b');
+  weigh(group, 'b');
   group.settle(50);
   // The next connection begins. b sees that, a not yet; a misses something else and is told by b what has come lately.
   const [start] = group.send([{ flow: 1, flags: syn }]);
@@ -90,3 +77,35 @@ test('hearsay - a connection begins anew on a tuple while members that missed fr
     'open connections are remembered for longer than closing ones',
   );
 });
+
+test('hearsay - a joiner sees the end of a connection before it is told of it', () => {
+  const group = groupOf(1, { typeOneMethod: 'fig-7', midFlow: 'ignore' });
+  const [a] = group.modules;
+  for (const flags of [syn, tcp]) group.now({ flow: 1, flags });
+  const b = group.add('b');
+  for (const module of group.modules) while (group.deliver(module, 'store'));
+  group.send([]);
+  while (group.deliver(b, 't1'));
+  group.tick(20);
+  // a tells what it knows, and gets the end afterwards.
+  while (group.deliver(a, 'b'));
+  group.tick(20);
+  const [end] = group.send([{ flow: 1, flags: fin }]);
+  while (group.deliver(b, 't1'));
+  group.settle(10);
+  assert.equal(group.packets.get(end)?.get('b'), 'ignoreMidFlow');
+  assert.deepEqual([b.core.phase, group.acceptedBy(end)], ['active', ['a']]);
+  group.settle(110);
+  weigh(group, 'b');
+  assert.equal(group.owner({ flow: 1, flags: syn }), 'b', 'both have forgotten the one that ended');
+});
+
+/** From now on all new flows are this server's. */
+function weigh(group: TestGroup, heavy: string): void {
+  group.propose((view) => ({
+    ...view,
+    number: view.number + 1,
+    members: view.members.map((member) => ({ ...member, weight: member.server === heavy ? 100 : 0 })),
+  }));
+  for (const module of group.modules) while (group.deliver(module, 'store'));
+}
