@@ -169,8 +169,13 @@ export class Decider {
     if (slot !== -1) {
       const owner = ownerOf(table.foundInfo);
       const state = stateOf(table.foundInfo);
-      if (owner === this.#self && isMarked(table.foundInfo) && this.#isTooEarly(hi, lo, slot)) {
-        return V.ignoreElsewhere;
+      if (isMarked(table.foundInfo)) {
+        if (owner === this.#self && this.#isTooEarly(hi, lo, slot)) return V.ignoreElsewhere;
+        table.setMark(slot, false);
+        // What was told may be of this very packet. Then it is still the first one and, like a handshake, confirms nothing.
+        if (state === FlowState.unconfirmed && this.recentStarts.describe(hi, lo, this.#tick)?.tick === this.#tick) {
+          flags |= FrameFlags.HANDSHAKE;
+        }
       }
       if (owner === this.#self) {
         if (flags & FrameFlags.START && state === FlowState.closing && !(flags & FrameFlags.AGGREGATE)) {

@@ -6,7 +6,7 @@
 //   +------+------+---------+--------+---------+---------+
 //
 // `owner` and `backup` are server numbers of the actor that holds the table, not names; `class` is the protocol class
-// that chooses the idle limits; `mark` belongs to the caller.
+// that chooses the idle limits; `mark` belongs to the caller: a peer told of the flow, and none of its packets was seen since.
 
 /** How far a flow has come; idle limits differ by it. */
 export const FlowState = {

@@ -165,6 +165,7 @@ export class Hearsay {
         ? table.insert(hi, lo, endTick, owner, FlowState.closing, protocolClass)
         : table.insert(hi, lo, tick, owner, state, protocolClass);
       if (handle !== -1 && owner === self) this.#decider.adopt(hi, lo, handle, view);
+      else if (handle !== -1) table.setMark(handle, true);
       return;
     }
     const known = table.owner(slot);

@@ -3,7 +3,8 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { fin, groupOf, syn, type TestGroup, tcp, udp } from '../../support/group.ts';
+import { FlowState } from '../../../services/dssl/flowEntry.ts';
+import { fin, groupOf, hiOf, syn, type TestGroup, tcp, udp } from '../../support/group.ts';
 
 for (const [typeOneMethod, flags] of [
   ['fig-6', syn],
@@ -98,6 +99,28 @@ test('hearsay - a joiner sees the end of a connection before it is told of it', 
   group.settle(110);
   weigh(group, 'b');
   assert.equal(group.owner({ flow: 1, flags: syn }), 'b', 'both have forgotten the one that ended');
+});
+
+test('hearsay - a flow is told of before its first packet comes, which makes it no older than it is elsewhere', () => {
+  const group = groupOf(2, { typeOneMethod: 'fig-7' });
+  const [a, b] = group.modules;
+  group.now({ flow: 9, flags: udp });
+  weigh(group, 'a');
+  const [first] = group.send([{ flow: 1, flags: udp }]);
+  while (group.deliver(a, 't1'));
+  const stateIn = ({ core: { decider } }: typeof a): number => {
+    const slot = decider.table.peek(hiOf(1), 1);
+    return slot === -1 ? -1 : decider.table.state(slot);
+  };
+  for (let step = 0; step < 50 && stateIn(b) === -1; step++) {
+    group.tick(100);
+    while (group.deliver(b, 'a'));
+  }
+  while (group.deliver(b, 't1'));
+  assert.equal(group.packets.get(first)?.get('b'), 'ignoreElsewhere', 'a has told b of it');
+  assert.deepEqual([stateIn(a), stateIn(b)], [FlowState.unconfirmed, FlowState.unconfirmed]);
+  group.now({ flow: 1, flags: udp });
+  assert.deepEqual([stateIn(a), stateIn(b)], [FlowState.established, FlowState.established]);
 });
 
 /** From now on all new flows are this server's. */
