@@ -142,8 +142,8 @@ function explains(world: World, trouble: Trouble, flow: FlowRecord, packet: Pack
   if (trouble.process === '*' || trouble.process === tier1Of(packet)) return true;
   const slot = world.slots.find(({ name }) => name === trouble.process);
   if (slot === undefined || flow.group === '' || slot.group === flow.group) return slot !== undefined;
-  // It is served by another group by now, because its own was mapped out.
-  return isDiverted(world, flow, packet.sentMs, Number.POSITIVE_INFINITY);
+  // It is served by another group by now, because its own was mapped out; or goes to its own again.
+  return isDiverted(world, flow, world.ledger.packets[flow.packets[0]].sentMs, Number.POSITIVE_INFINITY);
 }
 
 /**
