@@ -222,10 +222,9 @@ export class FailureDetector {
     return true;
   }
 
-  /** Of the time since it was suspected, what counts is again what this member could have heard in. */
-  #isSureOf({ suspectedAtMs }: Watched): boolean {
-    if (suspectedAtMs === undefined) return false;
-    return this.#echoAtMs - suspectedAtMs >= this.#settings.confirmMs * (1 + this.#slowness);
+  /** For agreeing with another watcher a slow one need not be patient a second time: that one will be, if it is slow as well. */
+  #isSureOf(member: Watched): boolean {
+    return this.#silenceOf(member) >= this.#settings.suspectMs + this.#settings.confirmMs;
   }
 
   /** Whether the group is to be told, now or again. */
@@ -237,7 +236,10 @@ export class FailureDetector {
   }
 
   #deathOf(member: Watched, nowMs: number): Death | undefined {
-    if (!this.#isSureOf(member)) return undefined;
+    const { suspectedAtMs } = member;
+    if (suspectedAtMs === undefined) return undefined;
+    // Of the time since, what counts is again what this member could have heard in.
+    if (this.#echoAtMs - suspectedAtMs < this.#settings.confirmMs * (1 + this.#slowness)) return undefined;
     const sure = this.#suspectersOf(member, nowMs).filter((name) => member.suspecters.get(name)?.isSure);
     const watchers = this.#watchersOf(member.life.server).filter(
       (name) => name === this.#self.server || !this.isSuspected(name, nowMs),
