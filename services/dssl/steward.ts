@@ -113,6 +113,8 @@ export class Steward {
   onView(view: View, nowMs: number): void {
     if (this.#view !== undefined && view.number <= this.#view.number) return;
     this.#view = view;
+    // Others may have to agree now.
+    this.#dead = [];
     this.detector.follow(view, nowMs);
     this.#found = this.#found.filter((life) => view.members.some((member) => isLifeOf(member, life)));
     this.#listen();

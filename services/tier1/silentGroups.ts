@@ -13,8 +13,8 @@
 //               make it seem dead.
 //   no server   A group whose view has no server is out at once: that is no guess. One that never had a server is left in,
 //               or the groups that come up first would get the flows of all others; tier 1 does not start before.
-//   first       A group whose view has its first server counts as heard at that moment, also when this tier 1 starts and reads
-//   server      the view of a group that is silent already.
+//   newcomers   A server that is new in a group's view was there a moment ago, and its first report may have come before the
+//               view. So the group counts as heard then; also when this tier 1 starts and reads the view of a silent one.
 //   back        When it has been heard without a break for the return time. Flows that began elsewhere break then, so each
 //               relapse doubles the return time; a quiet time in which it stayed in makes that forgotten. Where no other
 //               group that serves its type is in, there is nothing to wait for.
@@ -52,8 +52,9 @@ class Watched {
   members = 0;
   hadServer = false;
   heardMs: number | undefined;
-  /** Since when it has had a server, by its view. */
-  servedSinceMs: number | undefined;
+  /** A server has come into its view, and when that was noticed. */
+  hasNewcomer = false;
+  newcomerMs: number | undefined;
   /** Since when it has been there without a break. */
   thereSinceMs: number | undefined;
   outSinceMs: number | undefined;
@@ -67,7 +68,7 @@ class Watched {
 
   /** The newest sign that it is there. */
   get signMs(): number {
-    return Math.max(this.heardMs ?? Number.NEGATIVE_INFINITY, this.servedSinceMs ?? Number.NEGATIVE_INFINITY);
+    return Math.max(this.heardMs ?? Number.NEGATIVE_INFINITY, this.newcomerMs ?? Number.NEGATIVE_INFINITY);
   }
 }
 
@@ -108,7 +109,9 @@ export class SilentGroups {
   setMembers(group: number, members: readonly Member[]): void {
     const watched = this.#groups[group];
     watched.members = members.length;
-    watched.serving = new Set(members.filter(({ state }) => state !== 'joining').map(nameOfLife));
+    const serving = new Set(members.filter(({ state }) => state !== 'joining').map(nameOfLife));
+    watched.hasNewcomer ||= [...serving].some((name) => !watched.serving.has(name));
+    watched.serving = serving;
     watched.hadServer ||= watched.serving.size > 0;
   }
 
@@ -128,7 +131,8 @@ export class SilentGroups {
   tick(nowMs: number): readonly MappingChange[] {
     const changes: MappingChange[] = [];
     for (const [group, watched] of this.#groups.entries()) {
-      watched.servedSinceMs = watched.serving.size === 0 ? undefined : (watched.servedSinceMs ?? nowMs);
+      if (watched.hasNewcomer) watched.newcomerMs = nowMs;
+      watched.hasNewcomer = false;
       if (watched.outSinceMs !== undefined) continue;
       const change = this.#judge(group, watched, nowMs);
       if (change === undefined) continue;

@@ -192,6 +192,16 @@ test('silent groups - a group without a server is out at once, also one that was
   assert.deepEqual(voices.pass(60_000), [], 'a view says that there is a server, and nobody hears it');
 });
 
+test('silent groups - a server that is new in the view has the set time for its first report', () => {
+  const { voices, a } = two();
+  voices.mute(a);
+  assert.deepEqual(voices.pass(afterMs - 500), []);
+  voices.add(0, 900);
+  assert.deepEqual(voices.pass(20_000), []);
+  voices.mute(voices.add(0));
+  assert.deepEqual(voices.pass(20_000), []);
+});
+
 test('silent groups - a return that is interrupted begins anew', () => {
   const { voices, a } = two();
   voices.mute(a);
