@@ -4,6 +4,7 @@
 
 import type { Life } from '../../shared/cluster/membership.ts';
 import type { View } from '../../shared/cluster/view.ts';
+import { limits } from '../../shared/limits.ts';
 import type { Streams, Tier1Stream } from './streams.ts';
 import type { SyncAnswer, SyncRequest } from './sync.ts';
 import { ageTicks } from './ticks.ts';
@@ -15,6 +16,8 @@ const askAgainMs = 500;
  * closed to newcomers because a member died.
  */
 const silentPeerMs = 10_000;
+/** A tier 1 of which a peer has heard nothing for so long has gone: an idle one speaks four times in that time. */
+const silentTier1Ms = 4 * limits.idleFrameMs;
 /** After so long without a word from a peer, people are told what is waited for. */
 const latePeerMs = 2_000;
 
@@ -34,9 +37,17 @@ interface Peer {
   toldNonce: number;
 }
 
+/** How far a peer had come with a tier 1, and since when it has said so. */
+interface Reached {
+  readonly sequence: number;
+  readonly sinceMs: number;
+}
+
 export class Learner {
   readonly #server: string;
   readonly #peers = new Map<string, Peer>();
+  /** By peer and tier 1. A question begun anew does not make this void. */
+  readonly #reached = new Map<string, ReadonlyMap<string, Reached>>();
   #nonce = 0;
   #since: number | undefined;
   #least: ReadonlyMap<string, number> = new Map();
@@ -76,7 +87,7 @@ export class Learner {
     this.#followMembers(view, nowMs);
     const due: SyncRequest[] = [];
     for (const [to, peer] of this.#peers) {
-      const gap = this.#gapOf(peer, streams);
+      const gap = this.#gapOf(to, peer, streams);
       if (gap === 'none') continue;
       if (!peer.isJoining && nowMs - peer.heardAtMs > silentPeerMs && !peer.hasAnswered) this.silent.add(to);
       const isGap = gap === 'gap' && peer.hasAnswered;
@@ -125,6 +136,7 @@ export class Learner {
     peer.hasAnswered = true;
     peer.positions = answer.positions;
     peer.toldNonce = answer.nonce;
+    this.#noteReached(answer, nowMs);
     return true;
   }
 
@@ -132,7 +144,7 @@ export class Learner {
   isComplete(view: View, streams: Streams, nowMs: number): boolean {
     this.#followMembers(view, nowMs);
     for (const [name, peer] of this.#peers) {
-      if (!this.silent.has(name) && !peer.isJoining && this.#gapOf(peer, streams) !== 'none') return false;
+      if (!this.silent.has(name) && !peer.isJoining && this.#gapOf(name, peer, streams) !== 'none') return false;
     }
     return true;
   }
@@ -155,6 +167,7 @@ export class Learner {
     for (const name of this.#peers.keys()) {
       if (tellers.some((member) => member.server === name)) continue;
       this.#peers.delete(name);
+      this.#reached.delete(name);
       this.silent.delete(name);
     }
     for (const { server, incarnation, state } of tellers) {
@@ -178,15 +191,31 @@ export class Learner {
     }
   }
 
+  #noteReached({ from, positions }: SyncAnswer, nowMs: number): void {
+    const before = this.#reached.get(from);
+    const now = [...positions].map(([id, sequence]): [string, Reached] => {
+      const known = before?.get(id);
+      return [id, known?.sequence === sequence ? known : { sequence, sinceMs: nowMs }];
+    });
+    this.#reached.set(from, new Map(now));
+  }
+
+  /** The peer has answered again, and has not heard that tier 1 in between: it has gone, and nothing of it is on its way. */
+  #isSilent(tier1: string, peer: string): boolean {
+    const reached = this.#reached.get(peer)?.get(tier1);
+    const heardAtMs = this.#peers.get(peer)?.heardAtMs ?? 0;
+    return reached !== undefined && heardAtMs - reached.sinceMs >= silentTier1Ms;
+  }
+
   /** A tier 1 that this module has not heard yet says nothing either way: its next frame, or its silence, will. */
-  #gapOf(peer: Peer, streams: Streams): 'none' | 'gap' | 'unknown' {
+  #gapOf(name: string, peer: Peer, streams: Streams): 'none' | 'gap' | 'unknown' {
     const { positions } = peer;
     if (positions === undefined) return 'unknown';
     for (const stream of streams.all()) if (toldBy(peer, stream) < stream.missedTo) return 'gap';
     let unknown = false;
     for (const [id, reached] of positions) {
       if (reached < (this.#least.get(id) ?? 0)) return 'gap';
-      if (streams.get(id) === undefined) unknown = true;
+      if (streams.get(id) === undefined && !this.#isSilent(id, name)) unknown = true;
     }
     return unknown ? 'unknown' : 'none';
   }

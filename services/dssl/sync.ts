@@ -6,7 +6,8 @@
 // halves must meet without a gap. A peer may answer before it has decided a frame that reached the joiner's side of the
 // bus just before the joiner's subscription did, and that flow would be in neither half. So an answer says how far the
 // peer had come with each tier 1 when it began, and the joiner takes it only if the first frame it heard itself of that
-// tier 1 is no later than the next one. Otherwise it asks again.
+// tier 1 is no later than the next one. Otherwise it asks again. For a tier 1 that it has not heard at all it waits, unless
+// the peer has not heard it for a second either.
 //
 // A member that missed frames asks the same with `since`, and is told what began since then, by whomever it is held, and
 // which flows had packets since. The cut is the same: a peer's answer counts when the peer had come as far as the frames

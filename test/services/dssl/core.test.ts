@@ -152,6 +152,23 @@ test('core - a joiner waits for a tier 1 that its peers hear and it does not yet
   assert.equal(joiner.core.decider.table.size, 1, 'and it knows the flow that began before it came');
 });
 
+test('core - a joiner does not wait long for a tier 1 that has gone', () => {
+  const group = groupOf(2);
+  group.now({ flow: 1, flags: udp });
+  group.now({ flow: 2, flags: udp }, { tier1: 'gone' });
+  const joiner = group.add('c');
+  let waitedMs = 0;
+  for (; joiner.core.phase !== 'active' && waitedMs < 10_000; waitedMs += 100) {
+    group.send([]);
+    for (const module of group.modules) {
+      for (const source of [...module.inbox.keys()]) while (group.deliver(module, source));
+    }
+    group.tick(100);
+  }
+  assert.ok(waitedMs >= 1_000 && waitedMs <= 2_000, `${waitedMs} ms`);
+  assert.equal(joiner.core.decider.table.size, 2);
+});
+
 test('core - a joiner that lost a frame, or gave one up, asks again before it takes flows', () => {
   for (const how of ['lost', 'given up'] as const) {
     const group = groupOf(2);
