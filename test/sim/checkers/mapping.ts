@@ -1,22 +1,29 @@
 // A tier 1 maps a group out only when nobody in it could be heard: all its servers were dead, paused or cut off, or tier 1
-// was itself; or when its view has no server.
+// was itself; or when its view has no server. One that has become a server a moment ago need not have been heard yet.
 
 import type { World } from '../world.ts';
 import { type Finding, seconds, viewAt } from './finding.ts';
 
 /** Silence for less maps nobody out. */
 const silentMs = 3_000;
+/** The view by which a server serves may be on its way for so long. */
+const viewMs = 1_000;
 
 export function mapping(world: World): Finding | undefined {
   for (const { tier1, group, isSilent, fromMs } of world.diversions) {
-    const members = viewAt(world, group, fromMs)?.members ?? [];
-    const serving = members.filter(({ state }) => state !== 'joining').map(({ server }) => server);
-    const well = serving.filter((server) => !couldBeSilent(world, server, fromMs));
+    const before = new Set(servingAt(world, group, fromMs - viewMs));
+    const serving = servingAt(world, group, fromMs);
+    const well = serving.filter((server) => before.has(server) && !couldBeSilent(world, server, fromMs));
     if (isSilent ? well.length === 0 || couldBeSilent(world, tier1.replace(/-\d+$/, ''), fromMs) : true) continue;
     const what = `${tier1} mapped ${group} out at ${seconds(fromMs)}, although ${well.join(', ')} could be heard`;
     return { checker: 'mapping', what };
   }
   return undefined;
+}
+
+function servingAt(world: World, group: string, atMs: number): string[] {
+  const members = viewAt(world, group, atMs)?.members ?? [];
+  return members.filter(({ state }) => state !== 'joining').map(({ server }) => server);
 }
 
 function couldBeSilent({ weather, ledger }: World, name: string, atMs: number): boolean {
