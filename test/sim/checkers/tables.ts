@@ -9,6 +9,7 @@
 //   old         it is closing, or nearly forgotten: who looks a little later has forgotten it
 
 import { FlowState, idleIndexOf, protocolClassOf, stateOf } from '../../../services/dssl/flowEntry.ts';
+import { flowKey } from '../../../services/dssl/flowKey.ts';
 import { idleTicks } from '../../../services/dssl/idleLimits.ts';
 import { ageTicks, tickOfMs } from '../../../services/dssl/ticks.ts';
 import { ProtocolClass } from '../../../shared/frameFlags.ts';
@@ -82,21 +83,22 @@ function flowsOf(world: World, { actor, options }: SimServer, owner: SimServer):
   const number = numberOf(actor, owner);
   const tick = tickOfMs(options.process.clock.nowMs());
   const flows: Flow[] = [];
+  const young = youngFlows(actor, tick);
   decider.table.scan(0, Number.POSITIVE_INFINITY, (hi, lo, lastSeen, info, handle) => {
     if (decider.table.owner(handle) !== number || stateOf(info) === FlowState.closing) return;
     if (world.map.rules.typeOneMethod === 'fig-6' && protocolClassOf(info) === ProtocolClass.TCP) return;
     if (ageTicks(tick, lastSeen) > idleTicks[idleIndexOf(info)] - nearLimitTicks) return;
-    if (!isYoung(actor, hi, lo, tick)) flows.push([hi, lo]);
+    if (!young.has(flowKey(hi, lo))) flows.push([hi, lo]);
   });
   return flows;
 }
 
-function isYoung({ core }: SimServer['actor'], hi: number, lo: number, tick: number): boolean {
-  let isYoung = false;
-  core.decider.recentStarts.scan(0, Number.POSITIVE_INFINITY, (startHi, startLo, started) => {
-    if (startHi === hi && startLo === lo && ageTicks(tick, started) < tickOfMs(youngMs)) isYoung = true;
+function youngFlows({ core }: SimServer['actor'], tick: number): ReadonlySet<number> {
+  const young = new Set<number>();
+  core.decider.recentStarts.scan(0, Number.POSITIVE_INFINITY, (hi, lo, started) => {
+    if (ageTicks(tick, started) < tickOfMs(youngMs)) young.add(flowKey(hi, lo));
   });
-  return isYoung;
+  return young;
 }
 
 function numberOf({ core }: SimServer['actor'], { options }: SimServer): number {
