@@ -9,6 +9,7 @@ import { AntiEntropy } from '../../services/dssl/antiEntropy.ts';
 import { DsslCore } from '../../services/dssl/core.ts';
 import { DatagramTable } from '../../services/dssl/datagramTable.ts';
 import { Decider } from '../../services/dssl/decide.ts';
+import { FlowState } from '../../services/dssl/flowEntry.ts';
 import { FlowTable } from '../../services/dssl/flowTable.ts';
 import { Guesses } from '../../services/dssl/hearsay.ts';
 import { Learner } from '../../services/dssl/learner.ts';
@@ -233,11 +234,21 @@ export const sabotages: Readonly<Record<string, Sabotage>> = {
     what: 'a joiner keeps to what it guessed of flows that it first saw in their middle',
     caughtWithin: 15,
     kinds: ['add-server', 'drain-server', 'reweigh', 'crash'],
-    plan: { groups: 1, serversPerGroup: 2, flows: 200, packetsPerSecond: 300, impatience: 40 },
+    plan: {
+      groups: 1,
+      serversPerGroup: 2,
+      flows: 400,
+      packetsPerSecond: 600,
+      impatience: 40,
+      watchDelayMs: 200,
+      faults: 40,
+    },
     apply: () => {
       const undoSilence = withoutRepair();
       const undoNote = replace(Guesses, 'note', () => undefined);
+      const undoPass = replace(Guesses, 'pass', () => undefined);
       return () => {
+        undoPass();
         undoNote();
         undoSilence();
       };
@@ -299,7 +310,7 @@ export const sabotages: Readonly<Record<string, Sabotage>> = {
     apply: () => replace(FailureDetector, 'tick', () => ({ suspects: [], dead: [] })),
   },
   'no-repair': {
-    what: 'nobody compares tables, so what differs stays different',
+    what: 'nobody compares tables, so what slips of memory make different stays different',
     caughtWithin: 10,
     kinds: ['slow-network', 'bus-restart', 'reweigh'],
     // Few faults, so that in some seeds the last one lies so far back that tables must agree again.
@@ -308,7 +319,14 @@ export const sabotages: Readonly<Record<string, Sabotage>> = {
       ...{ groups: 2, serversPerGroup: 3, tier1s: 3, faults: 4, flows: 80, packetsPerSecond: 240, impatience: 40 },
       placement: 'weighted-round-robin',
     },
-    apply: withoutRepair,
+    apply: () => {
+      const undoSlips = withSlips();
+      const undoSilence = withoutRepair();
+      return () => {
+        undoSilence();
+        undoSlips();
+      };
+    },
   },
   'no-fencing': {
     what: 'a server that has been removed goes on deciding',
@@ -332,6 +350,21 @@ type Method = (...args: any[]) => any;
 type Class = { readonly prototype: object };
 
 /** Nobody says or compares anything: what a join leaves wrong would be found within a second by what members say then. */
+/** Now and then a member takes a flow that begins for an established one, and keeps it for longer than others do. */
+export function withSlips(): () => void {
+  let begun = 0;
+  return wrap(
+    FlowTable,
+    'insert',
+    (original) =>
+      function (this: FlowTable, ...args: Parameters<FlowTable['insert']>) {
+        const handle: number = original.apply(this, args);
+        if (handle !== -1 && ++begun % 50 === 0) this.setState(handle, FlowState.established);
+        return handle;
+      },
+  );
+}
+
 function withoutRepair(): () => void {
   return replace(AntiEntropy, 'tick', () => undefined);
 }

@@ -41,6 +41,32 @@ export function viewAt(world: World, group: string, atMs: number): View | undefi
   return last && viewIn(last);
 }
 
+export interface Removal {
+  readonly group: string;
+  readonly life: ServerLife;
+  readonly by: string;
+  readonly atMs: number;
+}
+
+/** Lives that others have taken out of their groups. */
+export function removals(world: World): Removal[] {
+  const removed: Removal[] = [];
+  const before = new Map<string, View>();
+  for (const write of world.store.writes) {
+    const view = viewIn(write);
+    if (view === undefined) continue;
+    const { group, members } = view;
+    for (const { server, incarnation } of before.get(group)?.members ?? []) {
+      const isThere = members.some((member) => member.server === server && member.incarnation === incarnation);
+      if (isThere || write.by === server) continue;
+      const life = world.ledger.lives.find((each) => each.name === server && each.incarnation === incarnation);
+      if (life !== undefined) removed.push({ group, life, by: write.by, atMs: write.atMs });
+    }
+    before.set(group, view);
+  }
+  return removed;
+}
+
 const decoded = new WeakMap<Write, View | undefined>();
 
 export function viewIn(write: Write): View | undefined {

@@ -1,11 +1,11 @@
 // The group is what lives: the dead are no members in the end, whoever lives and is wanted is one, and nobody is removed by
 // others who was well. A server that was paused for long or cut off may be removed; it comes back.
 
-import type { Member, View } from '../../../shared/cluster/view.ts';
+import type { Member } from '../../../shared/cluster/view.ts';
 import type { Trouble } from '../faults.ts';
 import type { ServerLife } from '../ledger.ts';
 import type { World } from '../world.ts';
-import { type Finding, isMember, seconds, viewAt, viewIn } from './finding.ts';
+import { type Finding, isMember, removals, seconds, viewAt } from './finding.ts';
 
 /** Silence for less costs nobody its place. */
 const harmlessMs = 500;
@@ -73,21 +73,13 @@ function missingMembers(world: World): Finding | undefined {
 }
 
 function wrongRemovals(world: World): Finding | undefined {
-  const before = new Map<string, View>();
-  for (const write of world.store.writes) {
-    const view = viewIn(write);
-    if (view === undefined) continue;
-    for (const { server, incarnation } of before.get(view.group)?.members ?? []) {
-      const stays = view.members.some((member) => member.server === server && member.incarnation === incarnation);
-      if (stays || write.by === server) continue;
-      const life = world.ledger.lives.find((each) => each.name === server && each.incarnation === incarnation);
-      if (life === undefined || wasSilent(world, life, write.atMs)) continue;
-      const what = `${write.by} removed ${server} from ${view.group} at ${seconds(write.atMs)}, which was well`;
-      return { checker: 'membership', what };
-    }
-    before.set(view.group, view);
-  }
-  return undefined;
+  const wrong = removals(world).find(({ life, atMs }) => !wasSilent(world, life, atMs));
+  if (wrong === undefined) return undefined;
+  const { group, life, by, atMs } = wrong;
+  return {
+    checker: 'membership',
+    what: `${by} removed ${life.name} from ${group} at ${seconds(atMs)}, which was well`,
+  };
 }
 
 function wasSilent(world: World, life: ServerLife, atMs: number): boolean {

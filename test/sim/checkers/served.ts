@@ -8,6 +8,8 @@
 //   dead server    a server of its group is dead and its successor not yet a member
 //   lost           something broke or lost messages on its way: the sender's tier 1, a member of its group, the bus; or
 //                  a member had missed frames and asked its peers, of which one was paused or not heard: in doubt, nobody takes it
+//   told to some   it began while messages were lost, and a member that knew of it was removed meanwhile, although it
+//                  lived: it may have told one peer and not another, until tables have been compared
 //   idle           the flow was silent for nearly as long as flows are remembered that have one packet
 //   forgotten end  its end had come long ago, if not to its server, and all repeats since were lost before its group
 //   no view        the store did not answer for so long that views could not be had
@@ -18,7 +20,7 @@
 import type { Trouble } from '../faults.ts';
 import type { FlowRecord, PacketRecord, ServerLife } from '../ledger.ts';
 import type { World } from '../world.ts';
-import { type Finding, idleMs, isDiverted, isMember, seconds } from './finding.ts';
+import { type Finding, idleMs, isDiverted, isMember, removals, seconds } from './finding.ts';
 
 /** A packet sent this long before a trouble may still have been on its way. */
 const underWayMs = 800;
@@ -26,6 +28,8 @@ const underWayMs = 800;
 const inHandMs = 50;
 /** After a trouble everything must be right again within this. */
 export const recoveryMs = 4_000;
+/** Tables that differ are alike again within this. */
+const comparedMs = 45_000;
 /** A flow that starts so long after the last trouble must be served, whatever its cause would be. */
 const calmAfterMs = 12_000;
 /** A flow whose end the group has seen is remembered for so long after its last packet. */
@@ -136,12 +140,15 @@ function isBroken(world: World, flow: FlowRecord, packet: PacketRecord): boolean
 function explains(world: World, trouble: Trouble, flow: FlowRecord, packet: PacketRecord): boolean {
   if (!losing.has(trouble.kind)) return false;
   if (goneOutMs(world, packet) < trouble.fromMs - underWayMs) return false;
-  const isOver = packet.sentMs > trouble.untilMs + unansweredThen(world, trouble, flow) + recoveryMs;
+  const laterMs = Math.max(unansweredThen(world, trouble, flow), untoldThen(world, trouble, flow));
+  const isOver = packet.sentMs > trouble.untilMs + laterMs + recoveryMs;
   const isDeadMember = trouble.kind === 'die' && isStillMember(world, trouble.process, packet.sentMs - recoveryMs);
   if (isOver && !isDeadMember) return false;
   if (trouble.process === '*' || trouble.process === tier1Of(packet)) return true;
   const slot = world.slots.find(({ name }) => name === trouble.process);
-  if (slot === undefined || flow.group === '' || slot.group === flow.group) return slot !== undefined;
+  // Everybody has missed what another tier 1 lost, and asks the peers.
+  if (slot === undefined) return unansweredThen(world, trouble, flow) > 0;
+  if (flow.group === '' || slot.group === flow.group) return true;
   // It is served by another group by now, because its own was mapped out; or goes to its own again.
   return isDiverted(world, flow, world.ledger.packets[flow.packets[0]].sentMs, Number.POSITIVE_INFINITY);
 }
@@ -194,6 +201,17 @@ function goneOutMs(world: World, packet: PacketRecord): number {
     pause.fromMs < packet.takenMs + inHandMs;
   const pauses = world.weather.troubles.filter(isHeldBy);
   return Math.max(packet.takenMs, ...pauses.map(({ untilMs }) => untilMs));
+}
+
+/** What a member that was removed had told some, and not all, is mended when tables are compared. */
+function untoldThen(world: World, { fromMs, untilMs }: Trouble, flow: FlowRecord): number {
+  const isThen = (atMs: number) => atMs > fromMs - underWayMs && atMs < untilMs + recoveryMs;
+  const first = world.ledger.packets[flow.packets[0]];
+  if (!isThen(first.sentMs)) return 0;
+  const isLeftBehind = removals(world).some(
+    ({ group, life, atMs }) => (flow.group === '' || group === flow.group) && life.endedMs > atMs && isThen(atMs),
+  );
+  return isLeftBehind ? comparedMs : 0;
 }
 
 /** Whoever missed frames asks all its peers; one that is paused, or not heard, answers when that is over. */
