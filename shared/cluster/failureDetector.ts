@@ -14,8 +14,8 @@
 //
 //   - It listens to its own signs of life, which come back from the bus on the same connection as the others'. Silence is
 //     counted only up to the last of them: who was paused, or is cut off, or whose bus is down, hears itself no more than
-//     the others, and judges nobody. They are numbered: who misses some of its own misses some of the others', and does not
-//     judge without another watcher.
+//     the others, and judges nobody. They are numbered: who misses some of its own misses some of the others', and is not sure
+//     of anybody.
 //   - After its own connection was down nobody is judged for a while: the others may have lost theirs by the same cause, and
 //     come back a little later.
 //   - Whoever is suspected and lives is slow, and who is slow does well to be patient with others: its own limits grow, up to
@@ -37,9 +37,9 @@ const neverHeardMs = 1_500;
 const reconnectedMs = 3_000;
 /** A suspicion that is not repeated is over after so many times `suspectMs`; it is repeated each `suspectMs`. */
 const suspicionLasts = 2.5;
-/** Own signs of life that must have come back without a gap before anybody is suspected, and before one is judged alone. */
+/** Own signs of life that must have come back without a gap before anybody is suspected, and before this member is sure. */
 const wholeEchoes = 3;
-const wholeEchoesAlone = 8;
+const wholeEchoesSure = 7;
 const slownessMax = 4;
 /** Slowness falls by one in this time. */
 const recoversMs = 5_000;
@@ -224,6 +224,7 @@ export class FailureDetector {
 
   /** For agreeing with another watcher a slow one need not be patient a second time: that one will be, if it is slow as well. */
   #isSureOf(member: Watched): boolean {
+    if (this.#wholeSince < wholeEchoesSure) return false;
     return this.#silenceOf(member) >= this.#settings.suspectMs + this.#settings.confirmMs;
   }
 
@@ -245,7 +246,7 @@ export class FailureDetector {
       (name) => name === this.#self.server || !this.isSuspected(name, nowMs),
     );
     if (sure.length < Math.min(2, watchers.length)) return undefined;
-    if (sure.length === 1 && !this.#hasBeenAlone(member, nowMs)) return undefined;
+    if (!sure.includes(this.#self.server) || (sure.length === 1 && !this.#isAlone(member, nowMs))) return undefined;
     member.deadAtMs ??= nowMs;
     const rank = sure.filter(
       (name) => compareNames(name, this.#self.server) < 0 && !this.isSuspected(name, nowMs),
@@ -253,12 +254,8 @@ export class FailureDetector {
     return { life: member.life, sinceMs: member.deadAtMs, silentMs: nowMs - member.heardAtMs, rank };
   }
 
-  /**
-   * This member hears well, and the other watchers are silent too: as long as they spoke, that they did not suspect it spoke
-   * for it.
-   */
-  #hasBeenAlone({ life }: Watched, nowMs: number): boolean {
-    if (this.#wholeSince < wholeEchoesAlone) return false;
+  /** The other watchers are silent too: as long as they spoke, that they did not suspect it spoke for it. */
+  #isAlone({ life }: Watched, nowMs: number): boolean {
     const limit = (this.#settings.suspectMs + this.#settings.confirmMs) * (1 + this.#slowness);
     return this.#watchersOf(life.server).every((name) => {
       const other = this.#members.get(name);

@@ -75,3 +75,21 @@ test('failureDetector - a watcher tells that it suspects, again when it is sure,
     [1_550, true],
   ]);
 });
+
+test('failureDetector - a watcher that misses some of its own signs of life is sure of nobody', () => {
+  const detector = new FailureDetector({ server: 's3', incarnation: 1 }, defaultSettings.watching);
+  detector.follow(group, 0);
+  const told: boolean[] = [];
+  let dead = 0;
+  for (let beat = 0; beat <= 200; beat++) {
+    const nowMs = beat * 100;
+    if (beat % 7 !== 0) detector.heardSelf(beat, nowMs);
+    detector.heard({ server: 's1', incarnation: 1 }, nowMs);
+    detector.suspected('s1', { life: { server: 's2', incarnation: 1 }, isSure: true }, nowMs);
+    const found = detector.tick(nowMs);
+    told.push(...found.suspects.map(({ isSure }) => isSure));
+    dead += found.dead.length;
+  }
+  assert.ok(told.length > 10);
+  assert.deepEqual([told.includes(true), dead], [false, 0]);
+});
