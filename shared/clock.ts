@@ -31,21 +31,18 @@ export const systemClock: Clock = {
   defer: (fn) => void setImmediate(fn),
 };
 
-interface Event {
-  readonly atMs: number;
-  /** Order of insertion; decides between events of the same moment. */
-  readonly order: number;
-  fn: (() => void) | undefined;
-}
-
 /** A clock that stands still until it is told to move. Events run in order of time, then in the order they were set. */
 export class VirtualClock implements Clock {
   #nowMs: number;
   readonly #startMs: number;
   #order = 0;
-  /** A binary heap, earliest event first. */
-  readonly #heap: Event[] = [];
+  /** A binary heap, earliest event first; times lie beside it, where they are compared without a look at the event. */
+  readonly #heap: VirtualTimer[] = [];
+  readonly #times: number[] = [];
   #pending = 0;
+  readonly #onCancel = (): void => {
+    this.#pending--;
+  };
 
   /** `startMs` is the wall time it begins at. */
   constructor(startMs = 0) {
@@ -62,15 +59,10 @@ export class VirtualClock implements Clock {
   }
 
   setTimer(delayMs: number, fn: () => void): Timer {
-    const event: Event = { atMs: this.#nowMs + Math.max(0, delayMs), order: this.#order++, fn };
+    const timer = new VirtualTimer(this.#order++, fn, this.#onCancel);
     this.#pending++;
-    this.#push(event);
-    const cancel = (): void => {
-      if (event.fn === undefined) return;
-      event.fn = undefined;
-      this.#pending--;
-    };
-    return { cancel, unref: () => undefined };
+    this.#push(timer, this.#nowMs + Math.max(0, delayMs));
+    return timer;
   }
 
   defer(fn: () => void): void {
@@ -109,50 +101,84 @@ export class VirtualClock implements Clock {
   /** Moves time to the earliest event due by `untilMs` (as nowMs() tells time) and runs it; false when there is none. */
   step(untilMs: number): boolean {
     for (;;) {
-      const event = this.#heap[0];
-      if (event === undefined || event.atMs > untilMs) return false;
+      const timer = this.#heap[0];
+      if (timer === undefined) return false;
+      const atMs = this.#times[0];
+      if (atMs > untilMs) return false;
       this.#pop();
-      const fn = event.fn;
+      const fn = timer.fn;
       if (fn === undefined) continue;
-      event.fn = undefined;
+      timer.fn = undefined;
       this.#pending--;
-      this.#nowMs = Math.max(this.#nowMs, event.atMs);
+      this.#nowMs = Math.max(this.#nowMs, atMs);
       fn();
       return true;
     }
   }
 
-  #push(event: Event): void {
+  #push(timer: VirtualTimer, atMs: number): void {
     const heap = this.#heap;
+    const times = this.#times;
     let at = heap.length;
     while (at > 0) {
       const parent = (at - 1) >> 1;
-      if (!isEarlier(event, heap[parent])) break;
+      // Of the same moment the newest is last.
+      if (times[parent] <= atMs) break;
       heap[at] = heap[parent];
+      times[at] = times[parent];
       at = parent;
     }
-    heap[at] = event;
+    heap[at] = timer;
+    times[at] = atMs;
   }
 
   #pop(): void {
     const heap = this.#heap;
+    const times = this.#times;
     const last = heap.pop();
-    if (last === undefined || heap.length === 0) return;
+    const lastMs = times.pop();
+    if (last === undefined || lastMs === undefined || heap.length === 0) return;
     let at = 0;
     for (;;) {
       let child = 2 * at + 1;
       if (child >= heap.length) break;
-      if (child + 1 < heap.length && isEarlier(heap[child + 1], heap[child])) child++;
-      if (!isEarlier(heap[child], last)) break;
+      if (child + 1 < heap.length && this.#isEarlier(child + 1, times[child], heap[child])) child++;
+      if (!this.#isEarlier(child, lastMs, last)) break;
       heap[at] = heap[child];
+      times[at] = times[child];
       at = child;
     }
     heap[at] = last;
+    times[at] = lastMs;
+  }
+
+  #isEarlier(at: number, atMs: number, { order }: VirtualTimer): boolean {
+    const mine = this.#times[at];
+    return mine < atMs || (mine === atMs && this.#heap[at].order < order);
   }
 }
 
-function isEarlier(one: Event, other: Event): boolean {
-  return one.atMs < other.atMs || (one.atMs === other.atMs && one.order < other.order);
+class VirtualTimer implements Timer {
+  /** Order of insertion; decides between timers of the same moment. */
+  readonly order: number;
+  fn: (() => void) | undefined;
+  readonly #onCancel: () => void;
+
+  constructor(order: number, fn: () => void, onCancel: () => void) {
+    this.order = order;
+    this.fn = fn;
+    this.#onCancel = onCancel;
+  }
+
+  cancel(): void {
+    if (this.fn === undefined) return;
+    this.fn = undefined;
+    this.#onCancel();
+  }
+
+  unref(): void {
+    // Virtual time keeps no process alive.
+  }
 }
 
 /** Resolves after every promise reaction that is ready has run. */

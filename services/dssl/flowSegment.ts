@@ -22,6 +22,9 @@
 // slack, whose last slot stays free and stops every search. Hashes that pile up at the end take more slack, never a
 // wrong answer.
 
+import { idleIndexOf } from './flowEntry.ts';
+import { isOver } from './ticks.ts';
+
 /** Slots of one segment, slack included, at most; a handle has 17 bits for the slot. */
 export const maxSlots: number = 1 << 17;
 
@@ -142,6 +145,31 @@ export class FlowSegment {
       } else {
         gap = this.#move(slot, gap) + 1;
       }
+    }
+    return -1;
+  }
+
+  /**
+   * Removes the entries from slot `from` on that are over at `tick`, each after `end` was told. `idleTicks` has the
+   * limits by `idleIndexOf`. Stops, and returns, as walk() does; a loop of its own because most sweeps find nothing.
+   */
+  sweep(from: number, budget: number, tick: number, idleTicks: Int32Array, end: (slot: number) => void): number {
+    const data = this.data;
+    const slots = data.length >> 2;
+    const stop = from + budget;
+    for (let slot = from; slot < slots; ) {
+      const at = slot << 2;
+      const info = data[at + 3];
+      if (info >= 0) {
+        slot++;
+        continue;
+      }
+      if (slot >= stop && (slot === from || data[at] !== data[at - 4])) return slot;
+      if (isOver(tick, data[at + 2], idleTicks[idleIndexOf(info)])) {
+        end(slot);
+        // What follows may move up to this slot.
+        this.removeAt(slot);
+      } else slot++;
     }
     return -1;
   }

@@ -33,7 +33,7 @@ import {
 } from './flowEntry.ts';
 import type { FlowSegment } from './flowSegment.ts';
 import { cursorOf, type GrowthCounters, SegmentDirectory, slotBits, slotMask } from './segmentDirectory.ts';
-import { clockJumpTicks } from './ticks.ts';
+import { clockJumpTicks, isOver } from './ticks.ts';
 
 /**
  * Told about each flow that the table itself ends, own or elsewhere: int32 hashes, the info word (flowEntry.ts) and
@@ -184,12 +184,9 @@ export class FlowTable {
    */
   sweep(budgetSlots: number, tick: number): number {
     const before = this.#size;
-    const next = this.#segments.walk(this.#sweepCursor, budgetSlots, (segment, slot) => {
-      const at = slot << 2;
-      if (!this.#isExpired(segment.data[at + 2], segment.data[at + 3], tick)) return false;
-      this.#end(segment, slot, EndReason.expired);
-      return true;
-    });
+    const next = this.#segments.walk(this.#sweepCursor, budgetSlots, (segment, from, budget) =>
+      segment.sweep(from, budget, tick, this.#idleTicks, (slot) => this.#end(segment, slot, EndReason.expired)),
+    );
     this.#sweepCursor = Math.max(next, 0);
     return before - this.#size;
   }
@@ -202,12 +199,14 @@ export class FlowTable {
    * are shown too.
    */
   scan(cursor: number, limit: number, visit: FlowVisitor): number {
-    return this.#segments.walk(cursor, limit, (segment, slot) => {
-      const { data } = segment;
-      const at = slot << 2;
-      visit(data[at + 1], segment.loAt(slot), data[at + 2], data[at + 3], (segment.id << slotBits) | slot);
-      return false;
-    });
+    return this.#segments.walk(cursor, limit, (segment, from, budget) =>
+      segment.walk(from, budget, (slot) => {
+        const { data } = segment;
+        const at = slot << 2;
+        visit(data[at + 1], segment.loAt(slot), data[at + 2], data[at + 3], (segment.id << slotBits) | slot);
+        return false;
+      }),
+    );
   }
 
   /** Shows, at once, every entry whose hash begins with these eight bits: a 256th of the table. */
@@ -226,13 +225,15 @@ export class FlowTable {
     limit: number,
     drop: (hi: number, lo: number, lastSeen: number, info: number) => boolean,
   ): number {
-    return this.#segments.walk(cursor, limit, (segment, slot) => {
-      const { data } = segment;
-      const at = slot << 2;
-      if (!drop(data[at + 1], segment.loAt(slot), data[at + 2], data[at + 3])) return false;
-      this.#forget(data[at + 3]);
-      return true;
-    });
+    return this.#segments.walk(cursor, limit, (segment, from, budget) =>
+      segment.walk(from, budget, (slot) => {
+        const { data } = segment;
+        const at = slot << 2;
+        if (!drop(data[at + 1], segment.loAt(slot), data[at + 2], data[at + 3])) return false;
+        this.#forget(data[at + 3]);
+        return true;
+      }),
+    );
   }
 
   /** The info word of an entry; see flowEntry.ts. */
@@ -316,8 +317,7 @@ export class FlowTable {
   }
 
   #isExpired(lastSeen: number, info: number, tick: number): boolean {
-    const age = (tick - lastSeen) | 0;
-    return age > this.#idleTicks[idleIndexOf(info)] || age < -clockJumpTicks;
+    return isOver(tick, lastSeen, this.#idleTicks[idleIndexOf(info)]);
   }
 
   #countOwner(owner: number, change: number): void {

@@ -30,8 +30,8 @@ export interface GrowthCounters {
   growthMaxEntries: number;
 }
 
-/** Decides about one entry during a walk; true removes it. */
-export type DropFromSegment = (segment: FlowSegment, slot: number) => boolean;
+/** Looks at about `budget` slots of a segment from `from` on; returns the slot to go on at, or -1 at the segment's end. */
+export type SegmentPass = (segment: FlowSegment, from: number, budget: number) => number;
 
 /** A handle is (segment id << slotBits) | slot, and never negative. */
 export const slotBits = 17;
@@ -103,11 +103,11 @@ export class SegmentDirectory {
   }
 
   /**
-   * Shows entries to `drop` from `cursor` on, about `budget` slots' worth, and removes those it says yes to. A cursor
+   * Leads `pass`, which may remove entries, over the segments from `cursor` on, about `budget` slots' worth. A cursor
    * is a place in the order of (segment prefix, hashLo), so it means the same after growth and splits; 0 begins.
    * Returns the next cursor, or -1 after the last entry. A segment that a removal left mostly empty is made smaller.
    */
-  walk(cursor: number, budget: number, drop: DropFromSegment): number {
+  walk(cursor: number, budget: number, pass: SegmentPass): number {
     let prefix = Math.floor(cursor / twoTo32) * twoTo16;
     let lo = cursor % twoTo32;
     let left = Math.max(1, budget);
@@ -115,7 +115,7 @@ export class SegmentDirectory {
       const segment = this.of(prefix);
       const from = segment.lowerBound(lo);
       const before = segment.count;
-      const next = segment.walk(from, left, (slot) => drop(segment, slot));
+      const next = pass(segment, from, left);
       // The cursor is taken before shrinking, which moves slots.
       const nextLo = next < 0 ? 0 : segment.loAt(next) >>> 0;
       if (segment.count < before) this.#shrink(segment);

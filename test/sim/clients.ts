@@ -268,7 +268,7 @@ export class Clients {
     client.lastMs = nowMs;
     client.sent++;
     const packet = this.#ledger.send(client.record, kind, client.gate.name, nowMs);
-    const bytes = client.packets.bytes(kind).slice();
+    const bytes = client.packets.bytes(kind);
     writeStamp(bytes, bytes.length - stampBytes, 1, packet.id, client.record.id);
     client.gate.take(bytes, () => {
       packet.takenMs = this.#clock.monotonicMs();

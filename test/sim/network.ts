@@ -50,6 +50,8 @@ export class SimNetwork {
   unsettled = false;
   readonly #exact = new Map<string, Interest[]>();
   readonly #patterns: Interest[] = [];
+  /** Interests of a subject that messages were routed to, until interests change. */
+  readonly #routes = new Map<string, readonly Interest[]>();
 
   constructor(clock: VirtualClock, prng: Prng, store: SimStore, faults: NetworkFaults, plan: NetworkPlan) {
     this.plan = plan;
@@ -74,6 +76,7 @@ export class SimNetwork {
   }
 
   add(interest: Interest): void {
+    this.#routes.clear();
     if (isPattern(interest.subject)) {
       this.#patterns.push(interest);
       return;
@@ -85,6 +88,7 @@ export class SimNetwork {
 
   remove(interest: Interest): void {
     interest.isOpen = false;
+    this.#routes.clear();
     const list = isPattern(interest.subject) ? this.#patterns : (this.#exact.get(interest.subject) ?? []);
     const at = list.indexOf(interest);
     if (at >= 0) list.splice(at, 1);
@@ -92,10 +96,17 @@ export class SimNetwork {
 
   /** A message has reached the node of its publisher. */
   route(from: SimBus, subject: string, data: Uint8Array): void {
-    for (const interest of this.#exact.get(subject) ?? []) interest.bus.receive(from, interest, subject, data);
-    for (const interest of this.#patterns) {
-      if (matches(interest.subject, subject)) interest.bus.receive(from, interest, subject, data);
+    for (const interest of this.#interestsIn(subject)) interest.bus.receive(from, interest, subject, data);
+  }
+
+  #interestsIn(subject: string): readonly Interest[] {
+    let interests = this.#routes.get(subject);
+    if (interests === undefined) {
+      const byPattern = this.#patterns.filter((interest) => matches(interest.subject, subject));
+      interests = [...(this.#exact.get(subject) ?? []), ...byPattern];
+      this.#routes.set(subject, interests);
     }
+    return interests;
   }
 
   /** Resolves or rejects something that code of a process awaits. */

@@ -1,4 +1,4 @@
-// The packets of one simulated flow, as bytes that tier 1 parses: made once for the flow, but for fragments.
+// The packets of one simulated flow, as bytes that tier 1 parses: copies of a pattern with the flow's addresses in them.
 
 import { buildPacket, fragmentPacket, type PacketSpec } from '../../shared/packet/build.ts';
 import { stampBytes } from '../../shared/packet/stamp.ts';
@@ -10,7 +10,7 @@ export interface FlowPackets {
   readonly tuple: string;
   /** The next fragments are of another datagram. */
   nextDatagram(): void;
-  /** The packet and room for its stamp; to be copied before it is stamped. */
+  /** A packet, and room for its stamp. */
   bytes(kind: PacketKind): Uint8Array;
 }
 
@@ -26,28 +26,12 @@ export function flowPackets(
   isFragmented: boolean,
   nextDatagram: () => number,
 ): FlowPackets {
-  const made = new Map<string, Uint8Array>();
   const tuple = `10.0.${client >> 8}.${client & 255}:${port} ${type1 ? 'tcp' : 'udp'} 198.18.0.${target + 1}`;
   let datagram = nextDatagram();
   const nameOf = (kind: PacketKind): string => {
     if (isFragmented) return kind === 'fragment' ? 'laterFragment' : 'firstFragment';
     if (type1) return kind;
     return kind === 'reply' ? 'answer' : 'datagram';
-  };
-  const make = (kind: PacketKind): Uint8Array => {
-    const isReply = kind === 'reply' || kind === 'accept';
-    const bytes = pattern(nameOf(kind)).slice();
-    // Ethernet 14 bytes, then addresses at 12 and 16 of IPv4, then the ports.
-    const clientAt = isReply ? 30 : 26;
-    const targetAt = isReply ? 26 : 30;
-    bytes[clientAt + 2] = client >> 8;
-    bytes[clientAt + 3] = client & 255;
-    bytes[targetAt + 3] = target + 1;
-    if (kind !== 'fragment') {
-      bytes[isReply ? 36 : 34] = port >> 8;
-      bytes[isReply ? 37 : 35] = port & 255;
-    }
-    return bytes;
   };
   return {
     client,
@@ -57,8 +41,18 @@ export function flowPackets(
       datagram = nextDatagram();
     },
     bytes: (kind) => {
-      let bytes = made.get(kind);
-      if (bytes === undefined) made.set(kind, (bytes = make(kind)));
+      const isReply = kind === 'reply' || kind === 'accept';
+      const bytes = pattern(nameOf(kind)).slice();
+      // Ethernet 14 bytes, then addresses at 12 and 16 of IPv4, then the ports.
+      const clientAt = isReply ? 30 : 26;
+      const targetAt = isReply ? 26 : 30;
+      bytes[clientAt + 2] = client >> 8;
+      bytes[clientAt + 3] = client & 255;
+      bytes[targetAt + 3] = target + 1;
+      if (kind !== 'fragment') {
+        bytes[isReply ? 36 : 34] = port >> 8;
+        bytes[isReply ? 37 : 35] = port & 255;
+      }
       if (isFragmented) {
         bytes[18] = datagram >> 8;
         bytes[19] = datagram & 255;
