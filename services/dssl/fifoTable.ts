@@ -95,15 +95,18 @@ export class FifoTable {
   }
 
   /**
-   * Shows up to `limit` records from `cursor` (0 at first), oldest first, those whose time is over included. Returns
-   * the next cursor, or -1 at the end. A record that lives during the whole scan is visited exactly once.
+   * Looks at up to `limit` records from `cursor` (0 at first), in the order they came, and shows them, whether
+   * or not their time is over; only those of `earliestTick` or later if that is given. Returns the next cursor, or -1 at
+   * the end. A record that lives during the whole scan is met exactly once.
    */
-  scan(cursor: number, limit: number, visit: RecordVisitor): number {
+  scan(cursor: number, limit: number, visit: RecordVisitor, earliestTick?: number): number {
     const ring = this.#ring;
     let sequence = Math.max(cursor, this.#recorded - this.#capacity);
     for (let left = Math.max(1, limit); left > 0 && sequence < this.#recorded; left--, sequence++) {
       const position = sequence % this.#capacity;
       const at = position * this.#stride;
+      // Old ones are most, and told by their ticks alone.
+      if (earliestTick !== undefined && ageTicks(ring[at + 2], earliestTick) < 0) continue;
       if (this.#isLinked(position)) visit(ring[at], ring[at + 1], ring[at + 2], position);
     }
     return sequence < this.#recorded ? sequence : -1;

@@ -75,9 +75,12 @@ export class RecentStarts {
     return this.#table.remove(hi, lo);
   }
 
-  /** Shows up to `limit` starts, oldest first, from `cursor` (0 at first); returns the next cursor, or -1 at the end. */
-  scan(cursor: number, limit: number, visit: RecordVisitor): number {
-    return this.#table.scan(cursor, limit, visit);
+  /**
+   * Looks at up to `limit` starts from `cursor` (0 at first), in the order they were recorded, and shows them; only
+   * those of `earliestTick` or later if that is given. Returns the next cursor, or -1 at the end.
+   */
+  scan(cursor: number, limit: number, visit: RecordVisitor, earliestTick?: number): number {
+    return this.#table.scan(cursor, limit, visit, earliestTick);
   }
 
   /** Owner of the start that `scan` shows at `position`. */

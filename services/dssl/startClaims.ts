@@ -66,9 +66,9 @@ export class StartClaims {
 
   #collect(rows: RowQueue): void {
     const { recentStarts, table, tick: now } = this.#decider;
-    this.#cursor = recentStarts.scan(this.#cursor, startsPerTick, (hi, lo, tick, position) => {
+    const add = (hi: number, lo: number, tick: number, position: number): void => {
       if (this.#left === 0 || recentStarts.ownerAt(position) !== this.#self) return;
-      if (ageTicks(tick, this.#fromTick) < 0 || ageTicks(now, tick) > recentStarts.windowTicks) return;
+      if (ageTicks(now, tick) > recentStarts.windowTicks) return;
       const handle = table.peek(hi, lo);
       if (handle === -1) return;
       const info = table.info(handle);
@@ -78,7 +78,8 @@ export class StartClaims {
       const protocolClass = recentStarts.protocolClassAt(position);
       const view = recentStarts.viewAt(position);
       rows.add({ kind, hi, lo, tick, state: FlowState.unconfirmed, protocolClass, owner: 0, view });
-    });
+    };
+    this.#cursor = recentStarts.scan(this.#cursor, startsPerTick, add, this.#fromTick);
     if (this.#left === 0) this.#cursor = -1;
   }
 }

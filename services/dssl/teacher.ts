@@ -108,8 +108,8 @@ export class Teacher {
     const { recentStarts, table } = decider;
     // Whose time is over by this clock may still be remembered by another tier 1's.
     const earliest = lesson.since ?? decider.tick - recentStarts.windowTicks - tickOfMs(limits.clockErrorMs);
-    recentStarts.scan(0, Number.POSITIVE_INFINITY, (hi, lo, tick, position) => {
-      if (ageTicks(tick, earliest) < 0 || decider.guesses?.get(hi, lo) !== undefined) return;
+    const add = (hi: number, lo: number, tick: number, position: number): void => {
+      if (decider.guesses?.get(hi, lo) !== undefined) return;
       const inTable = recentStarts.inTableAt(position);
       const handle = inTable ? table.peek(hi, lo) : -1;
       // A start is remembered for longer than a flow that ended soon. Heard of as the beginning of one that goes on, it would
@@ -124,7 +124,8 @@ export class Teacher {
       if (isClosing)
         lesson.rows.add({ ...row, kind: RowKind.flow, tick: table.lastSeen(handle), state: FlowState.closing });
       else lesson.rows.add({ ...row, kind: inTable ? RowKind.startInTable : RowKind.start });
-    });
+    };
+    recentStarts.scan(0, Number.POSITIVE_INFINITY, add, earliest);
   }
 
   /**

@@ -35,9 +35,11 @@ export interface PacketRecord {
   /** When the tier 1 took it: a paused one takes it late, a dead one never. */
   takenMs: number;
   /** Lives that accepted it, in order; nearly always one. */
-  readonly acceptedBy: number[];
+  acceptedBy: readonly number[];
   acceptedMs: number;
 }
+
+const nobody: readonly number[] = [];
 
 export class Ledger {
   readonly flows: FlowRecord[] = [];
@@ -73,7 +75,7 @@ export class Ledger {
       tier1,
       sentMs,
       takenMs: Number.POSITIVE_INFINITY,
-      acceptedBy: [],
+      acceptedBy: nobody,
       acceptedMs: 0,
     };
     this.packets.push(packet);
@@ -84,7 +86,7 @@ export class Ledger {
   accept(id: number, life: ServerLife, atMs: number): void {
     const packet = this.packets[id];
     const isFirst = packet.acceptedBy.length === 0;
-    packet.acceptedBy.push(life.index);
+    packet.acceptedBy = isFirst ? [life.index] : [...packet.acceptedBy, life.index];
     if (!isFirst) return;
     packet.acceptedMs = atMs;
     const flow = this.flows[packet.flow];

@@ -13,6 +13,7 @@ import type { VirtualClock } from '../../shared/clock.ts';
 import { errorCodes, FlowherdError } from '../../shared/errors.ts';
 import type { Prng } from '../../shared/prng.ts';
 import type { SimProcess } from './process.ts';
+import { copyOf } from './slab.ts';
 import { SimKeyValue, type SimStore } from './store.ts';
 
 interface Interest {
@@ -173,8 +174,8 @@ export class SimBus implements Bus {
     }
     this.stats.publishedMessages++;
     this.stats.publishedBytes += data.length;
-    // Of its own size: the publisher's buffer is larger, and would be held until the message has arrived.
-    const message = data.slice();
+    // The publisher uses its buffer again.
+    const message = copyOf(data);
     this.up(() => this.#network.route(this, subject, message));
     return true;
   }

@@ -3,6 +3,7 @@
 import { buildPacket, fragmentPacket, type PacketSpec } from '../../shared/packet/build.ts';
 import { stampBytes } from '../../shared/packet/stamp.ts';
 import type { PacketKind } from './ledger.ts';
+import { copyOf } from './slab.ts';
 
 export interface FlowPackets {
   readonly client: number;
@@ -42,7 +43,7 @@ export function flowPackets(
     },
     bytes: (kind) => {
       const isReply = kind === 'reply' || kind === 'accept';
-      const bytes = pattern(nameOf(kind)).slice();
+      const bytes = copyOf(pattern(nameOf(kind)));
       // Ethernet 14 bytes, then addresses at 12 and 16 of IPv4, then the ports.
       const clientAt = isReply ? 30 : 26;
       const targetAt = isReply ? 26 : 30;

@@ -63,6 +63,9 @@ test('fifo table - behaves as a list of the last records that are neither remove
           const live = places.filter((place) => place !== undefined);
           assert.equal(table.size, live.length);
           assert.deepEqual(contents(table, 1 + (value % 3)), live);
+          const earliest = (tick - (value % 40)) | 0;
+          const late = live.filter((place) => ((place.tick - earliest) | 0) >= 0);
+          assert.deepEqual(contents(table, 1 + (value % 3), earliest), late);
         }
       },
     ),
@@ -70,12 +73,13 @@ test('fifo table - behaves as a list of the last records that are neither remove
   );
 });
 
-function contents(table: FifoTable, limit: number): Modelled[] {
+function contents(table: FifoTable, limit: number, earliest?: number): Modelled[] {
   const found: Modelled[] = [];
   for (let cursor = 0; cursor >= 0; ) {
-    cursor = table.scan(cursor, limit, (hi, lo, tick, position) => {
+    const find = (hi: number, lo: number, tick: number, position: number): void => {
       found.push({ name: `${hi}:${lo}`, tick, value: table.value(position, 0) });
-    });
+    };
+    cursor = table.scan(cursor, limit, find, earliest);
   }
   return found;
 }

@@ -95,9 +95,8 @@ function flowsOf(world: World, { actor, options }: SimServer, owner: SimServer):
 
 function youngFlows({ core }: SimServer['actor'], tick: number): ReadonlySet<number> {
   const young = new Set<number>();
-  core.decider.recentStarts.scan(0, Number.POSITIVE_INFINITY, (hi, lo, started) => {
-    if (ageTicks(tick, started) < tickOfMs(youngMs)) young.add(flowKey(hi, lo));
-  });
+  const add = (hi: number, lo: number): void => void young.add(flowKey(hi, lo));
+  core.decider.recentStarts.scan(0, Number.POSITIVE_INFINITY, add, tick - tickOfMs(youngMs) + 1);
   return young;
 }
 
