@@ -192,6 +192,32 @@ test('flow segment - after any changes the entries are in order, none before its
   );
 });
 
+test('flow segment - a sweep in steps removes what is over, tells each, and leaves the rest in order', () => {
+  const entry = fc.record({ lo: fc.nat(80), spread: fc.boolean(), tick: fc.integer({ min: 0, max: 20 }) });
+  const idleTicks = new Int32Array(64).fill(10);
+  fc.assert(
+    fc.property(fc.array(entry, { maxLength: 60, size: 'max' }), fc.integer({ min: 1, max: 90 }), (entries, budget) => {
+      const segment = new FlowSegment(0, 64, 0, 0);
+      // Several may have the same hashLo.
+      for (const [index, { lo, spread, tick }] of entries.entries())
+        segment.insert(index, spread ? Math.imul(lo, 0x0333_3333) : lo << 22, tick, -1);
+      const ended: number[] = [];
+      let steps = 0;
+      for (let from = segment.lowerBound(0); from >= 0; steps++) {
+        from = segment.sweep(from, budget, 20, idleTicks, (slot) => ended.push(segment.data[4 * slot + 1]));
+        assertOrdered(segment);
+      }
+      const over = entries.flatMap(({ tick }, index) => (tick < 10 ? [index] : []));
+      assert.deepEqual(
+        ended.sort((one, other) => one - other),
+        over,
+      );
+      assert.equal(segment.count, entries.length - over.length);
+      assert.ok(steps <= 1 + (segment.data.length >> 2) / budget);
+    }),
+  );
+});
+
 function assertOrdered(segment: FlowSegment): void {
   const { data, homes } = segment;
   let count = 0;
