@@ -151,25 +151,32 @@ export class FlowSegment {
 
   /**
    * Removes the entries from slot `from` on that are over at `tick`, each after `end` was told. `idleTicks` has the
-   * limits by `idleIndexOf`. Stops, and returns, as walk() does; a loop of its own because most sweeps find nothing.
+   * limits by `idleIndexOf`. Stops, and returns, as walk() does, and is the same loop: with its question written out,
+   * since a table is swept many times a second.
    */
   sweep(from: number, budget: number, tick: number, idleTicks: Int32Array, end: (slot: number) => void): number {
     const data = this.data;
     const slots = data.length >> 2;
     const stop = from + budget;
-    for (let slot = from; slot < slots; ) {
+    let gap = from;
+    let lastKey = 0;
+    for (let slot = from; slot < slots; slot++) {
       const at = slot << 2;
       const info = data[at + 3];
       if (info >= 0) {
-        slot++;
+        gap = slot + 1;
         continue;
       }
-      if (slot >= stop && (slot === from || data[at] !== data[at - 4])) return slot;
+      const key = data[at];
+      if (slot >= stop && key !== lastKey) return this.#closeGap(gap, slot);
+      lastKey = key;
       if (isOver(tick, data[at + 2], idleTicks[idleIndexOf(info)])) {
         end(slot);
-        // What follows may move up to this slot.
-        this.removeAt(slot);
-      } else slot++;
+        this.#free(slot);
+        this.count--;
+      } else {
+        gap = this.#move(slot, gap) + 1;
+      }
     }
     return -1;
   }
