@@ -156,9 +156,11 @@ export class Decider {
     const { table } = this;
     const slot = table.find(hi, lo, this.#tick);
     if (slot === -1 || ownerOf(table.foundInfo) !== this.#self) return V.ignoreNotMine;
+    const state = stateOf(table.foundInfo);
     if (isMarked(table.foundInfo) && this.#isTooEarly(hi, lo, slot)) return V.ignoreNotMine;
+    if (this.#mayBeAnother(hi, lo, slot, state)) return V.dropUnsure;
     table.touch(slot, this.#tick);
-    this.#follow(hi, lo, slot, stateOf(table.foundInfo), flags);
+    this.#follow(hi, lo, slot, state, flags);
     return V.acceptKnown;
   }
 
@@ -178,6 +180,7 @@ export class Decider {
         }
       }
       if (owner === this.#self) {
+        if (this.#mayBeAnother(hi, lo, slot, state)) return V.dropUnsure;
         if (flags & FrameFlags.START && state === FlowState.closing && !(flags & FrameFlags.AGGREGATE)) {
           this.#restart(hi, lo, slot);
         } else {
@@ -232,6 +235,21 @@ export class Decider {
     this.table.setMark(handle, true);
     this.#adoptedIn.set(flowKey(hi, lo), sinceView);
     this.#egress.flowStarted(hi, lo, this.#timestampMs);
+  }
+
+  /**
+   * Whether a flow of this module that was closing may have begun anew, with a member that has gone and had not told. If so,
+   * it is that one's by views that it is in.
+   */
+  #mayBeAnother(hi: number, lo: number, slot: number, state: FlowState): boolean {
+    const { untoldIn } = this;
+    if (untoldIn === told || state !== FlowState.closing) return false;
+    if (untoldIn !== 0) {
+      if (this.#view.view.number >= untoldIn) return false;
+      this.table.setMark(slot, true);
+      this.#adoptedIn.set(flowKey(hi, lo), untoldIn);
+    }
+    return true;
   }
 
   /** A joiner's guess of where the flow is has not been confirmed: if nobody has it, it begins with this packet. */

@@ -130,6 +130,9 @@ export class Hearsay {
     const { recentStarts, table, guesses } = this.#decider;
     const { self } = this.#views;
     const known = recentStarts.find(hi, lo, tick);
+    // A tuple that was used before: the teller has missed that another flow has begun on it since.
+    const newer = recentStarts.describe(hi, lo, tick);
+    if (newer !== undefined && ageTicks(newer.tick, tick) > recentStarts.windowTicks) return;
     const guess = guesses?.get(hi, lo);
     if (known === -1 || known === owner || this.#knowsBetter(hi, lo, known, owner, false)) {
       recentStarts.record(hi, lo, tick, owner, protocolClass, inTable, view);

@@ -150,12 +150,19 @@ export class Learner {
   }
 
   /** Up to which frame of a tier 1 every member that lives has told what it knows. */
-  toldTo(stream: Tier1Stream): number {
+  toldTo(stream: Pick<Tier1Stream, 'id' | 'missedAfterQuestion'>): number {
     let least = Number.POSITIVE_INFINITY;
     for (const [name, peer] of this.#peers) {
       if (!this.silent.has(name) && !peer.isJoining) least = Math.min(least, toldBy(peer, stream));
     }
     return least;
+  }
+
+  /** The same of all tier 1s that they name, for a module that was told everything. */
+  get toldOf(): Map<string, number> {
+    const ids = [...this.#peers.values()].flatMap(({ positions }) => [...(positions?.keys() ?? [])]);
+    const told = ids.map((id): [string, number] => [id, this.toldTo({ id, missedAfterQuestion: -1 })]);
+    return new Map(told.filter(([, sequence]) => Number.isFinite(sequence)));
   }
 
   #followMembers(view: View, nowMs: number): void {
@@ -222,7 +229,10 @@ export class Learner {
 }
 
 /** Up to which frame of a tier 1 a peer has told what it knows; -1 when it has told nothing. */
-function toldBy({ positions, toldNonce }: Peer, { id, missedAfterQuestion }: Tier1Stream): number {
+function toldBy(
+  { positions, toldNonce }: Peer,
+  { id, missedAfterQuestion }: Pick<Tier1Stream, 'id' | 'missedAfterQuestion'>,
+): number {
   if (positions === undefined) return -1;
   // It has not heard that tier 1 for a while, so it has nothing of it to tell; unless that was before frames were missed.
   return positions.get(id) ?? (toldNonce > missedAfterQuestion ? Number.POSITIVE_INFINITY : -1);

@@ -86,6 +86,8 @@ export class Tier1Stream extends NumberedStream {
 export class Streams {
   /** Number of the newest frame among those of all tier 1s. */
   order = 0;
+  /** Up to which frame of tier 1s that it had not heard yet this module was told everything when it became a member. */
+  #toldOf: ReadonlyMap<string, number> = new Map();
   readonly #streams = new NumberedStreams<Tier1Stream>({
     most: limits.tier1Streams,
     create: (id, sequence, nowMs) => new Tier1Stream(id, sequence, nowMs),
@@ -104,16 +106,21 @@ export class Streams {
 
   /**
    * The stream that a frame continues, with the loss before it counted; undefined when the frame is a repeat.
-   * `fromFirst`: whoever listens has listened for so long that a tier 1 it does not know must be new, and its frames
-   * begin at number 1.
+   * `fromFirst`: whoever listens has listened for so long that a tier 1 it does not know, and was not told of, must be
+   * new, and its frames begin at number 1.
    */
   arrive(frame: Frame, nowMs: number, fromFirst: boolean): Tier1Stream | undefined {
-    const first = fromFirst ? 1 : frame.sequence;
+    const first = fromFirst ? Math.min((this.#toldOf.get(frame.tier1Id) ?? 0) + 1, frame.sequence) : frame.sequence;
     const onHole = (stream: Tier1Stream): void => {
       stream.completeFrom = frame.sequence;
     };
     this.order++;
     return this.#streams.arrive(frame.tier1Id, frame.sequence, nowMs, onHole, first);
+  }
+
+  /** Up to which frame of each tier 1 this module was told everything: no matter if it has not heard it itself. */
+  tell(toldOf: ReadonlyMap<string, number>): void {
+    this.#toldOf = toldOf;
   }
 
   get(id: string): Tier1Stream | undefined {

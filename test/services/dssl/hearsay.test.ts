@@ -79,6 +79,36 @@ test('hearsay - a connection begins anew on a tuple while members that missed fr
   );
 });
 
+test('hearsay - who has missed the start of a connection tells of the last one on its tuple, which is not the same', () => {
+  const group = groupOf(3, { typeOneMethod: 'fig-6' }, 'round-robin');
+  const [a, b, c] = group.modules;
+  const holder = group.modules.find(({ name }) => name === group.owner({ flow: 1, flags: syn }));
+  assert.ok(holder !== undefined);
+  const [other, third] = [a, b, c].filter((module) => module !== holder);
+  // The last start is remembered by all, and its time is over.
+  group.settle(125);
+  weigh(group, holder.name);
+  const [start] = group.send([{ flow: 1, flags: syn }]);
+  group.lose(holder, 't1');
+  for (const module of [other, third]) while (group.deliver(module, 't1'));
+  assert.equal(group.packets.get(start)?.get(other.name), 'ignorePlacedElsewhere');
+  // Another one misses something, and is told of the older start by the holder.
+  group.send([{ flow: 2, flags: udp }], { tier1: 't2' });
+  group.lose(other, 't2');
+  group.send([], { tier1: 't2' });
+  for (const module of [other, third]) while (group.deliver(module, 't2'));
+  group.tick(20);
+  for (const module of [holder, third]) while (group.deliver(module, other.name));
+  group.tick(20);
+  for (const module of [third, holder]) while (group.deliver(other, module.name));
+  weigh(group, other.name);
+  // The start comes again: those who saw it first know where it went.
+  const [again] = group.send([{ flow: 1, flags: syn }]);
+  while (group.deliver(other, 't1'));
+  group.settle(5);
+  assert.notEqual(group.packets.get(again)?.get(other.name), 'acceptNew');
+});
+
 test('hearsay - a joiner sees the end of a connection before it is told of it', () => {
   const group = groupOf(1, { typeOneMethod: 'fig-7', midFlow: 'ignore' });
   const [a] = group.modules;

@@ -224,3 +224,59 @@ for (const order of ['before that', 'after that'] as const) {
     assert.deepEqual(group.acceptedBy(third), ['b'], 'by the view without a it is new on everybody');
   });
 }
+
+for (const order of ['before that', 'after that'] as const) {
+  test(`missed - what was closing may have begun anew with a member that was removed and had not told (seen ${order})`, () => {
+    const group = groupOf(2, { typeOneMethod: 'fig-6' });
+    const [a, b] = group.modules;
+    favour(group, 'b');
+    for (const flags of [syn, tcp]) assert.equal(group.owner({ flow: 1, flags }), 'b');
+    // Until nobody remembers the start any more.
+    group.settle(150);
+    assert.equal(group.owner({ flow: 1, flags: fin }), 'b');
+    favour(group, 'a');
+    group.now({ flow: 9, flags: udp });
+    const [start] = group.send([{ flow: 1, flags: syn }]);
+    group.lose(b, 't1');
+    while (group.deliver(a, 't1'));
+    assert.deepEqual(group.acceptedBy(start), ['a']);
+    favour(group, 'b');
+    const before = group.view.number;
+    const remove = () => {
+      group.propose((view) => leave(view, { server: 'a', incarnation: a.core.candidate.incarnation }));
+      while (group.deliver(b, 'store'));
+    };
+    const send = () => {
+      const [packet] = group.send([{ flow: 1, flags: tcp }], { viewNumber: before });
+      for (const module of [a, b]) while (group.deliver(module, 't1'));
+      return packet;
+    };
+    if (order === 'after that') remove();
+    const next = send();
+    if (order === 'before that') remove();
+    while (group.deliver(a, 'store'));
+    group.settle(40);
+    assert.deepEqual([group.acceptedBy(next), group.packets.get(next)?.get('b')], [['a'], 'dropUnsure']);
+    assert.deepEqual(group.acceptedBy(send()), ['a'], 'a decides frames of the view in which it was a member');
+  });
+}
+
+test('missed - a tier 1 that was silent while a member joined goes on where the others had told of it', () => {
+  const group = groupOf(1);
+  for (let frame = 0; frame < 5; frame++) group.now({ flow: frame, flags: udp }, { tier1: 't2' });
+  const b = group.add('b');
+  for (let step = 0; step < 60; step++) {
+    group.send([]);
+    for (const module of group.modules)
+      for (const source of ['store', 't1', 'a', 'b']) while (group.deliver(module, source));
+    group.tick(100);
+  }
+  assert.equal(b.core.phase, 'active');
+  group.now({ flow: 1, flags: udp }, { tier1: 't2' });
+  assert.deepEqual([b.core.streams.lostFrames, b.core.missed.resyncs], [0, 0]);
+  // What it misses from then on it has missed.
+  group.send([], { tier1: 't2' });
+  group.lose(b, 't2');
+  group.now({ flow: 1, flags: udp }, { tier1: 't2' });
+  assert.deepEqual([b.core.streams.lostFrames, b.core.missed.resyncs], [1, 1]);
+});
