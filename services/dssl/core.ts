@@ -206,9 +206,7 @@ export class DsslCore {
       return;
     }
     if (!this.views.add(view)) return;
-    const wasEstablished = this.standing.isEstablished;
-    this.standing.onView(view, this.views.newest?.view, nowMs);
-    if (!wasEstablished && this.standing.isEstablished) this.streams.tell(this.learner.toldOf);
+    if (this.standing.onView(view, this.views.newest?.view, nowMs)) this.streams.tell(this.learner.toldOf);
     // The first member of a group has nobody to learn from: what it takes for new is new.
     if (this.standing.isEstablished && this.decider.guesses !== undefined) this.hearsay.keepGuesses();
     if (this.views.newest?.view === view) this.antiEntropy.onChange(this.#earliestTick(nowMs), nowMs);

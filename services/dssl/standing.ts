@@ -32,9 +32,14 @@ export class Standing {
     return this.phase === 'active' || this.phase === 'draining';
   }
 
-  /** A view has come, in any order; `newest` is the newest there is now. */
-  onView(view: View, newest: View | undefined, nowMs: number): void {
-    if (view !== newest) return;
+  /** A view has come, in any order; `newest` is the newest there is now. True when it makes this module established. */
+  onView(view: View, newest: View | undefined, nowMs: number): boolean {
+    const was = this.isEstablished;
+    if (view === newest) this.#follow(view, nowMs);
+    return !was && this.isEstablished;
+  }
+
+  #follow(view: View, nowMs: number): void {
     const member = findMember(view, this.#candidate.server);
     if (member?.incarnation === this.#candidate.incarnation) {
       this.phase = member.state;

@@ -69,6 +69,9 @@ let packets = 0;
 let simulatedSeconds = 0;
 let done = 0;
 
+// Whoever reads may go away, as `head` does; nothing is left to be told to anybody then.
+process.stdout.on('error', () => process.exit(1));
+
 await runAll();
 
 failed.sort((one, other) => one.seed - other.seed);
