@@ -61,6 +61,8 @@ export interface StewardCounters {
 const beatsPerRank = 1.5;
 /** Pause between two questions to the policy of weights, and whether it is this member that has to ask. */
 const governEveryMs = 250;
+/** Own signs of life that may be under way: one that comes back later than this many others are sent says nothing. */
+const beatsRemembered = 256;
 /** A refutation needs no repetition within this time. */
 const refuteAgainMs = 100;
 
@@ -84,6 +86,8 @@ export class Steward {
   #view: View | undefined;
   #watched = '';
   #beat = 0;
+  /** When the last signs of life were sent, by their numbers. */
+  readonly #sentMs = new Map<number, number>();
   #beatAtMs = Number.NEGATIVE_INFINITY;
   #stateAtMs = Number.NEGATIVE_INFINITY;
   #saidState: LiveState | undefined;
@@ -129,7 +133,7 @@ export class Steward {
       return;
     }
     if (message.kind !== 'suspect') {
-      if (isLifeOf(message, this.#self)) this.detector.heardSelf(message.beat, nowMs);
+      if (isLifeOf(message, this.#self)) this.#hearSelf(message.beat);
       else this.detector.heard(message, nowMs);
       if (message.kind === 'state') this.#note(message, nowMs);
       return;
@@ -152,7 +156,7 @@ export class Steward {
     if (nowMs - this.#beatAtMs >= this.#settings.watching.beatMs) {
       this.#beatAtMs = nowMs;
       this.counters.beats++;
-      this.#send('beat', encodeGossip({ kind: 'beat', ...this.#self, beat: this.#beat++ }));
+      this.#send('beat', encodeGossip({ kind: 'beat', ...this.#self, beat: this.#nextBeat(nowMs) }));
     }
     const everyMs = stateEveryMs(this.#view?.members.length ?? 1, this.#settings.watching.stateMs);
     if (state !== this.#saidState || nowMs - this.#stateAtMs >= everyMs) this.#sayState(state, nowMs);
@@ -223,7 +227,21 @@ export class Steward {
     this.counters.states++;
     const view = this.#view?.number ?? 0;
     const load = this.#ports.load();
-    this.#send('gossip', encodeGossip({ kind: 'state', ...this.#self, beat: this.#beat++, state, view, load }));
+    this.#send(
+      'gossip',
+      encodeGossip({ kind: 'state', ...this.#self, beat: this.#nextBeat(nowMs), state, view, load }),
+    );
+  }
+
+  #nextBeat(nowMs: number): number {
+    this.#sentMs.set(this.#beat, nowMs);
+    this.#sentMs.delete(this.#beat - beatsRemembered);
+    return this.#beat++;
+  }
+
+  #hearSelf(beat: number): void {
+    const sentMs = this.#sentMs.get(beat);
+    if (sentMs !== undefined) this.detector.heardSelf(beat, sentMs);
   }
 
   #send(kind: 'beat' | 'gossip', message: Uint8Array): void {

@@ -13,8 +13,9 @@
 // A watcher must not take its own trouble for another's. Three things keep it from that:
 //
 //   - It listens to its own signs of life, which come back from the bus on the same connection as the others'. Silence is
-//     counted only up to the last of them: who was paused, or is cut off, or whose bus is down, hears itself no more than
-//     the others, and judges nobody. They are numbered: who misses some of its own misses some of the others', and is not sure
+//     counted only up to when the last of them was sent: who was paused, or is cut off, or whose bus is down, hears itself no
+//     more than the others, and judges nobody. Nor does who goes on after a pause, with what has come meanwhile still to be
+//     read: what it sends now comes back behind all of that. They are numbered: who misses some of its own misses some of the others', and is not sure
 //     of anybody.
 //   - After its own connection was down nobody is judged for a while: the others may have lost theirs by the same cause, and
 //     come back a little later.
@@ -87,7 +88,8 @@ export class FailureDetector {
   /** Names in the order of the ring, this member's among them. */
   #ring: readonly string[] = [];
   #watched: readonly string[] = [];
-  #echoAtMs = Number.NEGATIVE_INFINITY;
+  /** When the newest own sign of life that came back was sent. */
+  #echoSentMs = Number.NEGATIVE_INFINITY;
   #echo = -1;
   /** How many came back since one was missing. */
   #wholeSince = 0;
@@ -131,6 +133,7 @@ export class FailureDetector {
     for (const { server, incarnation } of view.members) {
       present.add(server);
       if (server === this.#self.server || this.#members.get(server)?.life.incarnation === incarnation) continue;
+      this.#forgetWords(server);
       this.#members.set(server, {
         life: { server, incarnation },
         heardAtMs: nowMs,
@@ -142,7 +145,11 @@ export class FailureDetector {
         deadAtMs: undefined,
       });
     }
-    for (const name of this.#members.keys()) if (!present.has(name)) this.#members.delete(name);
+    for (const name of this.#members.keys()) {
+      if (present.has(name)) continue;
+      this.#members.delete(name);
+      this.#forgetWords(name);
+    }
     this.#ring = [...present].sort(compareNames);
     const before = this.#watched;
     this.#choose();
@@ -153,12 +160,12 @@ export class FailureDetector {
     }
   }
 
-  /** An own sign of life has come back. */
-  heardSelf(beat: number, nowMs: number): void {
+  /** An own sign of life has come back, which was sent at `sentMs`. */
+  heardSelf(beat: number, sentMs: number): void {
     if (beat <= this.#echo) return;
     this.#wholeSince = beat === this.#echo + 1 ? this.#wholeSince + 1 : 0;
     this.#echo = beat;
-    this.#echoAtMs = nowMs;
+    this.#echoSentMs = sentMs;
   }
 
   /** A sign of life of another member. */
@@ -211,7 +218,7 @@ export class FailureDetector {
 
   /** How long it has been silent while this member could hear. */
   #silenceOf({ heardAtMs }: Watched): number {
-    return this.#echoAtMs - heardAtMs;
+    return this.#echoSentMs - heardAtMs;
   }
 
   #suspects(member: Watched, nowMs: number): boolean {
@@ -240,7 +247,7 @@ export class FailureDetector {
     const { suspectedAtMs } = member;
     if (suspectedAtMs === undefined) return undefined;
     // Of the time since, what counts is again what this member could have heard in.
-    if (this.#echoAtMs - suspectedAtMs < this.#settings.confirmMs * (1 + this.#slowness)) return undefined;
+    if (this.#echoSentMs - suspectedAtMs < this.#settings.confirmMs * (1 + this.#slowness)) return undefined;
     const sure = this.#suspectersOf(member, nowMs).filter((name) => member.suspecters.get(name)?.isSure);
     const watchers = this.#watchersOf(member.life.server).filter(
       (name) => name === this.#self.server || !this.isSuspected(name, nowMs),
@@ -252,6 +259,11 @@ export class FailureDetector {
       (name) => compareNames(name, this.#self.server) < 0 && !this.isSuspected(name, nowMs),
     ).length;
     return { life: member.life, sinceMs: member.deadAtMs, silentMs: nowMs - member.heardAtMs, rank };
+  }
+
+  /** Whom a server suspected in a former life, it has yet to suspect in the next. */
+  #forgetWords(server: string): void {
+    for (const { suspecters } of this.#members.values()) suspecters.delete(server);
   }
 
   /** The other watchers are silent too: as long as they spoke, that they did not suspect it spoke for it. */

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { Steward } from '../../../services/dssl/steward.ts';
-import { encodeGossip } from '../../../shared/cluster/gossip.ts';
+import { decodeGossip, encodeGossip } from '../../../shared/cluster/gossip.ts';
 import { defaultSettings } from '../../../shared/cluster/settings.ts';
 import type { View } from '../../../shared/cluster/view.ts';
 import { Prng } from '../../../shared/prng.ts';
@@ -183,6 +183,51 @@ describe('steward', () => {
       const next = steps[0](turn === 'newcomer' ? three : pair);
       assert.equal(next.members.length, { none: 1, speaks: 2, newcomer: 3 }[turn], turn);
     }
+  });
+
+  test('steward - one that was stopped suspects nobody while what came meanwhile is still to be read', () => {
+    const underWay: Uint8Array[] = [];
+    const said: string[] = [];
+    const say = (bytes: Uint8Array): void => {
+      underWay.push(bytes);
+      said.push(decodeGossip(bytes)?.kind ?? '');
+    };
+    const steward = new Steward({ server: 's1', incarnation: 1 }, defaultSettings, {
+      beat: say,
+      gossip: say,
+      watch: () => undefined,
+      propose: () => undefined,
+      load: () => undefined,
+      onDead: () => undefined,
+    });
+    const { view } = new StewardGroup({ members: 3 });
+    const members = view.members.map((member, index) => ({ ...member, server: `s${index + 1}` }));
+    let nowMs = 0;
+    let beat = 0;
+    const others = () => {
+      for (const server of ['s2', 's3']) underWay.push(encodeGossip({ kind: 'beat', server, incarnation: 1, beat }));
+      beat++;
+    };
+    const read = () => {
+      for (const bytes of underWay.splice(0)) steward.onMessage(bytes, nowMs);
+    };
+    steward.onView({ ...view, members }, nowMs);
+    for (; nowMs < 6_000; nowMs += 50) {
+      if (nowMs % 100 === 0) others();
+      read();
+      steward.tick(nowMs, 'active');
+    }
+    steward.tick(nowMs, 'active');
+    for (; nowMs < 9_000; nowMs += 100) others();
+    // Its timer comes again after the first message, which is its own.
+    const [first] = underWay.splice(0, 1);
+    assert.deepEqual(decodeGossip(first)?.server, 's1');
+    steward.onMessage(first, nowMs);
+    steward.tick(nowMs, 'active');
+    assert.deepEqual([said.includes('beat'), said.includes('suspect')], [true, false]);
+    read();
+    steward.tick(nowMs + 50, 'active');
+    assert.equal(said.includes('suspect'), false);
   });
 
   test('steward - a member says at once where it stands when that changes, and else once a period', () => {

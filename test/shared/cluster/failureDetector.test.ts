@@ -93,3 +93,27 @@ test('failureDetector - a watcher that misses some of its own signs of life is s
   assert.ok(told.length > 10);
   assert.deepEqual([told.includes(true), dead], [false, 0]);
 });
+
+test('failureDetector - what a former life of a watcher was sure of counts no more', () => {
+  const removedAfter = (otherLives: boolean): boolean => {
+    const detector = new FailureDetector({ server: 's3', incarnation: 1 }, defaultSettings.watching);
+    detector.follow(group, 0);
+    let dead = 0;
+    for (let nowMs = 0; nowMs <= 8_000; nowMs += 100) {
+      detector.heardSelf(nowMs / 100, nowMs);
+      detector.heard({ server: 's1', incarnation: nowMs > 7_000 && otherLives ? 2 : 1 }, nowMs);
+      // This member does not hear s2 any more, and s1 was sure of it once.
+      if (nowMs < 6_000) detector.heard({ server: 's2', incarnation: 1 }, nowMs);
+      if (nowMs === 6_700) detector.suspected('s1', { life: { server: 's2', incarnation: 1 }, isSure: true }, nowMs);
+      if (nowMs === 6_700 && otherLives) {
+        const members = group.members.map((member) =>
+          member.server === 's1' ? { ...member, incarnation: 2 } : member,
+        );
+        detector.follow({ ...group, number: 2, members }, nowMs);
+      }
+      dead += detector.tick(nowMs).dead.length;
+    }
+    return dead > 0;
+  };
+  assert.deepEqual([removedAfter(false), removedAfter(true)], [true, false]);
+});
