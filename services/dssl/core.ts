@@ -381,7 +381,7 @@ export class DsslCore {
       this.learner.again(this.#listensSince, true, reached);
       return;
     }
-    if (!this.mayActivate) return;
+    if (!this.mayActivate || this.streams.areAnyWaiting) return;
     this.hearsay.forgetGuesses();
     const unheard = [...this.#unheard, ...this.learner.silentLives];
     this.propose((newest) => activate(newest, this.candidate, unheard));

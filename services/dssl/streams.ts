@@ -137,6 +137,14 @@ export class Streams {
     return first;
   }
 
+  /**
+   * Whether frames wait. Behind one that waits in vain, for a view that cannot be had any more, wait those of newer views: who
+   * joins does not become active before that is over.
+   */
+  get areAnyWaiting(): boolean {
+    return [...this.all()].some(({ waiting }) => waiting.length > 0);
+  }
+
   all(): IterableIterator<Tier1Stream> {
     return this.#streams.all();
   }

@@ -13,6 +13,8 @@
 //   idle           the flow was silent for nearly as long as flows are remembered that have one packet
 //   forgotten end  its end had come long ago, if not to its server, and all repeats since were lost before its group
 //   no view        the store did not answer for so long that views could not be had
+//   no server      its group has no member that takes flows: an operator has told the last one to leave, while another one had
+//                  been removed although it lives, which comes back
 //
 // Pauses, slow messages, wrong clocks, doubled control messages, stale reads, and everything that operators do explain
 // nothing.
@@ -20,7 +22,7 @@
 import type { Trouble } from '../faults.ts';
 import type { FlowRecord, PacketRecord, ServerLife } from '../ledger.ts';
 import type { World } from '../world.ts';
-import { type Finding, idleMs, isDiverted, isMember, removals, seconds } from './finding.ts';
+import { type Finding, idleMs, isDiverted, isMember, removals, seconds, viewAt } from './finding.ts';
 
 /** A packet sent this long before a trouble may still have been on its way. */
 const underWayMs = 800;
@@ -84,6 +86,7 @@ function isExplained(world: World, flow: FlowRecord, packet: PacketRecord): bool
   return (
     isBroken(world, flow, packet) ||
     isForgottenEnd(world, flow, packet) ||
+    hasNoServer(world, flow, packet) ||
     world.weather.troubles.some((trouble) => explains(world, trouble, flow, packet))
   );
 }
@@ -111,6 +114,18 @@ function isForgottenEnd(world: World, flow: FlowRecord, packet: PacketRecord): b
 /** The process whose life a packet was sent through. */
 function tier1Of({ tier1 }: PacketRecord): string {
   return tier1.replace(/-\d+$/, '');
+}
+
+function hasNoServer(world: World, flow: FlowRecord, packet: PacketRecord): boolean {
+  const untilMs = packet.takenMs;
+  return removals(world).some(({ group, life, atMs }) => {
+    if (flow.group !== '' && flow.group !== group) return false;
+    const takesFlows = (thenMs: number) =>
+      viewAt(world, group, thenMs)?.members.some(({ state }) => state === 'active');
+    // Tier 1s hear of the next one a little later.
+    if (takesFlows(untilMs) && takesFlows(untilMs - underWayMs)) return false;
+    return life.endedMs > atMs && atMs < untilMs && atMs > untilMs - recoveryMs;
+  });
 }
 
 function isBroken(world: World, flow: FlowRecord, packet: PacketRecord): boolean {

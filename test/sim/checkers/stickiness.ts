@@ -1,8 +1,9 @@
 // A flow never changes its server while that server lives and is a member, and its group is not mapped out meanwhile. One that was silent for nearly as long as
 // flows are remembered may have been forgotten: what comes later is a new flow. And a start is taken for a repeated one for
-// ten seconds, also when it is of another connection on the same ports: then its time may run out between two starts.
+// ten seconds, also when it is of another connection on the same ports: then its time may run out between two starts. A packet
+// that comes so late that its ports have been used again goes to whom the next connection is at.
 
-import type { Ledger } from '../ledger.ts';
+import type { FlowRecord, Ledger } from '../ledger.ts';
 import type { World } from '../world.ts';
 import { type Finding, idleMs, isDiverted, isMember, seconds } from './finding.ts';
 
@@ -14,6 +15,7 @@ const repeatedStartMs = 4_500;
 export function stickiness(world: World): Finding | undefined {
   const { ledger } = world;
   const isReused = reuses(ledger);
+  const isOvertaken = overtakes(ledger);
   for (const flow of ledger.flows) {
     let home = -1;
     let firstStartMs = Number.POSITIVE_INFINITY;
@@ -32,6 +34,7 @@ export function stickiness(world: World): Finding | undefined {
       lastAcceptedMs = sentMs;
       const taker = acceptedBy[0];
       if (home !== -1 && home !== taker) {
+        if (isOvertaken(flow, acceptedMs)) continue;
         const life = ledger.lives[home];
         const isElsewhere = life.group !== ledger.lives[taker].group;
         if (isElsewhere && isDiverted(world, flow, ledger.packets[flow.packets[0]].sentMs, acceptedMs)) {
@@ -63,3 +66,11 @@ function reuses({ flows, packets }: Ledger): (flow: number) => boolean {
 }
 
 const reusedMs = 16_000;
+
+/** Whether another connection on the same ports had begun by then. */
+function overtakes({ flows, packets }: Ledger): (flow: FlowRecord, atMs: number) => boolean {
+  const onTuple = Map.groupBy(flows, ({ tuple }) => tuple);
+  const hasBegun = (flow: FlowRecord, atMs: number) => (packets[flow.packets[0]]?.sentMs ?? atMs) < atMs;
+  return (flow, atMs) =>
+    flow.type1 && onTuple.get(flow.tuple)?.some((other) => other.id > flow.id && hasBegun(other, atMs)) === true;
+}
