@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { Packr } from 'msgpackr';
 import { DsslCore } from '../../../services/dssl/core.ts';
 import { activate, drain } from '../../../shared/cluster/membership.ts';
+import { findMember } from '../../../shared/cluster/view.ts';
 import { FrameBuilder, type frameFaults } from '../../../shared/frame.ts';
 import { FrameFlags } from '../../../shared/frameFlags.ts';
 import { limits } from '../../../shared/limits.ts';
@@ -202,6 +203,35 @@ test('core - a joiner that lost a frame, or gave one up, asks again before it ta
     assert.equal(joiner.core.phase, 'active', how);
     assert.equal(joiner.core.decider.table.size, 2, `${how}: it knows the flow that it did not see begin`);
   }
+});
+
+test('core - a joiner that has to wait for a view it cannot read does not become active meanwhile', () => {
+  const group = groupOf(1);
+  group.propose((view) => ({ ...view, number: view.number + 1 }));
+  group.now({ flow: 1, flags: udp });
+  const unread = group.view.number;
+  const b = group.add('b');
+  // The store tells it of the first view and of the one in which it joins, and not yet of the one between them.
+  while (b.core.views.newest?.view.number !== unread - 1) group.deliver(b, 'store');
+  group.lose(b, 'store');
+  while (group.deliver(b, 'store'));
+  const step = (viewNumber: number): void => {
+    group.send([], { viewNumber });
+    while (group.lose(b, 'store'));
+    for (const module of group.modules) {
+      for (const source of ['store', 't1', 'a', 'b']) while (group.deliver(module, source));
+    }
+    group.tick(100);
+  };
+  step(unread);
+  let waitedMs = 100;
+  for (; b.core.streams.areAnyWaiting && waitedMs < 5_000; waitedMs += 100) {
+    assert.equal(findMember(group.view, 'b')?.state, 'joining');
+    step(unread + 1);
+  }
+  assert.ok(waitedMs >= limits.waitingFrameMs && waitedMs <= limits.waitingFrameMs + 300, `${waitedMs} ms`);
+  group.settle(5);
+  assert.equal(b.core.phase, 'active');
 });
 
 test('core - a joiner gives up on a member that does not answer, after a while, and says which', () => {
