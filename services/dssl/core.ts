@@ -7,23 +7,15 @@
 //                                        ▼
 //                       rows.ts ─► decide.ts, row by row ─► accepted rows ─► egress ─► server
 
-import {
-  activate,
-  type Candidate,
-  drain,
-  isLifeOf,
-  isSpare,
-  type Life,
-  leave,
-  withdraw,
-} from '../../shared/cluster/membership.ts';
+import { type Candidate, drain, isLifeOf, isSpare, leave, withdraw } from '../../shared/cluster/membership.ts';
 import type { Member, View } from '../../shared/cluster/view.ts';
 import { Frame, type FrameFault, frameFaults } from '../../shared/frame.ts';
 import { limits } from '../../shared/limits.ts';
 import { AntiEntropy } from './antiEntropy.ts';
 import { Decider } from './decide.ts';
 import type { Egress } from './egress/egress.ts';
-import { Guesses, Hearsay } from './hearsay.ts';
+import { Hearsay } from './hearsay.ts';
+import { Joining } from './joining.ts';
 import { Learner } from './learner.ts';
 import { earlierTick, Missed } from './missed.ts';
 import { type DecisionAudit, Rows } from './rows.ts';
@@ -104,6 +96,7 @@ export class DsslCore {
   mayActivate = true;
   /** Told to drain and leave, by `drain`. */
   wantsToLeave = false;
+  readonly #joining: Joining;
   readonly #teacher: Teacher;
   readonly #rows: Rows;
   readonly #ports: DsslPorts;
@@ -114,10 +107,6 @@ export class DsslCore {
   #tickedAtMs = 0;
   /** Since when time has passed without a jump. */
   #awakeSinceMs = 0;
-  /** A joiner's second question, about what it guessed before the first was answered. */
-  #asksAgain = false;
-  /** Peers that told this joiner nothing when it asked what they hold; what they may say later is not that. */
-  #unheard: readonly Life[] = [];
   /** Packet time of the first frame heard, less what clocks may differ by. */
   #listensSince: number | undefined;
   /** When the last event came in. */
@@ -132,11 +121,10 @@ export class DsslCore {
     this.standing = new Standing(options.candidate);
     this.views = new ViewHistory(options.candidate.server, options.candidate.incarnation);
     this.decider = new Decider({ self: this.views.self, maxFlows: options.maxFlows }, ports.egress);
-    this.decider.guesses = new Guesses();
-    this.decider.endsSeen = new Map();
     this.hearsay = new Hearsay(this.decider, this.views);
     this.#rows = new Rows(this.decider, ports.egress, ports.audit);
     this.learner = new Learner(options.candidate.server);
+    this.#joining = new Joining(this);
     this.missed = new Missed(this.streams, this.learner, this.decider, this.views);
     this.#teacher = new Teacher(options.candidate.server, options.candidate.incarnation, this.views);
     this.antiEntropy = new AntiEntropy(this, options.maxFlows, (message) => ports.publishControl(message));
@@ -207,8 +195,7 @@ export class DsslCore {
     }
     if (!this.views.add(view)) return;
     if (this.standing.onView(view, this.views.newest?.view, nowMs)) this.streams.tell(this.learner.toldOf);
-    // The first member of a group has nobody to learn from: what it takes for new is new.
-    if (this.standing.isEstablished && this.decider.guesses !== undefined) this.hearsay.keepGuesses();
+    this.hearsay.onView(this.standing.isEstablished);
     if (this.views.newest?.view === view) this.antiEntropy.onChange(this.#earliestTick(nowMs), nowMs);
     this.#resume(nowMs);
   }
@@ -372,19 +359,8 @@ export class DsslCore {
       this.#resume(nowMs);
       return;
     }
-    const { guesses } = this.decider;
-    if (guesses?.areAny && !this.#asksAgain) {
-      this.#asksAgain = true;
-      this.#unheard = this.learner.silentLives;
-      guesses.close();
-      const reached = new Map([...this.streams.all()].map((stream) => [stream.id, stream.received]));
-      this.learner.again(this.#listensSince, true, reached);
-      return;
-    }
-    if (!this.mayActivate || this.streams.areAnyWaiting) return;
-    this.hearsay.forgetGuesses();
-    const unheard = [...this.#unheard, ...this.learner.silentLives];
-    this.propose((newest) => activate(newest, this.candidate, unheard));
+    const step = this.#joining.next(this.#listensSince, this.mayActivate);
+    if (step !== undefined) this.propose(step);
   }
 
   /** Proposes a step, and with it how many flows each member holds as far as this module's table knows. */

@@ -12,9 +12,10 @@
 import type { Decider } from './decide.ts';
 import { FlowState } from './flowEntry.ts';
 import { flowKey } from './flowKey.ts';
+import { LoneWords } from './loneWords.ts';
 import { RowKind, readRows, type SyncAnswer } from './sync.ts';
 import { ageTicks } from './ticks.ts';
-import type { CompiledView, ViewHistory } from './viewHistory.ts';
+import { type CompiledView, noServer, type ViewHistory } from './viewHistory.ts';
 
 /** Guesses that are noted at most; a join is a matter of seconds. */
 const guessesMax = 1_000_000;
@@ -69,6 +70,12 @@ export class Guesses {
     this.#isClosed = true;
   }
 
+  /** A peer has yet to tell what it holds: all of it is a guess again. */
+  reopen(): void {
+    this.#isClosed = false;
+    for (const [key, guess] of this.#byFlow) this.#byFlow.set(key, { ...guess, isLate: false });
+  }
+
   unsettled(): Guess[] {
     return [...this.#byFlow.values()].filter(({ isLate }) => !isLate);
   }
@@ -81,15 +88,20 @@ export class Hearsay {
   onClaim: (hi: number, lo: number) => void = () => undefined;
   readonly #decider: Decider;
   readonly #views: ViewHistory;
+  readonly #loneWords: LoneWords;
+  /** Server number of the peer whose answer is taken in. */
+  #teller = noServer;
 
   constructor(decider: Decider, views: ViewHistory) {
     this.#decider = decider;
     this.#views = views;
+    this.#loneWords = new LoneWords(decider.recentStarts.windowTicks);
   }
 
   /** Takes in what a peer said: flows, and what began lately. */
   takeIn(answer: Pick<SyncAnswer, 'owners' | 'rows'>): void {
     const numbers = answer.owners.map((life) => this.#views.learnLife(life));
+    this.#teller = numbers[0] ?? noServer;
     readRows(answer.rows, ({ kind, hi, lo, tick, state, protocolClass, owner: index, view }) => {
       const owner = numbers[index];
       if (owner === undefined) return;
@@ -97,6 +109,21 @@ export class Hearsay {
       if (kind === RowKind.flow) this.#flow(hi, lo, tick, owner, state, protocolClass, view, index === 0);
       else this.#start(hi, lo, tick, owner, protocolClass, view, kind === RowKind.startInTable);
     });
+  }
+
+  /** The newest view has changed, perhaps. */
+  onView(isEstablished: boolean): void {
+    // The first member of a group has nobody to learn from: what it takes for new is new.
+    if (isEstablished && this.#decider.guesses !== undefined) this.keepGuesses();
+    const { newest } = this.#views;
+    if (newest === undefined) return;
+    const { table, recentStarts, tick } = this.#decider;
+    for (const { hi, lo } of this.#loneWords.takeVoid((teller) => newest.isGone(teller), tick)) {
+      const slot = table.find(hi, lo, tick);
+      if (slot !== -1 && (table.owner(slot) !== this.#views.self || !table.marked(slot))) continue;
+      if (slot !== -1) this.#decider.drop(hi, lo, slot, 'moved');
+      recentStarts.remove(hi, lo);
+    }
   }
 
   /** Forgets the guesses that nobody has confirmed. */
@@ -133,6 +160,7 @@ export class Hearsay {
     // A tuple that was used before: the teller has missed that another flow has begun on it since.
     const newer = recentStarts.describe(hi, lo, tick);
     if (newer !== undefined && ageTicks(newer.tick, tick) > recentStarts.windowTicks) return;
+    if (owner === self) this.#loneWords.hear(hi, lo, this.#teller, this.#decider.tick, known !== self);
     const guess = guesses?.get(hi, lo);
     if (known === -1 || known === owner || this.#knowsBetter(hi, lo, known, owner, false)) {
       recentStarts.record(hi, lo, tick, owner, protocolClass, inTable, view);
@@ -161,6 +189,10 @@ export class Hearsay {
     const { table, guesses, recentStarts, endsSeen } = this.#decider;
     const { self } = this.#views;
     const slot = table.find(hi, lo, tick);
+    if (owner === self) {
+      const isNews = slot === -1 || table.owner(slot) !== self;
+      this.#loneWords.hear(hi, lo, this.#teller, this.#decider.tick, isNews);
+    }
     if (slot === -1) {
       const endTick = endsSeen?.get(flowKey(hi, lo));
       const hasEnded = endTick !== undefined && ageTicks(endTick, tick) >= 0;

@@ -2,7 +2,7 @@
 // whether the answers and what this module saw itself leave a gap. A joiner learns everything; a member that missed
 // frames learns what began since.
 
-import type { Life } from '../../shared/cluster/membership.ts';
+import { isLifeOf, type Life } from '../../shared/cluster/membership.ts';
 import type { View } from '../../shared/cluster/view.ts';
 import { limits } from '../../shared/limits.ts';
 import type { Streams, Tier1Stream } from './streams.ts';
@@ -107,6 +107,19 @@ export class Learner {
     return [...this.silent].flatMap((server) => {
       const peer = this.#peers.get(server);
       return peer === undefined ? [] : [{ server, incarnation: peer.incarnation }];
+    });
+  }
+
+  /** Whether these lives are given up still: one that answers in the end is not. */
+  areSilent(lives: readonly Life[]): boolean {
+    return this.silentLives.filter((silent) => lives.some((life) => isLifeOf(life, silent))).length === lives.length;
+  }
+
+  /** Whether one of these lives has answered the last question whole. */
+  haveAnyAnswered(lives: readonly Life[]): boolean {
+    return lives.some(({ server, incarnation }) => {
+      const peer = this.#peers.get(server);
+      return peer?.incarnation === incarnation && peer.hasAnswered;
     });
   }
 

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FlowState } from '../../../services/dssl/flowEntry.ts';
+import { leave } from '../../../shared/cluster/membership.ts';
 import { fin, groupOf, hiOf, syn, type TestGroup, tcp, udp } from '../../support/group.ts';
 
 for (const [typeOneMethod, flags] of [
@@ -107,6 +108,31 @@ test('hearsay - who has missed the start of a connection tells of the last one o
   while (group.deliver(other, 't1'));
   group.settle(5);
   assert.notEqual(group.packets.get(again)?.get(other.name), 'acceptNew');
+});
+
+test('hearsay - a member that is removed told one of a start, and not another: its word counts no more', () => {
+  const group = groupOf(3, { typeOneMethod: 'fig-6' });
+  const [a, b, c] = group.modules;
+  weigh(group, 'b');
+  group.now({ flow: 9, flags: udp });
+  const [start] = group.send([{ flow: 1, flags: syn }]);
+  while (group.deliver(a, 't1'));
+  assert.equal(group.packets.get(start)?.get('a'), 'ignorePlacedElsewhere');
+  for (const module of [b, c]) group.lose(module, 't1');
+  group.send([]);
+  for (const module of group.modules) while (group.deliver(module, 't1'));
+  group.tick(20);
+  // b is told in time, c's question comes too late.
+  while (group.deliver(a, 'b'));
+  while (group.lose(a, 'c'));
+  group.tick(20);
+  while (group.deliver(b, 'a'));
+  group.crash(a);
+  group.propose((view) => leave(view, { server: 'a', incarnation: a.core.candidate.incarnation }));
+  weigh(group, 'c');
+  group.settle(5);
+  assert.deepEqual([b.core.missed.isAny, c.core.missed.isAny], [false, false]);
+  assert.equal(group.owner({ flow: 1, flags: syn }), 'c', 'by the view without a it is new on everybody');
 });
 
 test('hearsay - a joiner sees the end of a connection before it is told of it', () => {

@@ -28,15 +28,19 @@ export function membership(world: World): Finding | undefined {
 
 /** Whoever dies while nothing else is wrong is out within this. */
 const outWithinMs = 2_000;
+/** Who was taken for dead and lives is patient with others for so long. */
+const patientMs = 25_000;
 
 function slowRemovals(world: World): Finding | undefined {
   const { troubles } = world.weather;
   for (const trouble of troubles.filter(({ kind }) => kind === 'die')) {
     const { fromMs, process } = trouble;
-    const isQuiet = troubles.every(
-      (other) => other === trouble || other.untilMs < fromMs - 5_000 || other.fromMs > fromMs + outWithinMs,
-    );
     const life = world.ledger.lives.findLast(({ name }) => name === process);
+    const quietMs = ({ process: name }: Trouble) =>
+      name === '*' || world.slots.some((slot) => slot.name === name && slot.group === life?.group) ? patientMs : 5_000;
+    const isQuiet = troubles.every(
+      (other) => other === trouble || other.untilMs < fromMs - quietMs(other) || other.fromMs > fromMs + outWithinMs,
+    );
     if (!isQuiet || life === undefined || !isMember(world, life, fromMs + outWithinMs)) continue;
     // The last one that takes flows stays until another one does; and newcomers judge nobody in their first seconds.
     const members = viewAt(world, life.group, fromMs + outWithinMs)?.members ?? [];

@@ -1,0 +1,52 @@
+// Flows that are this module's own by the word of one peer alone.
+//
+// A member that is removed although it lives may have told this one of a flow, and nobody else: all others had missed its
+// start, and place it anew, by the view without that member. So its word counts no more when it has gone before a
+// second peer has said the same, and before a packet of the flow has come.
+
+import { flowKey } from './flowKey.ts';
+import { ageTicks } from './ticks.ts';
+
+/** Words that are noted at most; more than this nobody tells in the time for which they matter. */
+const wordsMax = 1_000_000;
+
+interface LoneWord {
+  readonly hi: number;
+  readonly lo: number;
+  /** Server number of the peer. */
+  readonly teller: number;
+  readonly tick: number;
+}
+
+export class LoneWords {
+  readonly #byFlow = new Map<number, LoneWord>();
+  readonly #lastsTicks: number;
+
+  /** Words are remembered for so long. */
+  constructor(lastsTicks: number) {
+    this.#lastsTicks = lastsTicks;
+  }
+
+  /** A peer says at `tick` that the flow is this module's, which knew that already or not. */
+  hear(hi: number, lo: number, teller: number, tick: number, isNews: boolean): void {
+    const key = flowKey(hi, lo);
+    const word = this.#byFlow.get(key);
+    if (word === undefined) {
+      if (isNews && this.#byFlow.size < wordsMax) this.#byFlow.set(key, { hi, lo, teller, tick });
+    } else if (word.teller !== teller) {
+      this.#byFlow.delete(key);
+    }
+  }
+
+  /** Forgets the words of peers that have gone, and returns them. */
+  takeVoid(hasGone: (teller: number) => boolean, tick: number): LoneWord[] {
+    const words: LoneWord[] = [];
+    for (const [key, word] of this.#byFlow) {
+      const isOld = ageTicks(tick, word.tick) > this.#lastsTicks;
+      if (!isOld && !hasGone(word.teller)) continue;
+      this.#byFlow.delete(key);
+      if (!isOld) words.push(word);
+    }
+    return words;
+  }
+}
