@@ -142,6 +142,7 @@ export class Decider {
       // What was learnt of another member's flow on this tuple is stale now, like one of my own that a start replaces.
       const isMine = table.owner(slot) === this.#self;
       if (isMine && (repeated || tableFirst) && table.state(slot) !== FlowState.closing) {
+        if (table.marked(slot) && this.#isTooEarly(hi, lo, slot)) return V.ignoreNotMine;
         table.touch(slot, this.#tick);
         return V.acceptKnown;
       }

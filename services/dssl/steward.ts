@@ -133,7 +133,7 @@ export class Steward {
       return;
     }
     if (message.kind !== 'suspect') {
-      if (isLifeOf(message, this.#self)) this.#hearSelf(message.beat);
+      if (isLifeOf(message, this.#self)) this.#hearSelf(message.beat, nowMs);
       else this.detector.heard(message, nowMs);
       if (message.kind === 'state') this.#note(message, nowMs);
       return;
@@ -239,9 +239,12 @@ export class Steward {
     return this.#beat++;
   }
 
-  #hearSelf(beat: number): void {
+  #hearSelf(beat: number, nowMs: number): void {
     const sentMs = this.#sentMs.get(beat);
-    if (sentMs !== undefined) this.detector.heardSelf(beat, sentMs);
+    if (sentMs === undefined) return;
+    // One that comes back at once was not behind much else, so all is heard up to now.
+    const isPrompt = nowMs - sentMs < this.#settings.watching.beatMs;
+    this.detector.heardSelf(beat, isPrompt ? nowMs : sentMs);
   }
 
   #send(kind: 'beat' | 'gossip', message: Uint8Array): void {

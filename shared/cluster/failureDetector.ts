@@ -13,10 +13,10 @@
 // A watcher must not take its own trouble for another's. Three things keep it from that:
 //
 //   - It listens to its own signs of life, which come back from the bus on the same connection as the others'. Silence is
-//     counted only up to when the last of them was sent: who was paused, or is cut off, or whose bus is down, hears itself no
-//     more than the others, and judges nobody. Nor does who goes on after a pause, with what has come meanwhile still to be
-//     read: what it sends now comes back behind all of that. They are numbered: who misses some of its own misses some of the others', and is not sure
-//     of anybody.
+//     counted only up to the last of them: who was paused, or is cut off, or whose bus is down, hears itself no more than
+//     the others, and judges nobody. Nor does who goes on after a pause, with what has come meanwhile still to be read: one
+//     that comes back late counts as of when it was sent. They are numbered: who misses some of its own misses some of the
+//     others', and is not sure of anybody.
 //   - After its own connection was down nobody is judged for a while: the others may have lost theirs by the same cause, and
 //     come back a little later.
 //   - Whoever is suspected and lives is slow, and who is slow does well to be patient with others: its own limits grow, up to
@@ -88,8 +88,8 @@ export class FailureDetector {
   /** Names in the order of the ring, this member's among them. */
   #ring: readonly string[] = [];
   #watched: readonly string[] = [];
-  /** When the newest own sign of life that came back was sent. */
-  #echoSentMs = Number.NEGATIVE_INFINITY;
+  /** Up to when this member has heard what the others sent, as its own signs of life show. */
+  #hearsUntilMs = Number.NEGATIVE_INFINITY;
   #echo = -1;
   /** How many came back since one was missing. */
   #wholeSince = 0;
@@ -160,12 +160,12 @@ export class FailureDetector {
     }
   }
 
-  /** An own sign of life has come back, which was sent at `sentMs`. */
-  heardSelf(beat: number, sentMs: number): void {
+  /** An own sign of life has come back: everything was heard that others sent until `untilMs`. */
+  heardSelf(beat: number, untilMs: number): void {
     if (beat <= this.#echo) return;
     this.#wholeSince = beat === this.#echo + 1 ? this.#wholeSince + 1 : 0;
     this.#echo = beat;
-    this.#echoSentMs = sentMs;
+    this.#hearsUntilMs = untilMs;
   }
 
   /** A sign of life of another member. */
@@ -218,7 +218,7 @@ export class FailureDetector {
 
   /** How long it has been silent while this member could hear. */
   #silenceOf({ heardAtMs }: Watched): number {
-    return this.#echoSentMs - heardAtMs;
+    return this.#hearsUntilMs - heardAtMs;
   }
 
   #suspects(member: Watched, nowMs: number): boolean {
@@ -247,7 +247,7 @@ export class FailureDetector {
     const { suspectedAtMs } = member;
     if (suspectedAtMs === undefined) return undefined;
     // Of the time since, what counts is again what this member could have heard in.
-    if (this.#echoSentMs - suspectedAtMs < this.#settings.confirmMs * (1 + this.#slowness)) return undefined;
+    if (this.#hearsUntilMs - suspectedAtMs < this.#settings.confirmMs * (1 + this.#slowness)) return undefined;
     const sure = this.#suspectersOf(member, nowMs).filter((name) => member.suspecters.get(name)?.isSure);
     const watchers = this.#watchersOf(member.life.server).filter(
       (name) => name === this.#self.server || !this.isSuspected(name, nowMs),

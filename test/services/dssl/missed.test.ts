@@ -280,3 +280,29 @@ test('missed - a tier 1 that was silent while a member joined goes on where the 
   group.now({ flow: 1, flags: udp }, { tier1: 't2' });
   assert.deepEqual([b.core.streams.lostFrames, b.core.missed.resyncs], [1, 1]);
 });
+
+test('missed - a start that a removed member may have taken is its own by older views, also when it is repeated', () => {
+  const group = groupOf(2, { typeOneMethod: 'fig-6' });
+  const [a, b] = group.modules;
+  favour(group, 'a');
+  group.now({ flow: 9, flags: udp });
+  group.send([{ flow: 2, flags: udp }]);
+  group.lose(b, 't1');
+  while (group.deliver(a, 't1'));
+  favour(group, 'b');
+  const before = group.view.number;
+  const [first] = group.send([{ flow: 1, flags: syn }]);
+  const [again] = group.send([{ flow: 1, flags: syn }]);
+  while (group.deliver(b, 't1'));
+  group.propose((view) => leave(view, { server: 'a', incarnation: a.core.candidate.incarnation }));
+  while (group.deliver(b, 'store'));
+  group.settle(40);
+  assert.deepEqual(
+    [first, again].map((packet) => group.packets.get(packet)?.get('b')),
+    ['dropUnsure', 'ignoreNotMine'],
+  );
+  const [late] = group.send([{ flow: 1, flags: syn }], { viewNumber: before });
+  const [next] = group.send([{ flow: 1, flags: syn }]);
+  group.settle(5);
+  assert.deepEqual([group.packets.get(late)?.get('b'), group.acceptedBy(next)], ['ignoreNotMine', ['b']]);
+});
