@@ -89,6 +89,8 @@ export class Hearsay {
   readonly #decider: Decider;
   readonly #views: ViewHistory;
   readonly #loneWords: LoneWords;
+  /** The newest view when that was looked at last. */
+  #newest: CompiledView | undefined;
   /** Server number of the peer whose answer is taken in. */
   #teller = noServer;
 
@@ -116,9 +118,14 @@ export class Hearsay {
     // The first member of a group has nobody to learn from: what it takes for new is new.
     if (isEstablished && this.#decider.guesses !== undefined) this.keepGuesses();
     const { newest } = this.#views;
-    if (newest === undefined) return;
+    if (newest === undefined || newest === this.#newest) return;
+    // Who drained has told whoever asked, and goes of its own accord.
+    const before = this.#newest?.view.members.filter(({ state }) => state !== 'draining') ?? [];
+    const numbers = new Set(before.map(({ server, incarnation }) => this.#views.numberOf(server, incarnation)));
+    this.#newest = newest;
     const { table, recentStarts, tick } = this.#decider;
-    for (const { hi, lo } of this.#loneWords.takeVoid((teller) => newest.isGone(teller), tick)) {
+    const wasRemoved = (teller: number) => numbers.has(teller) && newest.isGone(teller);
+    for (const { hi, lo } of this.#loneWords.takeVoid(wasRemoved, tick)) {
       const slot = table.find(hi, lo, tick);
       if (slot !== -1 && (table.owner(slot) !== this.#views.self || !table.marked(slot))) continue;
       if (slot !== -1) this.#decider.drop(hi, lo, slot, 'moved');

@@ -1,8 +1,8 @@
 // Flows that are this module's own by the word of one peer alone.
 //
 // A member that is removed although it lives may have told this one of a flow, and nobody else: all others had missed its
-// start, and place it anew, by the view without that member. So its word counts no more when it has gone before a
-// second peer has said the same, and before a packet of the flow has come.
+// start, and place it anew, by the view without that member. So its word counts no more when it is removed before a
+// second peer has said the same, and before a packet of the flow has come. One that drained and left is another matter.
 
 import { flowKey } from './flowKey.ts';
 import { ageTicks } from './ticks.ts';
@@ -38,12 +38,12 @@ export class LoneWords {
     }
   }
 
-  /** Forgets the words of peers that have gone, and returns them. */
-  takeVoid(hasGone: (teller: number) => boolean, tick: number): LoneWord[] {
+  /** Forgets the words of peers that were removed, and returns them. */
+  takeVoid(wasRemoved: (teller: number) => boolean, tick: number): LoneWord[] {
     const words: LoneWord[] = [];
     for (const [key, word] of this.#byFlow) {
       const isOld = ageTicks(tick, word.tick) > this.#lastsTicks;
-      if (!isOld && !hasGone(word.teller)) continue;
+      if (!isOld && !wasRemoved(word.teller)) continue;
       this.#byFlow.delete(key);
       if (!isOld) words.push(word);
     }

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FlowState } from '../../../services/dssl/flowEntry.ts';
-import { leave } from '../../../shared/cluster/membership.ts';
+import { drain, leave } from '../../../shared/cluster/membership.ts';
 import { fin, groupOf, hiOf, syn, type TestGroup, tcp, udp } from '../../support/group.ts';
 
 for (const [typeOneMethod, flags] of [
@@ -110,30 +110,40 @@ test('hearsay - who has missed the start of a connection tells of the last one o
   assert.notEqual(group.packets.get(again)?.get(other.name), 'acceptNew');
 });
 
-test('hearsay - a member that is removed told one of a start, and not another: its word counts no more', () => {
-  const group = groupOf(3, { typeOneMethod: 'fig-6' });
-  const [a, b, c] = group.modules;
-  weigh(group, 'b');
-  group.now({ flow: 9, flags: udp });
-  const [start] = group.send([{ flow: 1, flags: syn }]);
-  while (group.deliver(a, 't1'));
-  assert.equal(group.packets.get(start)?.get('a'), 'ignorePlacedElsewhere');
-  for (const module of [b, c]) group.lose(module, 't1');
-  group.send([]);
-  for (const module of group.modules) while (group.deliver(module, 't1'));
-  group.tick(20);
-  // b is told in time, c's question comes too late.
-  while (group.deliver(a, 'b'));
-  while (group.lose(a, 'c'));
-  group.tick(20);
-  while (group.deliver(b, 'a'));
-  group.crash(a);
-  group.propose((view) => leave(view, { server: 'a', incarnation: a.core.candidate.incarnation }));
-  weigh(group, 'c');
-  group.settle(5);
-  assert.deepEqual([b.core.missed.isAny, c.core.missed.isAny], [false, false]);
-  assert.equal(group.owner({ flow: 1, flags: syn }), 'c', 'by the view without a it is new on everybody');
-});
+for (const goes of ['is removed', 'drains and leaves'] as const) {
+  test(`hearsay - a member tells another one of its start, which nobody else has seen, and ${goes}`, () => {
+    const group = groupOf(3, { typeOneMethod: 'fig-6' });
+    const [a, b, c] = group.modules;
+    weigh(group, 'b');
+    group.now({ flow: 9, flags: udp });
+    if (goes === 'drains and leaves') {
+      group.propose((view) => drain(view, a.core.candidate));
+      group.settle(1);
+    }
+    const [start] = group.send([{ flow: 1, flags: syn }]);
+    while (group.deliver(a, 't1'));
+    assert.equal(group.packets.get(start)?.get('a'), 'ignorePlacedElsewhere');
+    for (const module of [b, c]) group.lose(module, 't1');
+    group.send([]);
+    for (const module of group.modules) while (group.deliver(module, 't1'));
+    group.tick(20);
+    // b is told in time, by a alone; c's question comes too late when a is removed.
+    for (const module of [a, c]) while (group.deliver(module, 'b'));
+    group.tick(20);
+    while (group.deliver(b, 'c'));
+    const reaches = goes === 'is removed' ? group.lose : group.deliver;
+    while (reaches.call(group, a, 'c'));
+    group.tick(20);
+    for (const module of [b, c]) while (group.deliver(module, 'a'));
+    group.crash(a);
+    group.propose((view) => leave(view, a.core.candidate));
+    weigh(group, 'c');
+    group.settle(5);
+    assert.deepEqual([b.core.missed.isAny, c.core.missed.isAny], [false, false]);
+    // By the view without one that was removed the flow is new on everybody.
+    assert.equal(group.owner({ flow: 1, flags: syn }), goes === 'is removed' ? 'c' : 'b');
+  });
+}
 
 test('hearsay - a joiner sees the end of a connection before it is told of it', () => {
   const group = groupOf(1, { typeOneMethod: 'fig-7', midFlow: 'ignore' });
