@@ -194,7 +194,7 @@ export class DsslCore {
       return;
     }
     if (!this.views.add(view)) return;
-    if (this.standing.onView(view, this.views.newest?.view, nowMs)) this.streams.tell(this.learner.toldOf);
+    if (this.standing.onView(view, this.views.newest?.view, nowMs)) this.streams.beginAfter(this.learner.toldOf);
     this.hearsay.onView(this.standing.isEstablished);
     if (this.views.newest?.view === view) this.antiEntropy.onChange(this.#earliestTick(nowMs), nowMs);
     this.#resume(nowMs);

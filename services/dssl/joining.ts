@@ -28,8 +28,7 @@ export class Joining {
 
   constructor(parts: JoiningParts) {
     this.#parts = parts;
-    parts.decider.guesses = new Guesses();
-    parts.decider.endsSeen = new Map();
+    this.#guess();
   }
 
   /**
@@ -61,12 +60,17 @@ export class Joining {
   }
 
   #beginAnew(): void {
-    const { decider, learner } = this.#parts;
     this.#asksAgain = false;
     this.#unheard = [];
-    decider.guesses ??= new Guesses();
+    this.#guess().reopen();
+    this.#parts.learner.again(undefined, true);
+  }
+
+  /** What is new to this module it only takes for new, and it notes which ends it sees. */
+  #guess(): Guesses {
+    const { decider } = this.#parts;
     decider.endsSeen ??= new Map();
-    decider.guesses.reopen();
-    learner.again(undefined, true);
+    decider.guesses ??= new Guesses();
+    return decider.guesses;
   }
 }

@@ -37,6 +37,9 @@ interface Peer {
   toldNonce: number;
 }
 
+/** What of a tier 1's stream matters for how far peers have told of it. */
+type Asked = Pick<Tier1Stream, 'id' | 'missedAfterQuestion'>;
+
 /** How far a peer had come with a tier 1, and since when it has said so. */
 interface Reached {
   readonly sequence: number;
@@ -112,7 +115,8 @@ export class Learner {
 
   /** Whether these lives are given up still: one that answers in the end is not. */
   areSilent(lives: readonly Life[]): boolean {
-    return this.silentLives.filter((silent) => lives.some((life) => isLifeOf(life, silent))).length === lives.length;
+    const { silentLives } = this;
+    return lives.every((life) => silentLives.some((silent) => isLifeOf(silent, life)));
   }
 
   /** Whether one of these lives has answered the last question whole. */
@@ -163,7 +167,7 @@ export class Learner {
   }
 
   /** Up to which frame of a tier 1 every member that lives has told what it knows. */
-  toldTo(stream: Pick<Tier1Stream, 'id' | 'missedAfterQuestion'>): number {
+  toldTo(stream: Asked): number {
     let least = Number.POSITIVE_INFINITY;
     for (const [name, peer] of this.#peers) {
       if (!this.silent.has(name) && !peer.isJoining) least = Math.min(least, toldBy(peer, stream));
@@ -242,10 +246,7 @@ export class Learner {
 }
 
 /** Up to which frame of a tier 1 a peer has told what it knows; -1 when it has told nothing. */
-function toldBy(
-  { positions, toldNonce }: Peer,
-  { id, missedAfterQuestion }: Pick<Tier1Stream, 'id' | 'missedAfterQuestion'>,
-): number {
+function toldBy({ positions, toldNonce }: Peer, { id, missedAfterQuestion }: Asked): number {
   if (positions === undefined) return -1;
   // It has not heard that tier 1 for a while, so it has nothing of it to tell; unless that was before frames were missed.
   return positions.get(id) ?? (toldNonce > missedAfterQuestion ? Number.POSITIVE_INFINITY : -1);

@@ -29,6 +29,7 @@ export class LoneWords {
 
   /** A peer says at `tick` that the flow is this module's, which knew that already or not. */
   hear(hi: number, lo: number, teller: number, tick: number, isNews: boolean): void {
+    this.#forgetOld(tick);
     const key = flowKey(hi, lo);
     const word = this.#byFlow.get(key);
     if (word === undefined) {
@@ -40,13 +41,17 @@ export class LoneWords {
 
   /** Forgets the words of peers that were removed, and returns them. */
   takeVoid(wasRemoved: (teller: number) => boolean, tick: number): LoneWord[] {
-    const words: LoneWord[] = [];
-    for (const [key, word] of this.#byFlow) {
-      const isOld = ageTicks(tick, word.tick) > this.#lastsTicks;
-      if (!isOld && !wasRemoved(word.teller)) continue;
-      this.#byFlow.delete(key);
-      if (!isOld) words.push(word);
-    }
+    this.#forgetOld(tick);
+    const words = [...this.#byFlow.values()].filter(({ teller }) => wasRemoved(teller));
+    for (const { hi, lo } of words) this.#byFlow.delete(flowKey(hi, lo));
     return words;
+  }
+
+  /** They lie in the order in which they came. */
+  #forgetOld(tick: number): void {
+    for (const [key, word] of this.#byFlow) {
+      if (ageTicks(tick, word.tick) <= this.#lastsTicks) return;
+      this.#byFlow.delete(key);
+    }
   }
 }

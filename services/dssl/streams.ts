@@ -118,8 +118,8 @@ export class Streams {
     return this.#streams.arrive(frame.tier1Id, frame.sequence, nowMs, onHole, first);
   }
 
-  /** Up to which frame of each tier 1 this module was told everything: no matter if it has not heard it itself. */
-  tell(toldOf: ReadonlyMap<string, number>): void {
+  /** This module has been told everything up to these frames of tier 1s: of one that it has not heard yet, the next is the first. */
+  beginAfter(toldOf: ReadonlyMap<string, number>): void {
     this.#toldOf = toldOf;
   }
 

@@ -132,8 +132,9 @@ export class FailureDetector {
     const present = new Set<string>();
     for (const { server, incarnation } of view.members) {
       present.add(server);
-      if (server === this.#self.server || this.#members.get(server)?.life.incarnation === incarnation) continue;
-      this.#forgetWords(server);
+      const known = this.#members.get(server);
+      if (server === this.#self.server || known?.life.incarnation === incarnation) continue;
+      if (known !== undefined) this.#forgetWords(server);
       this.#members.set(server, {
         life: { server, incarnation },
         heardAtMs: nowMs,

@@ -183,6 +183,28 @@ for (const order of [
   });
 }
 
+/** b is cut off, takes a for dead and removes it; a tier 1, which sends meanwhile, and a itself hear of that later. */
+function whileRemoved(group: TestGroup, order: 'before that' | 'after that', send: () => string[]): string[] {
+  const [a, b] = group.modules;
+  const remove = (): void => {
+    group.propose((view) => leave(view, a.core.candidate));
+    while (group.deliver(b, 'store'));
+  };
+  if (order === 'after that') remove();
+  const packets = send();
+  if (order === 'before that') remove();
+  while (group.deliver(a, 'store'));
+  group.settle(40);
+  return packets;
+}
+
+/** Sends a frame by t1, stamped with that view, and delivers it. */
+function sendNow(group: TestGroup, rows: readonly Row[], viewNumber: number): string[] {
+  const packets = group.send(rows, { viewNumber });
+  for (const module of group.modules) while (group.deliver(module, 't1'));
+  return packets;
+}
+
 for (const order of ['before that', 'after that'] as const) {
   test(`missed - a member that was removed and had not told may have taken what came before it went (seen ${order})`, () => {
     const group = groupOf(2, { typeOneMethod: 'fig-7' });
@@ -196,22 +218,13 @@ for (const order of ['before that', 'after that'] as const) {
     while (group.deliver(a, 't1'));
     favour(group, 'b');
     const before = group.view.number;
-    // b is cut off, takes a for dead and removes it; a tier 1 and a itself hear of that later.
-    const remove = () => {
-      group.propose((view) => leave(view, { server: 'a', incarnation: a.core.candidate.incarnation }));
-      while (group.deliver(b, 'store'));
-    };
-    const send = () => {
-      const rows = [1, 2].map((flow) => ({ flow, flags: udp }));
-      const packets = group.send(rows, { viewNumber: before });
-      for (const module of [a, b]) while (group.deliver(module, 't1'));
-      return packets;
-    };
-    if (order === 'after that') remove();
-    const [second, known] = send();
-    if (order === 'before that') remove();
-    while (group.deliver(a, 'store'));
-    group.settle(40);
+    const send = () =>
+      sendNow(
+        group,
+        [1, 2].map((flow) => ({ flow, flags: udp })),
+        before,
+      );
+    const [second, known] = whileRemoved(group, order, send);
     assert.deepEqual(
       [first, second, known].map((packet) => group.acceptedBy(packet)),
       [['a'], ['a'], ['b']],
@@ -242,22 +255,11 @@ for (const order of ['before that', 'after that'] as const) {
     assert.deepEqual(group.acceptedBy(start), ['a']);
     favour(group, 'b');
     const before = group.view.number;
-    const remove = () => {
-      group.propose((view) => leave(view, { server: 'a', incarnation: a.core.candidate.incarnation }));
-      while (group.deliver(b, 'store'));
-    };
-    const send = () => {
-      const [packet] = group.send([{ flow: 1, flags: tcp }], { viewNumber: before });
-      for (const module of [a, b]) while (group.deliver(module, 't1'));
-      return packet;
-    };
-    if (order === 'after that') remove();
-    const next = send();
-    if (order === 'before that') remove();
-    while (group.deliver(a, 'store'));
-    group.settle(40);
+    const send = () => sendNow(group, [{ flow: 1, flags: tcp }], before);
+    const [next] = whileRemoved(group, order, send);
     assert.deepEqual([group.acceptedBy(next), group.packets.get(next)?.get('b')], [['a'], 'dropUnsure']);
-    assert.deepEqual(group.acceptedBy(send()), ['a'], 'a decides frames of the view in which it was a member');
+    const [later] = send();
+    assert.deepEqual(group.acceptedBy(later), ['a'], 'a decides frames of the view in which it was a member');
   });
 }
 
@@ -294,7 +296,7 @@ test('missed - a start that a removed member may have taken is its own by older 
   const [first] = group.send([{ flow: 1, flags: syn }]);
   const [again] = group.send([{ flow: 1, flags: syn }]);
   while (group.deliver(b, 't1'));
-  group.propose((view) => leave(view, { server: 'a', incarnation: a.core.candidate.incarnation }));
+  group.propose((view) => leave(view, a.core.candidate));
   while (group.deliver(b, 'store'));
   group.settle(40);
   assert.deepEqual(

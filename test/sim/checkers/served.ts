@@ -16,7 +16,7 @@
 //   no server      its group has no member that takes flows: an operator has told the last one to leave, while another one had
 //                  been removed although it lives, which comes back
 //
-// Pauses, slow messages, wrong clocks, doubled control messages, stale reads, and everything that operators do explain
+// Pauses, slow messages, wrong clocks, doubled control messages, stale reads, and everything else that operators do explain
 // nothing.
 
 import type { Trouble } from '../faults.ts';

@@ -1,7 +1,8 @@
-// A flow never changes its server while that server lives and is a member, and its group is not mapped out meanwhile. One that was silent for nearly as long as
-// flows are remembered may have been forgotten: what comes later is a new flow. And a start is taken for a repeated one for
-// ten seconds, also when it is of another connection on the same ports: then its time may run out between two starts. A packet
-// that comes so late that its ports have been used again goes to whom the next connection is at.
+// A flow never changes its server while that server lives and is a member, and its group is not mapped out meanwhile. One
+// that was silent for nearly as long as flows are remembered may have been forgotten: what comes later is a new flow. And a
+// start is taken for a repeated one for ten seconds, also when it is of another connection on the same ports: then its time may
+// run out between two starts. A packet that comes so late that its ports have been used again goes to whom the next connection
+// is at.
 
 import type { FlowRecord, Ledger } from '../ledger.ts';
 import type { World } from '../world.ts';
