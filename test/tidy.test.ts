@@ -102,48 +102,62 @@ describe('tidy rules object', () => {
 
   it('tidy rules - to imports against the order of the parts', () => {
     const from = (target: string) => `import { x } from '${target}';\n`;
-    objects(importProblems('shared/flow.ts', from('../services/dssl/decide.ts')), /may import from shared/);
+    objects(
+      importProblems('shared/flow/keyer.ts', from('../../services/dssl/replica/decide.ts')),
+      /may import from shared/,
+    );
     objects(importProblems('services/tier1/distribute.ts', from('../dssl/verdict.ts')), /may import from/);
-    objects(importProblems('services/dssl/decide.ts', from('../tier1/groupTable.ts')), /may import from/);
-    objects(importProblems('services/dssl/egress/load.ts', from('../../cli/log.ts')), /may import from/);
-    objects(importProblems('services/cli/replay.ts', from('../../test/support/shares.ts')), /may import from/);
-    objects(importProblems('deploy/examples/a.ts', from('../../services/dssl/core.ts')), /may import from/);
-    objects(importProblems('services/cli/replay.ts', from('./demo')), /suffix/);
-    objects(importProblems('services/cli/replay.ts', from('nats')), /only/);
-    objects(importProblems('services/cli/replay.ts', from('left-pad')), /packageUsers/);
-    objects(importProblems('services/dssl/decide.ts', from('node:fs')), /is core/);
-    objects(importProblems('services/dssl/core.ts', from('./actor.ts')), /types only/);
-    objects(importProblems('services/dssl/core.ts', "export * from './actor.ts';\n"), /types only/);
-    objects(importProblems('services/dssl/core.ts', "const x = import('node:net');\n"), /is core/);
-    assert.deepEqual(importProblems('services/dssl/core.ts', "import type { A } from './actor.ts';\n"), []);
-    assert.deepEqual(importProblems('services/dssl/core.ts', "import { type A, type B } from './actor.ts';\n"), []);
-    assert.deepEqual(importProblems('services/cli/dssl.ts', from('../dssl/actor.ts')), []);
+    objects(
+      importProblems('services/dssl/replica/decide.ts', from('../../tier1/routing/groupTable.ts')),
+      /may import from/,
+    );
+    objects(importProblems('services/dssl/egress/handlers/load.ts', from('../../../cli/log.ts')), /may import from/);
+    objects(importProblems('services/cli/run/replay.ts', from('../../../test/support/shares.ts')), /may import from/);
+    objects(importProblems('deploy/examples/a.ts', from('../../services/dssl/replica/decide.ts')), /may import from/);
+    objects(importProblems('services/cli/run/replay.ts', from('./demo')), /suffix/);
+    objects(importProblems('services/cli/run/replay.ts', from('nats')), /only/);
+    objects(importProblems('services/cli/run/replay.ts', from('left-pad')), /packageUsers/);
+    objects(importProblems('services/dssl/replica/decide.ts', from('node:fs')), /is core/);
+    objects(importProblems('services/dssl/replica/rows.ts', from('../actor.ts')), /types only/);
+    objects(importProblems('services/dssl/replica/rows.ts', "export * from '../actor.ts';\n"), /types only/);
+    objects(importProblems('services/dssl/replica/rows.ts', "const x = import('node:net');\n"), /is core/);
+    assert.deepEqual(importProblems('services/dssl/replica/rows.ts', "import type { A } from '../actor.ts';\n"), []);
+    assert.deepEqual(
+      importProblems('services/dssl/replica/rows.ts', "import { type A, type B } from '../actor.ts';\n"),
+      [],
+    );
+    assert.deepEqual(importProblems('services/cli/run/dssl.ts', from('../../dssl/actor.ts')), []);
     assert.deepEqual(importProblems('services/cli/a.ts', 'const text = "import x from \'left-pad\'";\n'), []);
   });
 
   it('tidy rules - to time, chance, waiting and the environment in the core', () => {
     const env = 'process.' + 'env';
-    objects(purityProblems('shared/frame.ts', 'const t = Date.now();'), /Date\.now/);
-    objects(purityProblems('services/dssl/decide.ts', 'if (Math.random() < 0.5) return;'), /Math\.random/);
+    objects(purityProblems('shared/log/records/frame.ts', 'const t = Date.now();'), /Date\.now/);
+    objects(purityProblems('services/dssl/replica/decide.ts', 'if (Math.random() < 0.5) return;'), /Math\.random/);
     objects(purityProblems('services/dssl/actor.ts', 'setTimeout(tick, 20);'), /setTimeout/);
-    objects(purityProblems('services/dssl/core.ts', 'async tick() {}'), /async/);
+    objects(purityProblems('services/dssl/replica/rows.ts', 'async tick() {}'), /async/);
     objects(purityProblems('services/tier1/distribute.ts', `const t = \`\${performance.now()} ms\`;`), /performance/);
-    objects(purityProblems('services/cli/demo.ts', `const path = ${env}.PATH;`), /services\/cli\/main\.ts/);
-    objects(purityProblems('shared/flow.ts', 'console.log(1);'), /console/);
-    assert.deepEqual(purityProblems('shared/frame.ts', '// Date.now() is not asked\nconst text = "await";'), []);
+    objects(purityProblems('services/cli/run/demo.ts', `const path = ${env}.PATH;`), /services\/cli\/main\.ts/);
+    objects(purityProblems('shared/flow/keyer.ts', 'console.log(1);'), /console/);
+    assert.deepEqual(
+      purityProblems('shared/log/records/frame.ts', '// Date.now() is not asked\nconst text = "await";'),
+      [],
+    );
     assert.deepEqual(purityProblems('services/cli/main.ts', `read(${env});`), []);
-    objects(purityProblems('services/cli/traffic/ledger.ts', 'async settle() {}'), /async/);
-    assert.ok(isCore('services/dssl/decide.ts') && !isCore('services/dssl/actor.ts') && !isCore('test/tidy.test.ts'));
-    assert.ok(isCore('services/cli/traffic/ledger.ts') && !isCore('services/cli/traffic/drive.ts'));
+    objects(purityProblems('services/loadgen/ledger.ts', 'async settle() {}'), /async/);
+    assert.ok(
+      isCore('services/dssl/replica/decide.ts') && !isCore('services/dssl/actor.ts') && !isCore('test/tidy.test.ts'),
+    );
+    assert.ok(isCore('services/loadgen/ledger.ts') && !isCore('services/loadgen/drive.ts'));
   });
 
   it('tidy rules - to promises in words, tests that do not run, and enums', () => {
-    objects(wordProblems('shared/flow.ts', `// ${'TO' + 'DO'}: fragments\n`), /do it/);
+    objects(wordProblems('shared/flow/keyer.ts', `// ${'TO' + 'DO'}: fragments\n`), /do it/);
     objects(wordProblems('README.md', `It is ${'simpli' + 'fied'}.`), /do it/);
     objects(wordProblems('test/a.test.ts', `test${'.on' + 'ly'}('a', () => {});`), /a test runs/);
     objects(wordProblems('test/a.test.ts', "test('a', { skip: true }, () => {});"), /a test runs/);
-    objects(wordProblems('shared/flow.ts', 'export enum Kind { A }'), /enum/);
-    objects(wordProblems('shared/flow.ts', 'declare namespace A { }'), /namespace/);
+    objects(wordProblems('shared/flow/keyer.ts', 'export enum Kind { A }'), /enum/);
+    objects(wordProblems('shared/flow/keyer.ts', 'declare namespace A { }'), /namespace/);
   });
 
   it('tidy rules - to files that do not say what they are for, and to long ones', () => {
@@ -171,8 +185,8 @@ describe('tidy rules object', () => {
     assert.deepEqual(importsOf("const b = Buffer.from('x');\nimport 'node:fs';"), [
       { specifier: 'node:fs', typeOnly: false },
     ]);
-    assert.deepEqual(pathsIn('`shared/frame.ts`, ./deploy/examples/. and /test/x'), [
-      'shared/frame.ts',
+    assert.deepEqual(pathsIn('`shared/log/records/frame.ts`, ./deploy/examples/. and /test/x'), [
+      'shared/log/records/frame.ts',
       'deploy/examples',
       'test/x',
     ]);

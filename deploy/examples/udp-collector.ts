@@ -5,10 +5,10 @@
 //
 // All packets of a flow come here for as long as it lives, so the state is a plain map in memory.
 
-import { FlowMap } from '../../services/dssl/egress/flowMap.ts';
-import type { HandlerFactory } from '../../services/dssl/egress/handler.ts';
-import { Headers } from '../../shared/packet/headers.ts';
-import { parse } from '../../shared/packet/parse.ts';
+import { FlowMap } from '../../services/dssl/egress/handlers/flowMap.ts';
+import type { HandlerFactory } from '../../services/dssl/egress/handlers/handler.ts';
+import { Headers } from '../../shared/packet/decode/headers.ts';
+import { parse } from '../../shared/packet/decode/parse.ts';
 
 const create: HandlerFactory = (context) => {
   const devices = new FlowMap<{ readings: number; bytes: number }>();

@@ -2,22 +2,22 @@
 // code: 2 for arguments that cannot be, 1 for failures.
 
 import { Command, CommanderError } from 'commander';
-import { errorCodes, FlowherdError } from '../../shared/errors.ts';
-import { demoCommand } from './demo.ts';
-import { dissectCommand } from './dissect.ts';
-import { drainCommand } from './drain.ts';
-import { dsslCommand } from './dssl.ts';
-import { readEnvironment } from './environment.ts';
-import { groupsCommand } from './groups.ts';
-import { initCommand } from './init.ts';
-import { keysCommand } from './keys.ts';
-import { replayCommand } from './replay.ts';
-import { serverCommand } from './server.ts';
-import { settingsCommand } from './settings.ts';
-import { statusCommand } from './status.ts';
-import { tier1Command } from './tier1.ts';
-import { trafficCommand } from './traffic.ts';
-import { weightCommand } from './weight.ts';
+import { errorCodes, FlowherdError } from '../../shared/base/errors.ts';
+import { dissectCommand } from './inspect/dissect.ts';
+import { drainCommand } from './operate/drain.ts';
+import { groupsCommand } from './operate/groups.ts';
+import { initCommand } from './operate/init.ts';
+import { keysCommand } from './operate/keys.ts';
+import { settingsCommand } from './operate/settings.ts';
+import { statusCommand } from './operate/status.ts';
+import { weightCommand } from './operate/weight.ts';
+import { readEnvironment } from './process/environment.ts';
+import { demoCommand } from './run/demo.ts';
+import { dsslCommand } from './run/dssl.ts';
+import { replayCommand } from './run/replay.ts';
+import { serverCommand } from './run/server.ts';
+import { tier1Command } from './run/tier1.ts';
+import { trafficCommand } from './run/traffic.ts';
 
 const program = new Command('flowherd')
   .description('Distributes packets to stateful servers so that every flow sticks to one server.')

@@ -2,20 +2,20 @@
 // and the clock. Frames come on one connection, control on another and gossip on a third, so that bulk cannot delay what
 // keeps the group together.
 
+import type { Clock, Timer } from '../../shared/base/clock.ts';
+import { errorCodes, FlowherdError, reasonOf } from '../../shared/base/errors.ts';
 import type { Bus, KeyValue, Subscription } from '../../shared/bus/bus.ts';
-import type { Clock, Timer } from '../../shared/clock.ts';
-import type { LiveState } from '../../shared/cluster/gossip.ts';
-import type { Load } from '../../shared/cluster/load.ts';
-import { type Candidate, type GroupBirth, join } from '../../shared/cluster/membership.ts';
-import type { ClusterSettings } from '../../shared/cluster/settings.ts';
-import { changeView } from '../../shared/cluster/store.ts';
-import { decodeView, type View } from '../../shared/cluster/view.ts';
-import { errorCodes, FlowherdError, reasonOf } from '../../shared/errors.ts';
-import { type Subjects, viewKey } from '../../shared/subjects.ts';
-import { DsslCore, type Proposal } from './core.ts';
+import { type Subjects, viewKey } from '../../shared/bus/subjects.ts';
+import type { ClusterSettings } from '../../shared/config/settings.ts';
+import { changeView } from '../../shared/config/store.ts';
+import type { LiveState } from '../../shared/membership/gossip.ts';
+import type { Load } from '../../shared/membership/load.ts';
+import { type Candidate, type GroupBirth, join } from '../../shared/membership/transitions.ts';
+import { decodeView, type View } from '../../shared/membership/view.ts';
 import type { Egress } from './egress/egress.ts';
-import type { DecisionAudit } from './rows.ts';
-import { Steward } from './steward.ts';
+import { Steward } from './member/steward.ts';
+import { DsslCore, type Proposal } from './old/core.ts';
+import type { DecisionAudit } from './replica/rows.ts';
 
 /** Lines for people about what happens to the actor; a pino logger fits. */
 export interface ActorLog {

@@ -2,19 +2,19 @@
 // their members say of themselves, and keeps frames from waiting. Whoever feeds it packets waits for `ready` between
 // batches: that is where the bus slows it down.
 
+import type { Clock, Timer } from '../../shared/base/clock.ts';
+import { limits } from '../../shared/base/limits.ts';
 import type { Bus, Subscription } from '../../shared/bus/bus.ts';
-import type { Clock, Timer } from '../../shared/clock.ts';
-import { decodeGossip } from '../../shared/cluster/gossip.ts';
-import type { ClusterMap } from '../../shared/cluster/map.ts';
-import type { ClusterSettings } from '../../shared/cluster/settings.ts';
-import { decodeView } from '../../shared/cluster/view.ts';
-import type { FlowKeyer } from '../../shared/flow.ts';
-import { limits } from '../../shared/limits.ts';
-import { everyViewKey, groupOfViewKey, parseSubject, type Subjects } from '../../shared/subjects.ts';
+import { everyViewKey, groupOfViewKey, parseSubject, type Subjects } from '../../shared/bus/subjects.ts';
+import type { ClusterMap } from '../../shared/config/map.ts';
+import type { ClusterSettings } from '../../shared/config/settings.ts';
+import type { FlowKeyer } from '../../shared/flow/keyer.ts';
+import { decodeGossip } from '../../shared/membership/gossip.ts';
+import { decodeView } from '../../shared/membership/view.ts';
 import { Distributor } from './distribute.ts';
-import { GroupTable } from './groupTable.ts';
-import { tellMapping } from './mappingWords.ts';
-import { SilentGroups } from './silentGroups.ts';
+import { GroupTable } from './routing/groupTable.ts';
+import { tellMapping } from './routing/mappingWords.ts';
+import { SilentGroups } from './routing/silentGroups.ts';
 
 export interface Tier1Log {
   info(fields: object, message: string): void;

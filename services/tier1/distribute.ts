@@ -1,19 +1,19 @@
 // The stateless first tier: a packet comes in, its headers say which group it belongs to, and it leaves in the next frame
 // for that group. Nothing is remembered about any flow; what this object holds is one open frame a group and counters.
 //
-//   packet ─► keys and flags (shared/flow.ts) ─► group (groupTable.ts) ─► open frame of the group ─► bus
+//   packet ─► keys and flags (shared/flow/keyer.ts) ─► group (groupTable.ts) ─► open frame of the group ─► bus
 //                │ malformed, unsupported          │ no group, no server       │ full, old, or flushed
 //                ▼                                 ▼
 //              counted by cause                 counted by cause
 //
 // Pure: the caller brings packets, times and views; encoded frames go out through `publish`.
 
-import type { FlowKeyer } from '../../shared/flow.ts';
-import { FrameBuilder } from '../../shared/frame.ts';
-import { FrameFlags } from '../../shared/frameFlags.ts';
-import { limits } from '../../shared/limits.ts';
-import { reasons } from '../../shared/packet/reasons.ts';
-import type { GroupTable } from './groupTable.ts';
+import { limits } from '../../shared/base/limits.ts';
+import { FrameFlags } from '../../shared/flow/frameFlags.ts';
+import type { FlowKeyer } from '../../shared/flow/keyer.ts';
+import { FrameBuilder } from '../../shared/log/records/frame.ts';
+import { reasons } from '../../shared/packet/decode/reasons.ts';
+import type { GroupTable } from './routing/groupTable.ts';
 
 export interface DistributorOptions {
   /** Names this life of this tier 1: sequences start anew with a new name. */
@@ -52,7 +52,7 @@ export class Distributor {
   received = 0;
   receivedBytes = 0;
   distributed = 0;
-  /** Packets that could not be keyed, by reason code of shared/packet/reasons.ts. */
+  /** Packets that could not be keyed, by reason code of shared/packet/decode/reasons.ts. */
   readonly unkeyed = new Float64Array(reasons.length);
   readonly drops: Record<Tier1Drop, number> = {
     oversize: 0,

@@ -8,7 +8,7 @@
 //
 // A mark goes out every sixteenth of the window, or after a moment of silence, so that the last bytes are confirmed too.
 
-import type { Clock, Timer } from '../clock.ts';
+import type { Clock, Timer } from '../base/clock.ts';
 
 export interface FlushWindowOptions {
   clock: Clock;

@@ -10,9 +10,9 @@
 //
 // It holds what was published and not yet delivered. A publisher that honours `writable` keeps that bounded.
 
-import { type Clock, systemClock } from '../clock.ts';
-import { errorCodes, FlowherdError } from '../errors.ts';
-import { limits } from '../limits.ts';
+import { type Clock, systemClock } from '../base/clock.ts';
+import { errorCodes, FlowherdError } from '../base/errors.ts';
+import { limits } from '../base/limits.ts';
 import type { Bus, BusStats, BusStatus, KeyValue, MessageHandler, Subscription } from './bus.ts';
 import { MemoryKeyValue, MemoryStore } from './memoryKeyValue.ts';
 import { assertBucket, assertPattern, isPattern, matches } from './subjectMatch.ts';

@@ -2,9 +2,9 @@
 // as asynchronous. An operation takes effect when it reaches the store, some moment after the call, in the order of
 // the calls; that moment is what makes it linearisable.
 
-import type { Clock } from '../clock.ts';
-import { errorCodes, FlowherdError } from '../errors.ts';
-import { limits } from '../limits.ts';
+import type { Clock } from '../base/clock.ts';
+import { errorCodes, FlowherdError } from '../base/errors.ts';
+import { limits } from '../base/limits.ts';
 import type { BucketInfo, KeyValue, KeyValueEntry } from './bus.ts';
 import { assertKey, assertPattern, matches } from './subjectMatch.ts';
 

@@ -1,9 +1,9 @@
 // Which bus an address means.
 
-import { errorCodes, FlowherdError } from '../errors.ts';
+import { errorCodes, FlowherdError } from '../base/errors.ts';
 import type { Bus } from './bus.ts';
 import type { MemoryHub } from './memory.ts';
-import type { FirstConnection, NatsOptions } from './nats.ts';
+import type { FirstConnection, NatsOptions } from './nats/nats.ts';
 
 /** The address of the bus inside this process. */
 export const embeddedUrl = 'embedded';
@@ -26,6 +26,6 @@ export async function openBus(url: string, options: OpenBusOptions): Promise<Bus
     );
   }
   // Loaded when needed: the embedded bus runs without the client library.
-  const { connectNats } = await import('./nats.ts');
+  const { connectNats } = await import('./nats/nats.ts');
   return connectNats({ ...natsOptions, url }, first);
 }

@@ -1,7 +1,7 @@
 // Subject patterns as NATS has them, for the in-process bus and for checking before anything is sent: tokens between
 // dots, `*` for one token, `>` at the end for one or more. Spaces would break the line protocol underneath.
 
-import { errorCodes, FlowherdError } from '../errors.ts';
+import { errorCodes, FlowherdError } from '../base/errors.ts';
 
 /** True when the pattern holds a wildcard. */
 export function isPattern(pattern: string): boolean {

@@ -1,7 +1,7 @@
 // The one error that capture files raise: the file cannot be opened, is no capture at all, or cannot be written. What goes
 // wrong later, inside a capture, is no error but the `problem` of its summary, because the packets before it are good.
 
-import { errorCodes, FlowherdError } from '../errors.ts';
+import { errorCodes, FlowherdError } from '../base/errors.ts';
 
 /** Why a capture could not be opened, or written. */
 export const CaptureFault = {

@@ -7,13 +7,14 @@
 // not speak the protocol is ordinary UDP, or a DNS client could never get a flow.
 //
 // Sources: RFC 9293 (TCP), RFC 9260 (SCTP), RFC 4340 (DCCP), and the files read here for the rest.
-import { FrameFlags, ProtocolClass, protocolClassShift } from '../frameFlags.ts';
+
 import { u16 } from '../packet/bytes.ts';
-import { Dhcp6Type, DhcpPort, DhcpType, readDhcp, readDhcp6 } from '../packet/dhcp.ts';
-import { GtpMessage, GtpPort, readGtpControl } from '../packet/gtp.ts';
-import type { IpLayer } from '../packet/headers.ts';
-import { RadiusMessage, RadiusPort, readAccounting } from '../packet/radius.ts';
-import { Protocol } from '../packet/transport.ts';
+import { Dhcp6Type, DhcpPort, DhcpType, readDhcp, readDhcp6 } from '../packet/decode/dhcp.ts';
+import { GtpMessage, GtpPort, readGtpControl } from '../packet/decode/gtp.ts';
+import type { IpLayer } from '../packet/decode/headers.ts';
+import { RadiusMessage, RadiusPort, readAccounting } from '../packet/decode/radius.ts';
+import { Protocol } from '../packet/decode/transport.ts';
+import { FrameFlags, ProtocolClass, protocolClassShift } from './frameFlags.ts';
 
 const { TYPE1, START, END, AGGREGATE, HANDSHAKE } = FrameFlags;
 

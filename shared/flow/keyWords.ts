@@ -4,7 +4,7 @@
 // keys of different kinds never meet. Where directions are folded, the lower end comes first; so both directions write
 // the same words. `turned` exchanges source and target: an ICMP error travels against the packet it quotes.
 import { i32, u16 } from '../packet/bytes.ts';
-import type { IpLayer, LinkLayer } from '../packet/headers.ts';
+import type { IpLayer, LinkLayer } from '../packet/decode/headers.ts';
 import type { Networks } from './networks.ts';
 import type { GroupKeyPolicy } from './policies.ts';
 import { HintKind, SubscriberHint } from './subscriber.ts';

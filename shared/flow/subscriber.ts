@@ -5,11 +5,12 @@
 // its Framed-IP-Address (RFC 2865 section 5.8); a DHCPv4 message by the requested address (option 50), else by the
 // address the server gives (yiaddr), else by the one the client has (ciaddr), else by the client's MAC address. A
 // DISCOVER without a wish and the OFFER that answers it are therefore keyed differently: nobody knows the address yet.
-import { FrameFlags, ProtocolClass, protocolClassShift } from '../frameFlags.ts';
+
 import { i32 } from '../packet/bytes.ts';
-import { DhcpField, DhcpOption, findDhcpOption } from '../packet/dhcp.ts';
-import { Fragment, type IpLayer } from '../packet/headers.ts';
-import { findAttribute, RadiusAttribute } from '../packet/radius.ts';
+import { DhcpField, DhcpOption, findDhcpOption } from '../packet/decode/dhcp.ts';
+import { Fragment, type IpLayer } from '../packet/decode/headers.ts';
+import { findAttribute, RadiusAttribute } from '../packet/decode/radius.ts';
+import { FrameFlags, ProtocolClass, protocolClassShift } from './frameFlags.ts';
 
 /** What `SubscriberHint.find` found. */
 export const HintKind = { NONE: 0, ADDRESS: 1, MAC: 2 } as const;

@@ -2,12 +2,12 @@
 // method of Fig. 7. One actor of three, so a third of the packets are its own and two thirds are ignored.
 
 import { pack, unpack } from 'msgpackr';
-import { DsslCore } from '../../services/dssl/core.ts';
 import counting from '../../services/dssl/egress/counting.ts';
-import type { HandlerLog } from '../../services/dssl/egress/handler.ts';
+import type { HandlerLog } from '../../services/dssl/egress/handlers/handler.ts';
 import { LocalEgress } from '../../services/dssl/egress/local.ts';
-import type { View } from '../../shared/cluster/view.ts';
-import { Frame, metaRowBytes } from '../../shared/frame.ts';
+import { DsslCore } from '../../services/dssl/old/core.ts';
+import { Frame, metaRowBytes } from '../../shared/log/records/frame.ts';
+import type { View } from '../../shared/membership/view.ts';
 import { encodeFrame } from '../support/encodeFrame.ts';
 import { framesOf, startMs, udpPackets } from './packets.ts';
 import { type BenchmarkResult, median, spread } from './runner.ts';

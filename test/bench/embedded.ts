@@ -1,9 +1,9 @@
 // A whole cluster in one process, on the embedded bus: one tier 1, one group of three servers, and the auditor that checks
 // every decision, as `flowherd replay` runs it. All of it shares one thread.
 
-import { LocalCluster } from '../../services/cli/cluster/localCluster.ts';
+import { LocalCluster } from '../../services/local/localCluster.ts';
+import { systemClock } from '../../shared/base/clock.ts';
 import { embeddedUrl } from '../../shared/bus/open.ts';
-import { systemClock } from '../../shared/clock.ts';
 import { benchKeyer, benchMap, ethernet, packetBytes, udpPackets } from './packets.ts';
 import { type BenchmarkResult, median, rounded } from './runner.ts';
 

@@ -1,9 +1,9 @@
 // What the flow table costs: time to find a flow, bytes a flow, and the longest that one insert makes a packet wait.
 
 import { PerformanceObserver } from 'node:perf_hooks';
-import { FlowState } from '../../services/dssl/flowEntry.ts';
-import { FlowTable } from '../../services/dssl/flowTable.ts';
-import { wordsPerRow } from '../../shared/frame.ts';
+import { FlowState } from '../../services/dssl/replica/flows/entry.ts';
+import { FlowTable } from '../../services/dssl/replica/flows/table.ts';
+import { wordsPerRow } from '../../shared/log/records/frame.ts';
 import { usedBytes } from './memory.ts';
 import { type BenchmarkResult, rounded } from './runner.ts';
 

@@ -1,12 +1,12 @@
 // How fast the traffic generator is, alone: stamped packets, put into frames and published to a tier 1 on the embedded
 // bus, where one subscriber only counts them. It shall not be what holds a test back.
 
-import { TrafficGenerator } from '../../services/tier1/ingress/generator.ts';
-import { type MixName, mixNames } from '../../services/tier1/ingress/generatorMixes.ts';
+import { TrafficGenerator } from '../../services/loadgen/generator/generator.ts';
+import { type MixName, mixNames } from '../../services/loadgen/generator/mixes.ts';
 import { MemoryHub } from '../../shared/bus/memory.ts';
-import { FrameBuilder } from '../../shared/frame.ts';
-import { linkKindShift, linkKinds } from '../../shared/frameFlags.ts';
-import { subjectsOf } from '../../shared/subjects.ts';
+import { subjectsOf } from '../../shared/bus/subjects.ts';
+import { linkKindShift, linkKinds } from '../../shared/flow/frameFlags.ts';
+import { FrameBuilder } from '../../shared/log/records/frame.ts';
 import { ethernet, startMs } from './packets.ts';
 import { type BenchmarkResult, median, rounded, spread } from './runner.ts';
 

@@ -6,11 +6,11 @@
 
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { DsslActor } from '../../services/dssl/actor.ts';
-import { ownerOf } from '../../services/dssl/flowEntry.ts';
+import { ownerOf } from '../../services/dssl/replica/flows/entry.ts';
+import { systemClock } from '../../shared/base/clock.ts';
 import type { Bus } from '../../shared/bus/bus.ts';
-import { systemClock } from '../../shared/clock.ts';
-import { defaultSettings } from '../../shared/cluster/settings.ts';
-import { subjectsOf } from '../../shared/subjects.ts';
+import { subjectsOf } from '../../shared/bus/subjects.ts';
+import { defaultSettings } from '../../shared/config/settings.ts';
 import { encodeFrame } from '../support/encodeFrame.ts';
 import { type Columns, columnsFor, countingEgress } from './decide.ts';
 import { benchMap, benchGroup as group } from './packets.ts';

@@ -2,7 +2,7 @@
 // one at a time.
 
 import { type ChildProcess, fork } from 'node:child_process';
-import { connectNats } from '../../shared/bus/nats.ts';
+import { connectNats } from '../../shared/bus/nats/nats.ts';
 import { type JoinMember, LocalMember } from './joinMember.ts';
 
 type Method = keyof JoinMember;

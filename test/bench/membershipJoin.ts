@@ -5,9 +5,9 @@
 
 import type { Bus } from '../../shared/bus/bus.ts';
 import { MemoryHub } from '../../shared/bus/memory.ts';
-import { connectNats } from '../../shared/bus/nats.ts';
-import type { View } from '../../shared/cluster/view.ts';
-import { subjectsOf } from '../../shared/subjects.ts';
+import { connectNats } from '../../shared/bus/nats/nats.ts';
+import { subjectsOf } from '../../shared/bus/subjects.ts';
+import type { View } from '../../shared/membership/view.ts';
 import type { NatsServer } from '../support/natsServer.ts';
 import { ViewWatch } from '../support/viewWatch.ts';
 import { type Columns, columnsFor } from './decide.ts';

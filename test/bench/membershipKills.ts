@@ -2,11 +2,11 @@
 // of its own. Servers are killed one after the other, and started again in between; the views in the key-value store tell
 // when the group went on without each, and the generator accounts for every packet.
 
-import type { TrafficReport } from '../../services/cli/traffic/report.ts';
-import { connectNats } from '../../shared/bus/nats.ts';
-import type { View } from '../../shared/cluster/view.ts';
-import { Prng } from '../../shared/prng.ts';
-import { subjectsOf } from '../../shared/subjects.ts';
+import type { TrafficReport } from '../../services/loadgen/report.ts';
+import { Prng } from '../../shared/base/prng.ts';
+import { connectNats } from '../../shared/bus/nats/nats.ts';
+import { subjectsOf } from '../../shared/bus/subjects.ts';
+import type { View } from '../../shared/membership/view.ts';
 import type { NatsServer } from '../support/natsServer.ts';
 import { Service } from '../support/processes.ts';
 import { ViewWatch } from '../support/viewWatch.ts';

@@ -1,9 +1,9 @@
 // What groups of stewards do in virtual time: nothing here depends on the machine, and one seed gives the same figures
 // every time. Time passes in steps of 10 ms, and messages take up to that.
 
-import type { Load } from '../../shared/cluster/load.ts';
-import { defaultSettings } from '../../shared/cluster/settings.ts';
-import { Prng } from '../../shared/prng.ts';
+import { Prng } from '../../shared/base/prng.ts';
+import { defaultSettings } from '../../shared/config/settings.ts';
+import type { Load } from '../../shared/membership/load.ts';
 import { StewardGroup } from '../support/stewards.ts';
 import { type BenchmarkResult, percentile, rounded } from './runner.ts';
 

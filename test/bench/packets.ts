@@ -1,13 +1,13 @@
 // The packets that the benchmarks send: whole Ethernet frames of 128 bytes with IPv4 and UDP, one of each flow in turn,
 // made once and kept in memory so that making them is never part of what is measured.
 
+import { TrafficGenerator } from '../../services/loadgen/generator/generator.ts';
+import type { FlowClass } from '../../services/loadgen/generator/mixes.ts';
 import { Distributor } from '../../services/tier1/distribute.ts';
-import { GroupTable } from '../../services/tier1/groupTable.ts';
-import { TrafficGenerator } from '../../services/tier1/ingress/generator.ts';
-import type { FlowClass } from '../../services/tier1/ingress/generatorMixes.ts';
-import type { ClusterMap } from '../../shared/cluster/map.ts';
-import { defaultSettings } from '../../shared/cluster/settings.ts';
-import { FlowKeyer } from '../../shared/flow.ts';
+import { GroupTable } from '../../services/tier1/routing/groupTable.ts';
+import type { ClusterMap } from '../../shared/config/map.ts';
+import { defaultSettings } from '../../shared/config/settings.ts';
+import { FlowKeyer } from '../../shared/flow/keyer.ts';
 
 export const packetBytes = 128;
 export const ethernet = 1;

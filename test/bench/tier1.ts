@@ -1,7 +1,7 @@
 // What tier 1 spends on a packet (parse, keys, hash, group, frame), and that it keeps nothing about a flow.
 
 import { pack } from 'msgpackr';
-import type { TrafficGenerator } from '../../services/tier1/ingress/generator.ts';
+import type { TrafficGenerator } from '../../services/loadgen/generator/generator.ts';
 import { usedBytes } from './memory.ts';
 import { benchDistributor, ethernet, feed, packetBytes, startMs, udpGenerator, udpPackets } from './packets.ts';
 import { type BenchmarkResult, median, rounded, spread, timeRounds } from './runner.ts';

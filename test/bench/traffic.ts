@@ -9,9 +9,9 @@
 
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import type { TrafficReport } from '../../services/cli/traffic/report.ts';
-import { connectNats } from '../../shared/bus/nats.ts';
-import { subjectsOf } from '../../shared/subjects.ts';
+import type { TrafficReport } from '../../services/loadgen/report.ts';
+import { connectNats } from '../../shared/bus/nats/nats.ts';
+import { subjectsOf } from '../../shared/bus/subjects.ts';
 import { findNatsServer, NatsServer } from '../support/natsServer.ts';
 import { Service } from '../support/processes.ts';
 import { packetBytes } from './packets.ts';

@@ -8,8 +8,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
-import { handlerPatienceMs, leavePatienceMs } from '../../services/cli/patience.ts';
-import type { TrafficReport } from '../../services/cli/traffic/report.ts';
+import { handlerPatienceMs, leavePatienceMs } from '../../services/cli/process/patience.ts';
+import type { TrafficReport } from '../../services/loadgen/report.ts';
 import { ComposeProject } from './support/composeProject.ts';
 import { projectRoot, skipWithoutDocker } from './support/docker.ts';
 

@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import type { TrafficReport } from '../../services/cli/traffic/report.ts';
+import type { TrafficReport } from '../../services/loadgen/report.ts';
 import { skipWithoutDocker } from './support/docker.ts';
 import type { Member } from './support/member.ts';
 import { TestCluster } from './support/testCluster.ts';

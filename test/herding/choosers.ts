@@ -1,13 +1,13 @@
 // Who gets a new flow, by the ways that are compared: weights that stay, weights that follow (the real governor and the
 // real placement), weights that follow at once, everybody to the least loaded, and the less loaded of two. All hear the same stale reports.
 
-import { compilePlacement, type Placement } from '../../services/dssl/placement.ts';
-import type { Load, LoadName } from '../../shared/cluster/load.ts';
-import { reweigh } from '../../shared/cluster/membership.ts';
-import type { WeightSettings } from '../../shared/cluster/settings.ts';
-import type { View } from '../../shared/cluster/view.ts';
-import { WeightGovernor } from '../../shared/cluster/weights.ts';
-import type { Prng } from '../../shared/prng.ts';
+import { compilePlacement, type Placement } from '../../services/dssl/replica/placement.ts';
+import type { Prng } from '../../shared/base/prng.ts';
+import type { WeightSettings } from '../../shared/config/settings.ts';
+import type { Load, LoadName } from '../../shared/membership/load.ts';
+import { reweigh } from '../../shared/membership/transitions.ts';
+import type { View } from '../../shared/membership/view.ts';
+import { WeightGovernor } from '../../shared/membership/weights/governor.ts';
 import type { Chooser } from './model.ts';
 
 /** From the moment of a change of weights to the moment when new flows go by it. */

@@ -4,8 +4,8 @@
 // its own, and reports take a while to arrive. All of it is drawn from a seed and happens in virtual time, so a run gives
 // the same figures at any time, however busy the machine is.
 
-import type { Load } from '../../shared/cluster/load.ts';
-import { Prng } from '../../shared/prng.ts';
+import { Prng } from '../../shared/base/prng.ts';
+import type { Load } from '../../shared/membership/load.ts';
 
 /** Decides for new flows by what has been reported. */
 export interface Chooser {

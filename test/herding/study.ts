@@ -7,7 +7,7 @@
 //   paced    the same, but flows are so much work each and last longer at slow servers, as requests do. So slow servers
 //            hold more flows, and counts of flows tell.
 
-import type { Prng } from '../../shared/prng.ts';
+import type { Prng } from '../../shared/base/prng.ts';
 import { viewOf, weightSettings } from '../support/weights.ts';
 import { Eager, Governed, LowestReport, TwoChoices } from './choosers.ts';
 import { type Chooser, type Outcome, run, type Setup } from './model.ts';

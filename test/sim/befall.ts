@@ -1,9 +1,9 @@
 // How each fault comes over the world: what it does to processes, connections, clocks, the bus and the store, and what is
 // noted for the checkers.
 
-import { decodeView, encodeView, placementNames, type View } from '../../shared/cluster/view.ts';
-import { Prng } from '../../shared/prng.ts';
-import { viewKey } from '../../shared/subjects.ts';
+import { Prng } from '../../shared/base/prng.ts';
+import { viewKey } from '../../shared/bus/subjects.ts';
+import { decodeView, encodeView, placementNames, type View } from '../../shared/membership/view.ts';
 import type { Fault } from './faults.ts';
 import type { SimProcess } from './process.ts';
 import { routerNoticesMs, type World } from './world.ts';

@@ -6,9 +6,9 @@
 // lives. It notices a dead one late, but not before the frames that the dead one had sent have arrived: two tier 1s
 // that carry one flow at the same moment are not in this simulation.
 
-import type { VirtualClock } from '../../shared/clock.ts';
+import type { VirtualClock } from '../../shared/base/clock.ts';
+import type { Prng } from '../../shared/base/prng.ts';
 import { stampBytes, writeStamp } from '../../shared/packet/stamp.ts';
-import type { Prng } from '../../shared/prng.ts';
 import type { FlowRecord, Ledger, PacketKind, PacketRecord } from './ledger.ts';
 import { type FlowPackets, flowPackets } from './packets.ts';
 

@@ -2,7 +2,7 @@
 // out and everything else stays as it was. What really happened is kept, with its times, for the checkers: a packet may
 // go unserved only where something here explains it.
 
-import type { Prng } from '../../shared/prng.ts';
+import type { Prng } from '../../shared/base/prng.ts';
 
 export const faultKinds = [
   'pause', // a process stops for a while and comes back believing nothing happened

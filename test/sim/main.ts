@@ -3,8 +3,8 @@
 
 import { availableParallelism } from 'node:os';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { wholeNumber } from '../../services/cli/parse.ts';
-import { isOneOf } from '../../shared/validate.ts';
+import { wholeNumber } from '../../services/cli/process/parse.ts';
+import { isOneOf } from '../../shared/base/validate.ts';
 import { type FaultKind, faultKinds } from './faults.ts';
 import { runSeeds } from './pool.ts';
 import type { RunOptions } from './run.ts';

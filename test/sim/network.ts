@@ -7,11 +7,11 @@
 // the nodes are cut off from each other, when the subscriber's connection breaks before it arrived, and when a fault
 // says that this subscriber is too slow. Subscriptions take effect when they reach the node.
 
+import type { VirtualClock } from '../../shared/base/clock.ts';
+import { errorCodes, FlowherdError } from '../../shared/base/errors.ts';
+import type { Prng } from '../../shared/base/prng.ts';
 import type { Bus, BusStats, BusStatus, KeyValue, MessageHandler, Subscription } from '../../shared/bus/bus.ts';
 import { isPattern, matches } from '../../shared/bus/subjectMatch.ts';
-import type { VirtualClock } from '../../shared/clock.ts';
-import { errorCodes, FlowherdError } from '../../shared/errors.ts';
-import type { Prng } from '../../shared/prng.ts';
 import type { SimProcess } from './process.ts';
 import { copyOf } from './slab.ts';
 import { SimKeyValue, type SimStore } from './store.ts';

@@ -1,6 +1,6 @@
 // The packets of one simulated flow, as bytes that tier 1 parses: copies of a pattern with the flow's addresses in them.
 
-import { buildPacket, fragmentPacket, type PacketSpec } from '../../shared/packet/build.ts';
+import { buildPacket, fragmentPacket, type PacketSpec } from '../../shared/packet/encode/build.ts';
 import { stampBytes } from '../../shared/packet/stamp.ts';
 import type { PacketKind } from './ledger.ts';
 import { copyOf } from './slab.ts';

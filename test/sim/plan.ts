@@ -1,9 +1,9 @@
 // What a seed's cluster is like: how many of everything, by which rules. Drawn from the seed, or the standard cluster that
 // the benchmark measures.
 
-import type { ClusterMap } from '../../shared/cluster/map.ts';
-import { defaultRules, placementNames } from '../../shared/cluster/view.ts';
-import type { Prng } from '../../shared/prng.ts';
+import type { Prng } from '../../shared/base/prng.ts';
+import type { ClusterMap } from '../../shared/config/map.ts';
+import { defaultRules, placementNames } from '../../shared/membership/view.ts';
 import type { FaultKind } from './faults.ts';
 
 export interface Plan {

@@ -4,7 +4,7 @@
 // what should have happened meanwhile, timers and arrivals alike, happens at once when it resumes, in order. One that
 // has crashed never hears anything again; a restart is a process of its own, with empty memory.
 
-import type { Clock, Timer, VirtualClock } from '../../shared/clock.ts';
+import type { Clock, Timer, VirtualClock } from '../../shared/base/clock.ts';
 
 /** Events a paused process may fall behind by before the network gives up on it. */
 const backlogMax = 4_000;

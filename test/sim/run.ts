@@ -1,6 +1,6 @@
 // One seed, run and checked.
 
-import { Prng } from '../../shared/prng.ts';
+import { Prng } from '../../shared/base/prng.ts';
 import { checkers } from './checkers/all.ts';
 import type { Finding } from './checkers/finding.ts';
 import type { FaultKind } from './faults.ts';

@@ -5,19 +5,19 @@
 // A sabotage replaces methods of production classes in this process, and gives back how to undo that. Nothing in the
 // production code knows of it.
 
-import { AntiEntropy } from '../../services/dssl/antiEntropy.ts';
-import { DsslCore } from '../../services/dssl/core.ts';
-import { DatagramTable } from '../../services/dssl/datagramTable.ts';
-import { Decider } from '../../services/dssl/decide.ts';
-import { FlowState } from '../../services/dssl/flowEntry.ts';
-import { FlowTable } from '../../services/dssl/flowTable.ts';
-import { Guesses } from '../../services/dssl/hearsay.ts';
-import { Learner } from '../../services/dssl/learner.ts';
-import { RecentStarts } from '../../services/dssl/recentStarts.ts';
-import { Streams } from '../../services/dssl/streams.ts';
-import { CompiledView, ViewHistory } from '../../services/dssl/viewHistory.ts';
-import { FailureDetector } from '../../shared/cluster/failureDetector.ts';
-import { decodeView, defaultRules, encodeView } from '../../shared/cluster/view.ts';
+import { AntiEntropy } from '../../services/dssl/old/antiEntropy.ts';
+import { DsslCore } from '../../services/dssl/old/core.ts';
+import { Guesses } from '../../services/dssl/old/hearsay.ts';
+import { Learner } from '../../services/dssl/old/learner.ts';
+import { Streams } from '../../services/dssl/old/streams.ts';
+import { DatagramTable } from '../../services/dssl/replica/datagramTable.ts';
+import { Decider } from '../../services/dssl/replica/decide.ts';
+import { FlowState } from '../../services/dssl/replica/flows/entry.ts';
+import { FlowTable } from '../../services/dssl/replica/flows/table.ts';
+import { RecentStarts } from '../../services/dssl/replica/recentStarts.ts';
+import { CompiledView, ViewHistory } from '../../services/dssl/replica/viewHistory.ts';
+import { FailureDetector } from '../../shared/membership/failureDetector.ts';
+import { decodeView, defaultRules, encodeView } from '../../shared/membership/view.ts';
 import type { FaultKind } from './faults.ts';
 import type { Plan } from './plan.ts';
 import { SimStore } from './store.ts';

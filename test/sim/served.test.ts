@@ -2,9 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { join } from '../../shared/cluster/membership.ts';
-import { defaultRules, encodeView } from '../../shared/cluster/view.ts';
-import { viewKey } from '../../shared/subjects.ts';
+import { viewKey } from '../../shared/bus/subjects.ts';
+import { join } from '../../shared/membership/transitions.ts';
+import { defaultRules, encodeView } from '../../shared/membership/view.ts';
 import { served } from './checkers/served.ts';
 import type { Trouble } from './faults.ts';
 import { Ledger, type PacketKind } from './ledger.ts';

@@ -3,10 +3,10 @@
 
 import { type ActorLog, DsslActor } from '../../services/dssl/actor.ts';
 import type { Egress } from '../../services/dssl/egress/egress.ts';
-import type { DecisionAudit } from '../../services/dssl/rows.ts';
-import type { ClusterMap } from '../../shared/cluster/map.ts';
+import type { DecisionAudit } from '../../services/dssl/replica/rows.ts';
+import type { Subjects } from '../../shared/bus/subjects.ts';
+import type { ClusterMap } from '../../shared/config/map.ts';
 import { readStamp } from '../../shared/packet/stamp.ts';
-import type { Subjects } from '../../shared/subjects.ts';
 import type { Ledger, ServerLife } from './ledger.ts';
 import type { SimBus } from './network.ts';
 import type { SimProcess } from './process.ts';

@@ -5,10 +5,10 @@
 // watches are ordered and miss nothing, but may be late, and after a reconnect they catch up. Writes are
 // compare-and-set. Every write is kept for the checkers.
 
+import { errorCodes, FlowherdError } from '../../shared/base/errors.ts';
+import { limits } from '../../shared/base/limits.ts';
 import type { KeyValue, KeyValueEntry } from '../../shared/bus/bus.ts';
 import { matches } from '../../shared/bus/subjectMatch.ts';
-import { errorCodes, FlowherdError } from '../../shared/errors.ts';
-import { limits } from '../../shared/limits.ts';
 import type { SimBus, SimNetwork } from './network.ts';
 import type { SimProcess } from './process.ts';
 

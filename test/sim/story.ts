@@ -1,8 +1,8 @@
 // The story of a flow that broke: the seed runs again, which is the same run, and this time somebody listens to every
 // decision about that flow and to everything that happened around it.
 
-import type { DecisionAudit } from '../../services/dssl/rows.ts';
-import { noPacket, verdicts, waiting } from '../../services/dssl/verdict.ts';
+import type { DecisionAudit } from '../../services/dssl/replica/rows.ts';
+import { noPacket, verdicts, waiting } from '../../services/dssl/replica/verdict.ts';
 import { readStamp } from '../../shared/packet/stamp.ts';
 import type { Finding } from './checkers/finding.ts';
 import { type RunOptions, runWorld } from './run.ts';

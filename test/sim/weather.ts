@@ -1,7 +1,7 @@
 // The state of everything that is going wrong at the moment, as the network and the store ask for it.
 
-import type { VirtualClock } from '../../shared/clock.ts';
-import type { Prng } from '../../shared/prng.ts';
+import type { VirtualClock } from '../../shared/base/clock.ts';
+import type { Prng } from '../../shared/base/prng.ts';
 import type { Trouble } from './faults.ts';
 import type { NetworkFaults } from './network.ts';
 import type { SimProcess } from './process.ts';

@@ -1,15 +1,15 @@
 // The cluster in a bottle: tier 1s and actors as they run in production, on a simulated bus and store, under one virtual
 // clock, driven by simulated clients, befallen by faults. Everything follows from the seed.
 
-import type { DecisionAudit } from '../../services/dssl/rows.ts';
+import type { DecisionAudit } from '../../services/dssl/replica/rows.ts';
 import { Tier1Actor, type Tier1Log } from '../../services/tier1/actor.ts';
-import { VirtualClock } from '../../shared/clock.ts';
-import { type ClusterMap, encodeMap } from '../../shared/cluster/map.ts';
-import { defaultSettings } from '../../shared/cluster/settings.ts';
-import { decodeView, type View } from '../../shared/cluster/view.ts';
-import { FlowKeyer } from '../../shared/flow.ts';
-import { Prng } from '../../shared/prng.ts';
-import { mapKey, type Subjects, subjectsOf, viewKey } from '../../shared/subjects.ts';
+import { VirtualClock } from '../../shared/base/clock.ts';
+import { Prng } from '../../shared/base/prng.ts';
+import { mapKey, type Subjects, subjectsOf, viewKey } from '../../shared/bus/subjects.ts';
+import { type ClusterMap, encodeMap } from '../../shared/config/map.ts';
+import { defaultSettings } from '../../shared/config/settings.ts';
+import { FlowKeyer } from '../../shared/flow/keyer.ts';
+import { decodeView, type View } from '../../shared/membership/view.ts';
 import { befall } from './befall.ts';
 import { Clients, type Gate } from './clients.ts';
 import { drawFaults, type Fault } from './faults.ts';

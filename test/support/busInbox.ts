@@ -1,7 +1,7 @@
 // What the bus tests wait with: boxes that fill as messages come, and a test for error codes.
 
+import { isFlowherdError } from '../../shared/base/errors.ts';
 import type { Bus } from '../../shared/bus/bus.ts';
-import { isFlowherdError } from '../../shared/errors.ts';
 
 /** Collects things and lets a test wait for a number of them. */
 export class Waiter<T> {

@@ -2,15 +2,15 @@
 // say. For what looks at a cluster, so that it sees the same each time; what runs one is tested with processes.
 
 import type { Bus, KeyValue } from '../../shared/bus/bus.ts';
-import { connectNats } from '../../shared/bus/nats.ts';
-import { encodeGossip, type GossipMessage, type LiveState } from '../../shared/cluster/gossip.ts';
-import type { Load } from '../../shared/cluster/load.ts';
-import type { ClusterMap } from '../../shared/cluster/map.ts';
-import { activate, drain, type GroupBirth, join, leave } from '../../shared/cluster/membership.ts';
-import { defaultSettings, settingsSchema } from '../../shared/cluster/settings.ts';
-import { changeView, readViews, settleMap } from '../../shared/cluster/store.ts';
-import { defaultRules, type MemberState, type View } from '../../shared/cluster/view.ts';
-import { type Subjects, subjectsOf } from '../../shared/subjects.ts';
+import { connectNats } from '../../shared/bus/nats/nats.ts';
+import { type Subjects, subjectsOf } from '../../shared/bus/subjects.ts';
+import type { ClusterMap } from '../../shared/config/map.ts';
+import { defaultSettings, settingsSchema } from '../../shared/config/settings.ts';
+import { changeView, readViews, settleMap } from '../../shared/config/store.ts';
+import { encodeGossip, type GossipMessage, type LiveState } from '../../shared/membership/gossip.ts';
+import type { Load } from '../../shared/membership/load.ts';
+import { activate, drain, type GroupBirth, join, leave } from '../../shared/membership/transitions.ts';
+import { defaultRules, type MemberState, type View } from '../../shared/membership/view.ts';
 import { loadOf } from './weights.ts';
 
 /** Reports come often, so that tests need not wait for them. */

@@ -2,7 +2,7 @@
 // this is what they are compared with, and what tests make damaged ones from.
 
 import { Packr } from 'msgpackr';
-import { type FrameHeader, frameFormat } from '../../shared/frame.ts';
+import { type FrameHeader, frameFormat } from '../../shared/log/records/frame.ts';
 
 const packr = new Packr({ useRecords: false });
 

@@ -1,6 +1,6 @@
 // Runs a traffic generator and hands over each packet, for tests.
 
-import { type GeneratorOptions, TrafficGenerator } from '../../services/tier1/ingress/generator.ts';
+import { type GeneratorOptions, TrafficGenerator } from '../../services/loadgen/generator/generator.ts';
 
 /** Where the packet lies that `look` is called for. */
 export const buffer = new Uint8Array(70_000);

@@ -1,14 +1,14 @@
 // A group of DSSL cores in one hand: frames, control messages and views reach each module when the test says so, in any
 // order between sources and in order within one. No clock, no bus; the cores are the production ones.
 
-import { DsslCore, type Proposal } from '../../services/dssl/core.ts';
 import type { Egress } from '../../services/dssl/egress/egress.ts';
-import { noPacket, verdicts, waiting } from '../../services/dssl/verdict.ts';
-import type { Candidate, GroupBirth } from '../../shared/cluster/membership.ts';
-import { join } from '../../shared/cluster/membership.ts';
-import { defaultRules, type GroupRules, type PlacementName, type View } from '../../shared/cluster/view.ts';
-import { type Frame, FrameBuilder } from '../../shared/frame.ts';
-import { FrameFlags, ProtocolClass, protocolClassShift } from '../../shared/frameFlags.ts';
+import { DsslCore, type Proposal } from '../../services/dssl/old/core.ts';
+import { noPacket, verdicts, waiting } from '../../services/dssl/replica/verdict.ts';
+import { FrameFlags, ProtocolClass, protocolClassShift } from '../../shared/flow/frameFlags.ts';
+import { type Frame, FrameBuilder } from '../../shared/log/records/frame.ts';
+import type { Candidate, GroupBirth } from '../../shared/membership/transitions.ts';
+import { join } from '../../shared/membership/transitions.ts';
+import { defaultRules, type GroupRules, type PlacementName, type View } from '../../shared/membership/view.ts';
 
 /** Flags of usual packets. */
 export const tcp: number = FrameFlags.TYPE1 | (ProtocolClass.TCP << protocolClassShift);

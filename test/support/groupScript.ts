@@ -16,12 +16,12 @@
 //   views                                  the newest view, and how far each module has come
 //   holds                                  what each module knows
 
-import type { DsslCore } from '../../services/dssl/core.ts';
-import { readEntropy } from '../../services/dssl/entropyMessages.ts';
-import { ownerOf } from '../../services/dssl/flowEntry.ts';
-import { controlFields, RowKind, readRows, readSync, type SyncAnswer } from '../../services/dssl/sync.ts';
-import { type Member, type PlacementName, placementNames, type View } from '../../shared/cluster/view.ts';
-import { isOneOf } from '../../shared/validate.ts';
+import type { DsslCore } from '../../services/dssl/old/core.ts';
+import { readEntropy } from '../../services/dssl/old/entropyMessages.ts';
+import { controlFields, RowKind, readRows, readSync, type SyncAnswer } from '../../services/dssl/old/sync.ts';
+import { ownerOf } from '../../services/dssl/replica/flows/entry.ts';
+import { isOneOf } from '../../shared/base/validate.ts';
+import { type Member, type PlacementName, placementNames, type View } from '../../shared/membership/view.ts';
 import { fin, hiOf, type Module, type Row, syn, TestGroup, tcp, udp } from './group.ts';
 
 const flagsOf: Readonly<Record<string, number>> = { syn, tcp, fin, udp };

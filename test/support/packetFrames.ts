@@ -1,7 +1,7 @@
 // Packets on their way to a tier 1 over the bus, as an upstream router would send them: frames with hashes 0.
 
-import { FrameBuilder } from '../../shared/frame.ts';
-import { linkKindShift, linkKinds } from '../../shared/frameFlags.ts';
+import { linkKindShift, linkKinds } from '../../shared/flow/frameFlags.ts';
+import { FrameBuilder } from '../../shared/log/records/frame.ts';
 
 const ethernet = 1;
 

@@ -4,8 +4,8 @@
 //
 // Everything follows from one seed. The cores are the production ones; what is simulated is the order of events.
 
-import { FrameFlags } from '../../shared/frameFlags.ts';
-import { Prng } from '../../shared/prng.ts';
+import { Prng } from '../../shared/base/prng.ts';
+import { FrameFlags } from '../../shared/flow/frameFlags.ts';
 import { groupOf, type Row, syn, type TestGroup, tcp, udp } from './group.ts';
 
 export interface Flow {

@@ -1,6 +1,6 @@
 // Helpers for tests of placements: a fixed supply of flow hashes, and a measure of how far counts are from shares.
 
-import { Prng } from '../../shared/prng.ts';
+import { Prng } from '../../shared/base/prng.ts';
 
 /** Calls `visit` with `count` 64-bit hashes as int32 halves, always the same ones for a seed. */
 export function forFlows(count: number, seed: number, visit: (hi: number, lo: number, flow: number) => void): void {

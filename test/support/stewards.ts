@@ -1,13 +1,13 @@
 // A group of stewards in one hand: a bus that may delay, lose and cut, a store that compares and sets, and time that passes
 // when the test says so. Members may be paused or killed.
 
-import { Steward } from '../../services/dssl/steward.ts';
-import type { LiveState } from '../../shared/cluster/gossip.ts';
-import type { Load } from '../../shared/cluster/load.ts';
-import { leave } from '../../shared/cluster/membership.ts';
-import { type ClusterSettings, defaultSettings } from '../../shared/cluster/settings.ts';
-import { defaultRules, findMember, type View } from '../../shared/cluster/view.ts';
-import { Prng } from '../../shared/prng.ts';
+import { Steward } from '../../services/dssl/member/steward.ts';
+import { Prng } from '../../shared/base/prng.ts';
+import { type ClusterSettings, defaultSettings } from '../../shared/config/settings.ts';
+import type { LiveState } from '../../shared/membership/gossip.ts';
+import type { Load } from '../../shared/membership/load.ts';
+import { leave } from '../../shared/membership/transitions.ts';
+import { defaultRules, findMember, type View } from '../../shared/membership/view.ts';
 
 export interface StewardGroupOptions {
   readonly members: number;

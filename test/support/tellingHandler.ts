@@ -1,7 +1,7 @@
 // A server that says in the log when it is started and stopped, for the tests of who gets to run. With the option
 // `fail=yes` it refuses to start, with `flows=yes` it says when flows come and go.
 
-import type { HandlerFactory } from '../../services/dssl/egress/handler.ts';
+import type { HandlerFactory } from '../../services/dssl/egress/handlers/handler.ts';
 
 const create: HandlerFactory = ({ log, group, options }) => ({
   start: () => {

@@ -1,6 +1,6 @@
 // A server that fails on every other batch, for the tests of what that costs.
 
-import type { HandlerFactory } from '../../services/dssl/egress/handler.ts';
+import type { HandlerFactory } from '../../services/dssl/egress/handlers/handler.ts';
 
 const create: HandlerFactory = () => {
   let batches = 0;

@@ -10,6 +10,9 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'shared/': ['shared/'],
   'services/tier1/': ['services/tier1/', 'shared/'],
   'services/dssl/': ['services/dssl/', 'shared/'],
+  'services/loadgen/': ['services/loadgen/', 'services/ops/', 'shared/'],
+  'services/local/': ['services/', 'shared/'],
+  'services/ops/': ['services/ops/', 'services/local/', 'services/cli/run/', 'services/dssl/', 'shared/'],
   'services/cli/': ['services/', 'shared/'],
   'deploy/': ['deploy/', 'services/dssl/egress/', 'shared/'],
   'test/': ['test/', 'services/', 'shared/', 'deploy/'],
@@ -17,12 +20,12 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
 
 /** Packages and built-in modules that only some files may import; those without an entry are for the shell and tests. */
 const packageUsers: Readonly<Record<string, RegExp>> = {
-  nats: /^shared\/bus\/nats\w*\.ts$|^test\/bench\/busRole\.ts$/,
+  nats: /^shared\/(?:bus|store|log)\/(?:nats|jetstream)\/\w+\.ts$|^test\/bench\/\w+\.ts$/,
   commander: /^services\/cli\/|^test\/sim\/main\.ts$/,
   pino: /^services\/cli\//,
   msgpackr:
-    /^shared\/(?:frame|answers|delivery|hello|receipt|cluster\/gossip)\.ts$|^services\/dssl\/(?:sync|entropyMessages)\.ts$|^test\//,
-  zod: /^shared\/cluster\/settings\.ts$/,
+    /^shared\/(?:log\/records\/\w+|messages\/(?:answers|delivery|hello|receipt)|membership\/gossip)\.ts$|^services\/dssl\/(?:old\/(?:sync|entropyMessages)|(?:replica|recovery)\/\w+)\.ts$|^test\//,
+  zod: /^shared\/config\/settings\.ts$/,
   'fast-check': /^test\//,
   testcontainers: /^test\/deploy\//,
   'node:test': /^test\//,
@@ -30,22 +33,21 @@ const packageUsers: Readonly<Record<string, RegExp>> = {
 
 /** Product code that may do I/O and wait. Everything else in services/ and shared/ is the pure core. */
 const shell: readonly RegExp[] = [
-  /^services\/cli\//,
+  /^services\/(?:cli|local|loadgen|ops)\//,
   /^services\/(tier1|dssl)\/actor\.ts$/,
-  /^services\/dssl\/place\.ts$/,
+  /^services\/dssl\/member\/place\.ts$/,
   /^services\/tier1\/ingress\/(?:capture|subject|udp|kernelDrops)\.ts$/,
   /^services\/dssl\/egress\//,
-  /^shared\/bus\//,
+  /^shared\/(?:bus|log)\//,
   /^shared\/capture\//,
-  /^shared\/cluster\/store\.ts$/,
-  /^shared\/clock\.ts$/,
-  /^shared\/udpAddress\.ts$/,
+  /^shared\/config\/store\.ts$/,
+  /^shared\/base\/(?:clock|udpAddress)\.ts$/,
 ];
 /** Among the shell's files, those that are as pure as the core all the same, and stay so. */
 const pureParts =
-  /^services\/cli\/(cluster\/(?:histogram|statusBoard|jsonText)|dssl\/rejoinPause|traffic\/(accounts|flowBook|ledger|run|servers|tier1s|upstream))\.ts$/;
+  /^services\/(ops\/(?:histogram|statusBoard|jsonText)|cli\/run\/dssl\/rejoinPause|loadgen\/(?:accounts|flowBook|ledger|run|servers|tier1s|upstream|generator\/\w+))\.ts$|^shared\/(?:log\/records\/\w+|bus\/subjects)\.ts$/;
 /** Where the platform's clock and timers may be asked; the rest of the shell has a Clock. */
-const knowsTime = /^shared\/clock\.ts$|^services\/cli\//;
+const knowsTime = /^shared\/base\/clock\.ts$|^services\/(?:cli|local|loadgen|ops)\//;
 const coreModules = ['node:crypto', 'msgpackr', 'zod'];
 const usesAmbient =
   /\bDate\.now\b|\bnew Date\(\s*\)|\bperformance\b|\bMath\.random\b|\bset(?:Timeout|Interval|Immediate)\b|\bqueueMicrotask\b|\bnextTick\b/;

@@ -2,8 +2,8 @@
 // holds, with the moment at which it came.
 
 import type { Bus } from '../../shared/bus/bus.ts';
-import { decodeView, type View } from '../../shared/cluster/view.ts';
-import { type Subjects, viewKey } from '../../shared/subjects.ts';
+import { type Subjects, viewKey } from '../../shared/bus/subjects.ts';
+import { decodeView, type View } from '../../shared/membership/view.ts';
 
 export interface SeenView {
   readonly view: View;

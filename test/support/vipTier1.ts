@@ -3,21 +3,21 @@
 
 import { Tier1Actor } from '../../services/tier1/actor.ts';
 import { UdpIngress } from '../../services/tier1/ingress/udp.ts';
-import { AnswersBuilder, answerRow } from '../../shared/answers.ts';
+import { systemClock } from '../../shared/base/clock.ts';
+import { parseUdpUrl } from '../../shared/base/udpAddress.ts';
 import type { Bus } from '../../shared/bus/bus.ts';
 import { MemoryHub } from '../../shared/bus/memory.ts';
-import { systemClock } from '../../shared/clock.ts';
-import type { ClusterMap } from '../../shared/cluster/map.ts';
-import { join } from '../../shared/cluster/membership.ts';
-import { defaultSettings } from '../../shared/cluster/settings.ts';
-import { defaultRules, encodeView } from '../../shared/cluster/view.ts';
-import { FlowKeyer } from '../../shared/flow.ts';
-import { Frame } from '../../shared/frame.ts';
+import { type Subjects, subjectsOf, viewKey } from '../../shared/bus/subjects.ts';
+import type { ClusterMap } from '../../shared/config/map.ts';
+import { defaultSettings } from '../../shared/config/settings.ts';
+import { FlowKeyer } from '../../shared/flow/keyer.ts';
+import { Frame } from '../../shared/log/records/frame.ts';
+import { join } from '../../shared/membership/transitions.ts';
+import { defaultRules, encodeView } from '../../shared/membership/view.ts';
+import { AnswersBuilder, answerRow } from '../../shared/messages/answers.ts';
 import { formatAddress, parseAddress } from '../../shared/packet/addressText.ts';
-import { Headers } from '../../shared/packet/headers.ts';
-import { parse } from '../../shared/packet/parse.ts';
-import { type Subjects, subjectsOf, viewKey } from '../../shared/subjects.ts';
-import { parseUdpUrl } from '../../shared/udpAddress.ts';
+import { Headers } from '../../shared/packet/decode/headers.ts';
+import { parse } from '../../shared/packet/decode/parse.ts';
 import { Waiter } from './busInbox.ts';
 
 const map: ClusterMap = {

@@ -1,11 +1,11 @@
 // Groups that speak, for tests of who falls silent: servers that report once in a while from the moment they are there
 // until they are muted, and a tier 1 that hears them and judges four times a second. Time is counted, nobody waits.
 
-import { type MappingChange, SilentGroups, type WatchedGroup } from '../../services/tier1/silentGroups.ts';
-import type { StateMessage } from '../../shared/cluster/gossip.ts';
-import { defaultSettings } from '../../shared/cluster/settings.ts';
-import type { Member, MemberState } from '../../shared/cluster/view.ts';
-import { limits } from '../../shared/limits.ts';
+import { type MappingChange, SilentGroups, type WatchedGroup } from '../../services/tier1/routing/silentGroups.ts';
+import { limits } from '../../shared/base/limits.ts';
+import { defaultSettings } from '../../shared/config/settings.ts';
+import type { StateMessage } from '../../shared/membership/gossip.ts';
+import type { Member, MemberState } from '../../shared/membership/view.ts';
 
 const stepMs = 10;
 

@@ -1,11 +1,11 @@
 // What tests of adaptive weights share: loads and views in few words, and a loop in which weights make load, load is
 // reported and reports make weights, without chance, so that what the policy itself does can be seen.
 
-import type { Load } from '../../shared/cluster/load.ts';
-import { reweigh } from '../../shared/cluster/membership.ts';
-import { defaultSettings, type WeightSettings } from '../../shared/cluster/settings.ts';
-import { defaultRules, type Member, type View } from '../../shared/cluster/view.ts';
-import { WeightGovernor } from '../../shared/cluster/weights.ts';
+import { defaultSettings, type WeightSettings } from '../../shared/config/settings.ts';
+import type { Load } from '../../shared/membership/load.ts';
+import { reweigh } from '../../shared/membership/transitions.ts';
+import { defaultRules, type Member, type View } from '../../shared/membership/view.ts';
+import { WeightGovernor } from '../../shared/membership/weights/governor.ts';
 
 const idle: Load = {
   flows: 0,

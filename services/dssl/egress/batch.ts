@@ -1,9 +1,9 @@
 // The one PacketBatch that an egress fills again and again.
 
-import { FrameFlags, linkTypeOf } from '../../../shared/frameFlags.ts';
-import { limits } from '../../../shared/limits.ts';
-import { formatFlowId } from './flowMap.ts';
-import type { PacketBatch } from './handler.ts';
+import { limits } from '../../../shared/base/limits.ts';
+import { FrameFlags, linkTypeOf } from '../../../shared/flow/frameFlags.ts';
+import { formatFlowId } from './handlers/flowMap.ts';
+import type { PacketBatch } from './handlers/handler.ts';
 
 /**
  * Rows of packets over the bytes of one frame. Takes `limits.frameRows` packets; whoever adds more hands it over first.

@@ -1,7 +1,7 @@
 // The handler `counting`: counts what it gets, and nothing else. The default, and the cheapest server there is.
 
-import { FrameFlags } from '../../../shared/frameFlags.ts';
-import type { HandlerFactory } from './handler.ts';
+import { FrameFlags } from '../../../shared/flow/frameFlags.ts';
+import type { HandlerFactory } from './handlers/handler.ts';
 
 const create: HandlerFactory = () => {
   const counts = { packets: 0, bytes: 0, flowsStarted: 0, flowsEnded: 0, starts: 0, ends: 0, openFlows: 0 };

@@ -2,7 +2,7 @@
 // handler in the same process; `udp.ts` forwards datagrams to a server that speaks UDP, and `bus.ts` sends everything to
 // a server process on other hardware (Fig. 3).
 
-import type { FlowEndReason, ServerLoad } from './handler.ts';
+import type { FlowEndReason, ServerLoad } from './handlers/handler.ts';
 
 export interface Egress {
   /**

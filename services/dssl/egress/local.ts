@@ -9,11 +9,18 @@
 // A flow's start is told at once, so it comes before the batch; its end waits until the batch with its last packet is
 // out. When a flow ends and starts again within one frame, the batch so far and the end go out before the new start.
 
-import { errorCodes, FlowherdError, reasonOf } from '../../../shared/errors.ts';
+import { errorCodes, FlowherdError, reasonOf } from '../../../shared/base/errors.ts';
 import { BatchBuffer } from './batch.ts';
 import type { EgressStats, ServerEgress } from './egress.ts';
-import { formatFlowId } from './flowMap.ts';
-import type { FlowEndReason, FlowEvent, FlowOrigin, HandlerLog, ServerHandler, ServerLoad } from './handler.ts';
+import { formatFlowId } from './handlers/flowMap.ts';
+import type {
+  FlowEndReason,
+  FlowEvent,
+  FlowOrigin,
+  HandlerLog,
+  ServerHandler,
+  ServerLoad,
+} from './handlers/handler.ts';
 
 export interface LocalEgressOptions {
   readonly handler: ServerHandler;

@@ -1,7 +1,7 @@
 // Reading the options of the shipped handlers (`--handler-option name=value`): they arrive as text, and a misspelt one
 // should be said, not ignored.
 
-import { errorCodes, FlowherdError } from '../../../shared/errors.ts';
+import { errorCodes, FlowherdError } from '../../../shared/base/errors.ts';
 
 /** Throws FlowherdError bad-config when there is an option the handler does not know. */
 export function checkOptions(

@@ -10,19 +10,19 @@
 // gives way. A session whose flow has ended stays a little for answers that are late.
 
 import { createSocket, type Socket } from 'node:dgram';
-import { answerRowBytes } from '../../../shared/answers.ts';
-import { reasonOf } from '../../../shared/errors.ts';
-import { FrameFlags, linkTypeOf } from '../../../shared/frameFlags.ts';
-import { limits } from '../../../shared/limits.ts';
+import { reasonOf } from '../../../shared/base/errors.ts';
+import { limits } from '../../../shared/base/limits.ts';
+import type { UdpAddress } from '../../../shared/base/udpAddress.ts';
+import { FrameFlags, linkTypeOf } from '../../../shared/flow/frameFlags.ts';
+import { answerRowBytes } from '../../../shared/messages/answers.ts';
 import { u16 } from '../../../shared/packet/bytes.ts';
-import { Fragment, Headers, type IpLayer } from '../../../shared/packet/headers.ts';
-import { parse } from '../../../shared/packet/parse.ts';
-import { Protocol } from '../../../shared/packet/transport.ts';
-import type { UdpAddress } from '../../../shared/udpAddress.ts';
+import { Fragment, Headers, type IpLayer } from '../../../shared/packet/decode/headers.ts';
+import { parse } from '../../../shared/packet/decode/parse.ts';
+import { Protocol } from '../../../shared/packet/decode/transport.ts';
 import type { EgressStats, ServerEgress } from './egress.ts';
-import type { HandlerLog, ServerLoad } from './handler.ts';
+import type { HandlerLog, ServerLoad } from './handlers/handler.ts';
 import { MeanSince, ShareSince } from './measures.ts';
-import { Returns, type ReturnsOptions, type Tier1Return } from './returns.ts';
+import { Returns, type ReturnsOptions, type Tier1Return } from './remote/returns.ts';
 import { UdpSession, UdpSessions } from './udpSessions.ts';
 
 export interface UdpEgressOptions extends ReturnsOptions {
@@ -342,7 +342,7 @@ function connect(socket: Socket, port: number, address: string): void {
   }
 }
 
-/** As `answerRow` in shared/answers.ts, without making anything. */
+/** As `answerRow` in shared/messages/answers.ts, without making anything. */
 function writeRow(row: Uint8Array, data: Uint8Array, layer: IpLayer): void {
   const bytes = layer.version === 4 ? 4 : 16;
   row[0] = layer.version;

@@ -7,13 +7,13 @@
 // Sessions stand in order of use, open ones and those of ended flows apart, so that the one to be closed next is at hand.
 
 import type { Socket } from 'node:dgram';
-import { FlowMap } from './flowMap.ts';
-import type { Tier1Return } from './returns.ts';
+import { FlowMap } from './handlers/flowMap.ts';
+import type { Tier1Return } from './remote/returns.ts';
 
 export class UdpSession {
   readonly hi: number;
   readonly lo: number;
-  /** Client and VIP as answers name them (shared/answers.ts). */
+  /** Client and VIP as answers name them (shared/messages/answers.ts). */
   readonly row: Uint8Array;
   readonly socket: Socket;
   /** The tier 1 by which the last packet came. */

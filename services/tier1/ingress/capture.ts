@@ -1,7 +1,7 @@
 // Captures as ingress: a file's packets go into tier 1, as fast as the bus takes them or in the file's own time.
 
+import type { Clock } from '../../../shared/base/clock.ts';
 import { type CaptureSummary, readCapture } from '../../../shared/capture/reader.ts';
-import type { Clock } from '../../../shared/clock.ts';
 import type { Tier1Actor } from '../actor.ts';
 
 export interface CaptureIngressOptions {

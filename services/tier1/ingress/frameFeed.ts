@@ -8,11 +8,11 @@
 // Nobody can ask the bus to wait, since a subscription is called when it is called. So a frame that comes while tier 1
 // may not send is dropped whole, and counted as `overload`.
 
-import { Frame, type FrameFault, frameFaults } from '../../../shared/frame.ts';
-import { FrameFlags, linkTypeOf } from '../../../shared/frameFlags.ts';
-import type { HelloSender } from '../../../shared/hello.ts';
-import { limits } from '../../../shared/limits.ts';
-import { NumberedStream, NumberedStreams } from '../../../shared/numberedStreams.ts';
+import { limits } from '../../../shared/base/limits.ts';
+import { FrameFlags, linkTypeOf } from '../../../shared/flow/frameFlags.ts';
+import { Frame, type FrameFault, frameFaults } from '../../../shared/log/records/frame.ts';
+import type { HelloSender } from '../../../shared/messages/hello.ts';
+import { NumberedStream, NumberedStreams } from '../../../shared/messages/numberedStreams.ts';
 import { seedOf } from '../../../shared/placement/seed.ts';
 import type { Distributor } from '../distribute.ts';
 

@@ -4,11 +4,11 @@
 // An end in order loses nothing: first the hello says that this tier 1 is leaving, so that senders turn to others; what
 // is under way is still taken, until it has been quiet for a moment; then the last hello gives the final counts.
 
+import type { Clock, Timer } from '../../../shared/base/clock.ts';
+import { limits } from '../../../shared/base/limits.ts';
 import type { Bus, Subscription } from '../../../shared/bus/bus.ts';
-import type { Clock, Timer } from '../../../shared/clock.ts';
-import { encodeHello, type HelloState } from '../../../shared/hello.ts';
-import { limits } from '../../../shared/limits.ts';
-import type { Subjects } from '../../../shared/subjects.ts';
+import type { Subjects } from '../../../shared/bus/subjects.ts';
+import { encodeHello, type HelloState } from '../../../shared/messages/hello.ts';
 import type { Tier1Actor } from '../actor.ts';
 import { FrameFeed } from './frameFeed.ts';
 

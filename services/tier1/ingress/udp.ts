@@ -4,22 +4,22 @@
 // ordinary server.
 //
 //   client ──► socket of the VIP ──► packet ──► distributor ──► ... ──► server's actor ──► backend
-//   client ◄── socket of the VIP ◄── answers (shared/answers.ts) ◄──── bus ◄──────┘
+//   client ◄── socket of the VIP ◄── answers (shared/messages/answers.ts) ◄──── bus ◄──────┘
 //
 // Tier 1 remembers no client, so it cannot tell whether an answer belongs to a question. It sends only from its own VIPs
 // and never to addresses that no client has. Beyond that it trusts whoever may publish on its return subject: that right
 // belongs to DSSL actors alone.
 
 import { createSocket, type Socket } from 'node:dgram';
-import { type AnswerFault, Answers, answerFaults } from '../../../shared/answers.ts';
+import type { Clock, Timer } from '../../../shared/base/clock.ts';
+import { errorCodes, FlowherdError, reasonOf } from '../../../shared/base/errors.ts';
+import { limits } from '../../../shared/base/limits.ts';
+import { resolveUdp, type UdpAddress, type UdpUrl } from '../../../shared/base/udpAddress.ts';
 import type { Bus, Subscription } from '../../../shared/bus/bus.ts';
-import type { Clock, Timer } from '../../../shared/clock.ts';
-import { errorCodes, FlowherdError, reasonOf } from '../../../shared/errors.ts';
-import { limits } from '../../../shared/limits.ts';
-import { NumberedStream, NumberedStreams } from '../../../shared/numberedStreams.ts';
+import type { Subjects } from '../../../shared/bus/subjects.ts';
+import { type AnswerFault, Answers, answerFaults } from '../../../shared/messages/answers.ts';
+import { NumberedStream, NumberedStreams } from '../../../shared/messages/numberedStreams.ts';
 import { formatAddress, parseAddress } from '../../../shared/packet/addressText.ts';
-import type { Subjects } from '../../../shared/subjects.ts';
-import { resolveUdp, type UdpAddress, type UdpUrl } from '../../../shared/udpAddress.ts';
 import type { Tier1Actor } from '../actor.ts';
 import { kernelDrops } from './kernelDrops.ts';
 import { VipPacket, vipLinkType } from './vipPacket.ts';

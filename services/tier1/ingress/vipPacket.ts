@@ -3,10 +3,10 @@
 // the client to the VIP, with right lengths and checksums. What the kernel has taken off is not known any more: TTL,
 // traffic class, IP options, and into how many fragments the datagram was cut.
 
-import { put16 } from '../../../shared/packet/buildBytes.ts';
 import { addWords, foldChecksum } from '../../../shared/packet/checksum.ts';
+import { Protocol } from '../../../shared/packet/decode/transport.ts';
+import { put16 } from '../../../shared/packet/encode/buildBytes.ts';
 import { readIpv4Text, readIpv6Text } from '../../../shared/packet/socketAddress.ts';
-import { Protocol } from '../../../shared/packet/transport.ts';
 
 /** LINKTYPE_RAW: the packet begins with its IP header. */
 export const vipLinkType = 101;

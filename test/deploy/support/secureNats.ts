@@ -3,9 +3,9 @@
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { makeKeys } from '../../../services/cli/keys.ts';
-import type { NatsOptions } from '../../../shared/bus/nats.ts';
-import { inboxPrefixOf, type Role } from '../../../shared/subjects.ts';
+import { makeKeys } from '../../../services/cli/operate/keys.ts';
+import type { NatsOptions } from '../../../shared/bus/nats/nats.ts';
+import { inboxPrefixOf, type Role } from '../../../shared/bus/subjects.ts';
 import { freePort, NatsServer } from '../../support/natsServer.ts';
 
 export const natsFolder = join(import.meta.dirname, '../../../deploy/nats');

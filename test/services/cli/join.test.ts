@@ -5,10 +5,10 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { Bus } from '../../../shared/bus/bus.ts';
-import { connectNats } from '../../../shared/bus/nats.ts';
-import { readViews } from '../../../shared/cluster/store.ts';
-import type { Member } from '../../../shared/cluster/view.ts';
-import { subjectsOf } from '../../../shared/subjects.ts';
+import { connectNats } from '../../../shared/bus/nats/nats.ts';
+import { subjectsOf } from '../../../shared/bus/subjects.ts';
+import { readViews } from '../../../shared/config/store.ts';
+import type { Member } from '../../../shared/membership/view.ts';
 import { CuttableLine, NatsServer, skipWithoutNatsServer } from '../../support/natsServer.ts';
 import { Service } from '../../support/processes.ts';
 

@@ -3,11 +3,11 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import type { TrafficReport } from '../../../services/cli/traffic/report.ts';
+import type { TrafficReport } from '../../../services/loadgen/report.ts';
 import type { Bus } from '../../../shared/bus/bus.ts';
-import { connectNats } from '../../../shared/bus/nats.ts';
-import { decodeView, type View } from '../../../shared/cluster/view.ts';
-import { subjectsOf, viewKey } from '../../../shared/subjects.ts';
+import { connectNats } from '../../../shared/bus/nats/nats.ts';
+import { subjectsOf, viewKey } from '../../../shared/bus/subjects.ts';
+import { decodeView, type View } from '../../../shared/membership/view.ts';
 import { NatsServer, skipWithoutNatsServer } from '../../support/natsServer.ts';
 import { Service } from '../../support/processes.ts';
 

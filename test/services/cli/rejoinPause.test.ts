@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { RejoinPause } from '../../../services/cli/dssl/rejoinPause.ts';
+import { RejoinPause } from '../../../services/cli/run/dssl/rejoinPause.ts';
 
 test('rejoin pause - it doubles up to half a minute, and begins anew after a minute of membership', () => {
   const pause = new RejoinPause();

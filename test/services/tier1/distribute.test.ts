@@ -2,14 +2,14 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { TrafficGenerator } from '../../../services/loadgen/generator/generator.ts';
 import { Distributor } from '../../../services/tier1/distribute.ts';
-import { GroupTable } from '../../../services/tier1/groupTable.ts';
-import { TrafficGenerator } from '../../../services/tier1/ingress/generator.ts';
-import { FlowKeyer } from '../../../shared/flow.ts';
-import { Frame } from '../../../shared/frame.ts';
-import { FrameFlags } from '../../../shared/frameFlags.ts';
-import { limits } from '../../../shared/limits.ts';
-import { buildPacket, fragmentPacket } from '../../../shared/packet/build.ts';
+import { GroupTable } from '../../../services/tier1/routing/groupTable.ts';
+import { limits } from '../../../shared/base/limits.ts';
+import { FrameFlags } from '../../../shared/flow/frameFlags.ts';
+import { FlowKeyer } from '../../../shared/flow/keyer.ts';
+import { Frame } from '../../../shared/log/records/frame.ts';
+import { buildPacket, fragmentPacket } from '../../../shared/packet/encode/build.ts';
 import { heapBytes } from '../../support/heap.ts';
 
 interface Sent {

@@ -3,9 +3,9 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { errorCodes } from '../../../shared/base/errors.ts';
+import { limits } from '../../../shared/base/limits.ts';
 import type { Bus, BusStatus, KeyValue, KeyValueEntry } from '../../../shared/bus/bus.ts';
-import { errorCodes } from '../../../shared/errors.ts';
-import { limits } from '../../../shared/limits.ts';
 import { hasCode, Inbox, Waiter } from '../../support/busInbox.ts';
 
 /** One network of the kind under test. */

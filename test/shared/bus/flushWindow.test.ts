@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { VirtualClock } from '../../../shared/base/clock.ts';
 import { FlushWindow } from '../../../shared/bus/flushWindow.ts';
-import { VirtualClock } from '../../../shared/clock.ts';
 
 /** A line on which the test answers the marks. */
 function setUp(windowBytes = 1_600) {

@@ -2,11 +2,11 @@
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { VirtualClock } from '../../../shared/base/clock.ts';
+import { errorCodes } from '../../../shared/base/errors.ts';
+import { limits } from '../../../shared/base/limits.ts';
 import { MemoryHub } from '../../../shared/bus/memory.ts';
 import { openBus } from '../../../shared/bus/open.ts';
-import { VirtualClock } from '../../../shared/clock.ts';
-import { errorCodes } from '../../../shared/errors.ts';
-import { limits } from '../../../shared/limits.ts';
 import { hasCode } from '../../support/busInbox.ts';
 import { busContract } from './bus.contract.ts';
 

@@ -1,7 +1,7 @@
 // All counters add up: what clients sent is what tier 1s received, what they received is what they distributed and
 // dropped, what servers were handed is what actors say they accepted.
 
-import { verdicts } from '../../../services/dssl/verdict.ts';
+import { verdicts } from '../../../services/dssl/replica/verdict.ts';
 import type { World } from '../world.ts';
 import type { Finding } from './finding.ts';
 

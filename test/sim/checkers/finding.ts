@@ -1,7 +1,7 @@
 // What a checker answers. A checker knows what the clients sent, what the servers were handed, what the store was told
 // and what went wrong, and nothing of how tier 1 and the actors work.
 
-import { decodeView, type View } from '../../../shared/cluster/view.ts';
+import { decodeView, type View } from '../../../shared/membership/view.ts';
 import type { FlowRecord, ServerLife } from '../ledger.ts';
 import type { Write } from '../store.ts';
 import type { Diversion, World } from '../world.ts';

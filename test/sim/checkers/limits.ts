@@ -1,6 +1,6 @@
 // Tables stay within their limits, and what waits is bounded.
 
-import { limits } from '../../../shared/limits.ts';
+import { limits } from '../../../shared/base/limits.ts';
 import type { World } from '../world.ts';
 import type { Finding } from './finding.ts';
 

@@ -1,7 +1,7 @@
 // The group is what lives: the dead are no members in the end, whoever lives and is wanted is one, and nobody is removed by
 // others who was well. A server that was paused for long or cut off may be removed; it comes back.
 
-import type { Member } from '../../../shared/cluster/view.ts';
+import type { Member } from '../../../shared/membership/view.ts';
 import type { Trouble } from '../faults.ts';
 import type { ServerLife } from '../ledger.ts';
 import type { World } from '../world.ts';

@@ -3,7 +3,7 @@
 // This checker does not look at a run that is over, like the others: it feeds packets of more and more flows, each flow one
 // packet, to whatever takes packets, and weighs the process between. Nothing else may grow meanwhile.
 
-import { buildPacket } from '../../../shared/packet/build.ts';
+import { buildPacket } from '../../../shared/packet/encode/build.ts';
 import { heapBytes } from '../../support/heap.ts';
 import type { Finding } from './finding.ts';
 

@@ -8,11 +8,11 @@
 //   young       the flow began, or came to its server, in the last seconds
 //   old         it is closing, or nearly forgotten: who looks a little later has forgotten it
 
-import { FlowState, idleIndexOf, protocolClassOf, stateOf } from '../../../services/dssl/flowEntry.ts';
-import { flowKey } from '../../../services/dssl/flowKey.ts';
-import { idleTicks } from '../../../services/dssl/idleLimits.ts';
-import { ageTicks, tickOfMs } from '../../../services/dssl/ticks.ts';
-import { ProtocolClass } from '../../../shared/frameFlags.ts';
+import { FlowState, idleIndexOf, protocolClassOf, stateOf } from '../../../services/dssl/replica/flows/entry.ts';
+import { flowKey } from '../../../services/dssl/replica/flows/key.ts';
+import { idleTicks } from '../../../services/dssl/replica/idleLimits.ts';
+import { ageTicks, tickOfMs } from '../../../services/dssl/replica/ticks.ts';
+import { ProtocolClass } from '../../../shared/flow/frameFlags.ts';
 import type { SimServer } from '../server.ts';
 import type { World } from '../world.ts';
 import { type Finding, isMember } from './finding.ts';

@@ -1,8 +1,8 @@
 // Views never fork: each number is written once, one after the other. And they converge: in the end everybody who lives
 // has the newest one, or one that was replaced at the very end.
 
-import { decodeView } from '../../../shared/cluster/view.ts';
-import { viewKey } from '../../../shared/subjects.ts';
+import { viewKey } from '../../../shared/bus/subjects.ts';
+import { decodeView } from '../../../shared/membership/view.ts';
 import type { World } from '../world.ts';
 import type { Finding } from './finding.ts';
 

@@ -2,10 +2,10 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import type { HandlerLog, PacketBatch, ServerHandler } from '../../../../services/dssl/egress/handler.ts';
+import type { HandlerLog, PacketBatch, ServerHandler } from '../../../../services/dssl/egress/handlers/handler.ts';
 import { LocalEgress, type LocalEgressOptions } from '../../../../services/dssl/egress/local.ts';
-import { FrameFlags } from '../../../../shared/frameFlags.ts';
-import { limits } from '../../../../shared/limits.ts';
+import { limits } from '../../../../shared/base/limits.ts';
+import { FrameFlags } from '../../../../shared/flow/frameFlags.ts';
 
 class Lines implements HandlerLog {
   readonly lines: string[] = [];

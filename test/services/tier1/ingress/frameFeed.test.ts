@@ -5,14 +5,14 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { Distributor } from '../../../../services/tier1/distribute.ts';
-import { GroupTable } from '../../../../services/tier1/groupTable.ts';
 import { FrameFeed } from '../../../../services/tier1/ingress/frameFeed.ts';
-import type { KeyOptions } from '../../../../shared/flow.ts';
-import { FlowKeyer } from '../../../../shared/flow.ts';
-import { Frame } from '../../../../shared/frame.ts';
-import { FrameFlags } from '../../../../shared/frameFlags.ts';
-import { limits } from '../../../../shared/limits.ts';
-import { buildPacket } from '../../../../shared/packet/build.ts';
+import { GroupTable } from '../../../../services/tier1/routing/groupTable.ts';
+import { limits } from '../../../../shared/base/limits.ts';
+import { FrameFlags } from '../../../../shared/flow/frameFlags.ts';
+import type { KeyOptions } from '../../../../shared/flow/keyer.ts';
+import { FlowKeyer } from '../../../../shared/flow/keyer.ts';
+import { Frame } from '../../../../shared/log/records/frame.ts';
+import { buildPacket } from '../../../../shared/packet/encode/build.ts';
 import { packetFrame } from '../../../support/packetFrames.ts';
 
 function feedInto(keys: Partial<KeyOptions> = {}) {

@@ -5,11 +5,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { VipPacket } from '../../../../services/tier1/ingress/vipPacket.ts';
-import { limits } from '../../../../shared/limits.ts';
+import { limits } from '../../../../shared/base/limits.ts';
 import { formatAddress, parseAddress } from '../../../../shared/packet/addressText.ts';
-import { buildPacket } from '../../../../shared/packet/build.ts';
-import { Headers } from '../../../../shared/packet/headers.ts';
-import { parse } from '../../../../shared/packet/parse.ts';
+import { Headers } from '../../../../shared/packet/decode/headers.ts';
+import { parse } from '../../../../shared/packet/decode/parse.ts';
+import { buildPacket } from '../../../../shared/packet/encode/build.ts';
 
 const ports = fc.integer({ min: 1, max: 65_535 });
 const addresses = (bytes: number) =>

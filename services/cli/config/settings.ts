@@ -1,0 +1,203 @@
+// From what was typed on the command line to a cluster map: the options that the cluster commands share, read and checked
+// in one place, so that each says the same about the same mistake.
+
+import { createHash, randomBytes } from 'node:crypto';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { errorCodes, FlowherdError, reasonOf } from '../../../shared/base/errors.ts';
+import { limits } from '../../../shared/base/limits.ts';
+import { isOneOf } from '../../../shared/base/validate.ts';
+import { isName } from '../../../shared/bus/subjects.ts';
+import type { ClusterMap, GroupSettings } from '../../../shared/config/map.ts';
+import { servedTypes } from '../../../shared/config/map.ts';
+import { isSameValue, settingIn } from '../../../shared/config/tunables.ts';
+import { FlowKeyer } from '../../../shared/flow/keyer.ts';
+import { defaultGroupKey, flowKeyPolicies, groupKeyPolicies } from '../../../shared/flow/policies.ts';
+import { placementNames, rulesProblem } from '../../../shared/membership/view.ts';
+import { collect, wholeNumber } from '../process/parse.ts';
+import { type AskedSettings, configOption, nothingAsked } from './config.ts';
+
+/** Values of the options that `addClusterOptions` defines, as commander hands them over. */
+export interface ClusterOptions {
+  readonly groups: number;
+  readonly group?: readonly GroupSettings[];
+  readonly groupBy: ClusterMap['groupSelection'];
+  readonly key: ClusterMap['keys']['flow'];
+  readonly groupKey?: ClusterMap['keys']['group'];
+  readonly directed?: boolean;
+  readonly tunnel: 'outer' | 'inner';
+  readonly subscribers: readonly string[];
+  readonly placement: ClusterMap['placement'];
+  readonly method?: 'fig-6' | 'fig-7';
+  readonly tableFirst?: boolean;
+  readonly midFlow: 'ignore' | 'adopt';
+  readonly seed: number;
+  /** File with the cluster's settings. */
+  readonly config?: string;
+  /** Which of these were asked for, by their names here; the others have their defaults. Undefined counts as all. */
+  readonly given?: readonly string[];
+}
+
+/** Adds the options that say what the cluster is like. */
+export function addClusterOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option('--groups <n>', 'number of groups, named g1, g2, ...')
+        .default(3)
+        .env('FLOWHERD_GROUPS')
+        .argParser(wholeNumber(1, limits.groups)),
+    )
+    .addOption(
+      new Option(
+        '--group <id[:weight[:serves[:vlan]]]>',
+        `a group by name; serves is ${servedTypes.join(', ')}; may be repeated, instead of --groups`,
+      ).argParser(collectGroup),
+    )
+    .addOption(
+      new Option('--group-by <method>', 'how tier 1 chooses the group')
+        .choices(['hash', 'weighted', 'source-last-byte'])
+        .default('weighted'),
+    )
+    .addOption(
+      new Option('--key <policy>', 'what makes packets one flow').choices(flowKeyPolicies).default('five-tuple'),
+    )
+    .addOption(
+      new Option('--group-key <policy>', 'what the group is chosen by; coarser than the flow key').choices(
+        groupKeyPolicies,
+      ),
+    )
+    .option('--directed', 'keep the two directions of a conversation apart')
+    .addOption(
+      new Option('--tunnel <which>', 'key by the outermost or the innermost IP header')
+        .choices(['outer', 'inner'])
+        .default('outer'),
+    )
+    .addOption(
+      new Option('--subscribers <network>', 'network of subscribers, such as 10.0.0.0/8; may be repeated')
+        .default([], 'none')
+        .argParser(collect),
+    )
+    .addOption(new Option('--placement <policy>', 'who gets a new flow').choices(placementNames).default('rendezvous'))
+    .addOption(
+      new Option(
+        '--method <figure>',
+        'method for flows whose start shows (type 1): own table only, or elsewhere table too',
+      ).choices(['fig-6', 'fig-7']),
+    )
+    .option('--table-first', 'the variant of Fig. 6 that asks the flow table first')
+    .addOption(
+      new Option('--mid-flow <rule>', 'type-1 packets whose start nobody saw')
+        .choices(['ignore', 'adopt'])
+        .default('ignore'),
+    )
+    .addOption(new Option('--seed <n>', 'seed of the placement').default(1).argParser(wholeNumber(0, 0xffff_ffff)))
+    .addOption(configOption())
+    .hook('preAction', (_, action) => {
+      const isGiven = (name: string) => !['default', undefined].includes(action.getOptionValueSource(name));
+      action.setOptionValue('given', Object.keys(action.opts()).filter(isGiven));
+    });
+}
+
+/** The parts of a cluster map, and the options that each is made from. */
+const partsOfMap = {
+  groupSelection: ['groupBy'],
+  groups: ['groups', 'group'],
+  keys: ['key', 'groupKey', 'directed', 'tunnel', 'subscribers'],
+  placement: ['placement'],
+  rules: ['method', 'tableFirst', 'midFlow'],
+  seed: ['seed'],
+} as const satisfies Partial<Record<keyof ClusterMap, readonly (keyof ClusterOptions)[]>>;
+
+/**
+ * Where the map of the cluster is not what this process was asked for: parts of it, and settings such as
+ * `settings.watching.beatMs`. What nobody asked for cannot differ.
+ */
+export function differences(
+  proposal: ClusterMap,
+  map: ClusterMap,
+  given: readonly string[] | undefined,
+  { asked }: Pick<AskedSettings, 'asked'>,
+): string[] {
+  const isOther = (tunable: (typeof asked)[number]) =>
+    !isSameValue(settingIn(proposal.settings, tunable), settingIn(map.settings, tunable));
+  return [...differingParts(proposal, map, given), ...asked.filter(isOther).map(({ path }) => `settings.${path}`)];
+}
+
+function differingParts(proposal: ClusterMap, map: ClusterMap, given: readonly string[] | undefined): string[] {
+  return (Object.keys(partsOfMap) as (keyof typeof partsOfMap)[]).filter((part) => {
+    const wasAsked = given === undefined || partsOfMap[part].some((option) => given.includes(option));
+    return wasAsked && JSON.stringify(proposal[part]) !== JSON.stringify(map[part]);
+  });
+}
+
+/** The map that these options ask for. Throws a FlowherdError `bad-config` when they contradict each other. */
+export function mapFromOptions(
+  options: ClusterOptions,
+  secret: string,
+  { settings }: Pick<AskedSettings, 'settings'> = nothingAsked,
+): ClusterMap {
+  const groups = options.group ?? Array.from({ length: options.groups }, (_, index) => groupSettings(`g${index + 1}`));
+  // Adopting needs the elsewhere table; asking for it is asking for Fig. 7.
+  const typeOneMethod = options.method ?? (options.midFlow === 'adopt' ? 'fig-7' : 'fig-6');
+  const rules = { typeOneMethod, tableFirst: options.tableFirst === true, midFlow: options.midFlow };
+  const problem = rulesProblem(rules);
+  if (problem !== undefined) throw new FlowherdError(errorCodes.badConfig, `--mid-flow ${options.midFlow}: ${problem}`);
+  const groupKey =
+    options.groupKey ?? (options.groupBy === 'source-last-byte' ? 'source-last-byte' : defaultGroupKey(options.key));
+  if ((groupKey === 'source-last-byte') !== (options.groupBy === 'source-last-byte')) {
+    throw new FlowherdError(
+      errorCodes.badConfig,
+      '--group-by source-last-byte and --group-key source-last-byte go together only',
+    );
+  }
+  if (options.key !== 'five-tuple' && groups.some(({ serves }) => serves !== 'both')) {
+    throw new FlowherdError(
+      errorCodes.badConfig,
+      `a flow of the key ${options.key} holds packets of both types, so every group must serve both`,
+    );
+  }
+  return {
+    version: 1,
+    cluster: randomBytes(8).toString('hex'),
+    groupSelection: options.groupBy,
+    groups,
+    keys: {
+      flow: options.key,
+      group: groupKey,
+      symmetric: options.directed !== true,
+      tunnel: options.tunnel,
+      subscriberNetworks: options.subscribers,
+      secretFingerprint: fingerprint(secret),
+    },
+    placement: options.placement,
+    rules,
+    seed: options.seed,
+    settings,
+  };
+}
+
+/** The keyer that a map asks for. Throws a FlowherdError `bad-config` when the keys do not go together. */
+export function keyerFor(map: ClusterMap, secret: string): FlowKeyer {
+  const { flow, group, symmetric, tunnel, subscriberNetworks } = map.keys;
+  try {
+    return new FlowKeyer({ secret, flowKey: flow, groupKey: group, symmetric, tunnel, subscriberNetworks });
+  } catch (error) {
+    throw new FlowherdError(errorCodes.badConfig, reasonOf(error), error);
+  }
+}
+
+function collectGroup(text: string, former: readonly GroupSettings[] = []): readonly GroupSettings[] {
+  const [id, weight = '100', serves = 'both', vlan = '0', ...rest] = text.split(':');
+  if (rest.length > 0 || !isName(id)) throw new InvalidArgumentError('a group is written id[:weight[:serves[:vlan]]]');
+  if (!isOneOf(servedTypes, serves)) throw new InvalidArgumentError(`a group serves ${servedTypes.join(', ')}`);
+  if (former.some((group) => group.id === id)) throw new InvalidArgumentError(`there are two groups ${id}`);
+  if (former.length >= limits.groups) throw new InvalidArgumentError(`there are more than ${limits.groups} groups`);
+  return [...former, { id, weight: wholeNumber(0, 65_535)(weight), serves, vlan: wholeNumber(0, 4_094)(vlan) }];
+}
+
+function groupSettings(id: string): GroupSettings {
+  return { id, weight: 100, serves: 'both', vlan: 0 };
+}
+
+function fingerprint(secret: string): string {
+  return createHash('sha256').update('flowherd secret fingerprint').update(secret).digest('hex').slice(0, 16);
+}

@@ -1,0 +1,152 @@
+// `flowherd drain`: a server is to get no new flows, and leave when those that it has have ended. The command writes that into
+// the view of its group, by compare-and-set; the rest is the server's own to do, as if a signal had told it.
+
+import { Command, Option } from 'commander';
+import { systemClock } from '../../../shared/base/clock.ts';
+import { errorCodes, FlowherdError } from '../../../shared/base/errors.ts';
+import { drain, isLifeOf } from '../../../shared/membership/transitions.ts';
+import type { Member, View } from '../../../shared/membership/view.ts';
+import { StatusBoard } from '../../ops/statusBoard.ts';
+import { count } from '../../ops/words.ts';
+import { type Environment, environmentHelp } from '../process/environment.ts';
+import { wholeNumber } from '../process/parse.ts';
+import { pause } from '../process/patience.ts';
+import {
+  type Access,
+  addOperatorOptions,
+  changeAsAdmin,
+  findServer,
+  type OperatorOptions,
+  type Place,
+  withCluster,
+} from './operator.ts';
+
+interface DrainOptions extends OperatorOptions {
+  readonly wait?: boolean;
+  readonly timeout?: number;
+  readonly force?: boolean;
+}
+
+interface DrainReport {
+  readonly server: string;
+  readonly group: string;
+  /** Number of the newest view that was seen. */
+  readonly view: number;
+  readonly state: 'draining' | 'left';
+  /** It was draining before. */
+  readonly already: boolean;
+}
+
+const example = `
+Examples:
+  $ NATS_NKEY_FILE=keys/admin/nats.nk npx flowherd drain s1
+  $ npx flowherd drain s1 --wait --timeout 600
+
+Without --wait it returns as soon as the server gets no new flows. With --wait it returns when the server has left; the exit
+code is 1 when it has not within --timeout seconds. Ctrl-C ends the waiting, not the drain.
+${environmentHelp}`;
+
+export function drainCommand(environment: () => Environment): Command {
+  const command = new Command('drain')
+    .summary('a server gets no new flows, keeps those it has to their end, and leaves')
+    .description('Gives a server no new flows; it keeps those that it has to their end, and then leaves its group.')
+    .argument('<server>', 'name of the server')
+    .option('--wait', 'until it has left')
+    .addOption(new Option('--timeout <seconds>', 'with --wait: no longer').argParser(wholeNumber(1, 604_800)))
+    .option('--force', 'also the last active server of its group');
+  return addOperatorOptions(command)
+    .addHelpText('after', example)
+    .action((server: string, options: DrainOptions) =>
+      withCluster(options, environment(), async (access) => {
+        const report = await drainServer(access, server, options);
+        process.stdout.write(options.json ? `${JSON.stringify(report, null, 2)}\n` : inWords(report));
+      }),
+    );
+}
+
+async function drainServer(access: Access, server: string, options: DrainOptions): Promise<DrainReport> {
+  const views = await access.readViews(await access.readMap());
+  const place = findServer(views, server, options);
+  const { group, member } = place;
+  const written = await changeAsAdmin(access, group, (view) => stepFrom(view, place, options.force === true));
+  const view = written?.number ?? views.get(group)?.number ?? 0;
+  const report = { server, group, view, state: 'draining', already: written === undefined } as const;
+  if (!options.wait) return report;
+  if (!options.json) process.stderr.write(inWords(report));
+  return { ...report, state: 'left', view: await untilLeft(access, place, member, options.timeout) };
+}
+
+/** The drain as a step of the view; the same view when it drains already. Throws when it is not to be. */
+function stepFrom(view: View | undefined, { group, member }: Place, isForced: boolean): View | undefined {
+  const { server } = member;
+  const present = view?.members.find((each) => isLifeOf(each, member));
+  if (view === undefined || present === undefined) throw refusal(`${server} has just left ${group}`);
+  if (present.state === 'draining') return view;
+  if (present.state === 'joining') throw refusal(`${server} is joining ${group}: it can be drained when it is active`);
+  const isLast = !view.members.some((each) => each.state === 'active' && each !== present);
+  if (isLast && !isForced) {
+    const text = `${server} is the last active server of ${group}: new flows would have none; start another one first, or use --force`;
+    throw refusal(text);
+  }
+  return drain(view, present);
+}
+
+const lookEveryMs = 500;
+
+/** Resolves to the number of the first view without the server. */
+async function untilLeft(access: Access, place: Place, member: Member, timeoutS: number | undefined): Promise<number> {
+  const { bus, subjects } = access;
+  const { group } = place;
+  const startMs = systemClock.monotonicMs();
+  const board = new StatusBoard(startMs);
+  bus.subscribe(subjects.gossip(group), (bytes) => board.onGossip(bytes, systemClock.monotonicMs()));
+  const progress = new Progress(member.server);
+  try {
+    for (;;) {
+      const view = (await access.readViews(await access.readMap())).get(group);
+      if (view !== undefined && !view.members.some((each) => isLifeOf(each, member))) return view.number;
+      const waitedS = (systemClock.monotonicMs() - startMs) / 1_000;
+      const flows = board.stateOf(member)?.load?.flows;
+      progress.tell(flows, waitedS);
+      if (timeoutS !== undefined && waitedS >= timeoutS) {
+        const rest = flows === undefined ? '' : ` with ${count(flows)} flows`;
+        throw new FlowherdError(errorCodes.busTimeout, `${member.server} still drains after ${timeoutS} s${rest}`);
+      }
+      await pause(lookEveryMs);
+    }
+  } finally {
+    progress.end();
+  }
+}
+
+/** Flows left, on standard error: one line that is drawn over itself on a terminal, elsewhere a line when they are fewer. */
+class Progress {
+  readonly #server: string;
+  readonly #isDrawn = process.stderr.isTTY;
+  #told: number | undefined;
+
+  constructor(server: string) {
+    this.#server = server;
+  }
+
+  tell(flows: number | undefined, waitedS: number): void {
+    const left = flows === undefined ? 'drains' : `drains: ${count(flows)} flows left`;
+    if (this.#isDrawn) process.stderr.write(`\r${this.#server} ${left}, ${Math.floor(waitedS)} s\x1b[K`);
+    else if (flows !== this.#told) process.stderr.write(`${this.#server} ${left}\n`);
+    this.#told = flows;
+  }
+
+  end(): void {
+    if (this.#isDrawn) process.stderr.write('\r\x1b[K');
+  }
+}
+
+function inWords({ server, group, view, state, already }: DrainReport): string {
+  if (state === 'left') return `${server} has left ${group} (view ${view}).\n`;
+  if (already) return `${server} drains already: it gets no new flows (view ${view} of ${group}).\n`;
+  return `${server} drains: it gets no new flows from view ${view} of ${group} on.\n`;
+}
+
+function refusal(text: string): FlowherdError {
+  return new FlowherdError(errorCodes.badState, text);
+}

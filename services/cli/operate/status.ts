@@ -1,0 +1,165 @@
+// `flowherd status`: what a running cluster looks like. The map and the views come from the store; how members are, they say
+// themselves, so it listens for a moment. It changes nothing, and reads the store in turns rather than watch it, which the
+// login of tools may not.
+
+import { Command } from 'commander';
+import { systemClock } from '../../../shared/base/clock.ts';
+import { type ErrorCode, errorCodes, isFlowherdError } from '../../../shared/base/errors.ts';
+import { limits } from '../../../shared/base/limits.ts';
+import type { ClusterMap } from '../../../shared/config/map.ts';
+import { stateEveryMs } from '../../../shared/membership/gossip.ts';
+import type { View } from '../../../shared/membership/view.ts';
+import { LiveScreen } from '../../local/demo/terminal.ts';
+import { StatusBoard, type StatusReport, silentAfterMs } from '../../ops/statusBoard.ts';
+import { statusInWords } from '../../ops/statusWords.ts';
+import { type Environment, environmentHelp } from '../process/environment.ts';
+import { pause } from '../process/patience.ts';
+import { onSignals } from '../process/signals.ts';
+import { type Access, addOperatorOptions, mayNotRead, type OperatorOptions, withCluster } from './operator.ts';
+
+interface StatusOptions extends OperatorOptions {
+  readonly watch?: boolean;
+}
+
+const example = `
+Examples:
+  $ npx flowherd status
+  $ npx flowherd status --bus nats://nats:4222 --json
+  $ NATS_NKEY_FILE=keys/cli/nats.nk npx flowherd status --watch
+
+It listens until every member has reported, for one to three times the pause between reports. A weight is shown as "50 of
+100" where a policy has changed the configured one. Tier 1s are listed when they take packets from the bus (--input bus).
+--watch goes on, once a second, until Ctrl-C; with --json it prints one line of JSON each time.
+${environmentHelp}`;
+
+export function statusCommand(environment: () => Environment): Command {
+  const command = new Command('status')
+    .summary('groups, servers, their states, loads and weights, and who is silent')
+    .description(
+      'Shows a running cluster: groups, servers, their states, loads and weights, and who is silent or suspected.',
+    )
+    .option('--watch', 'again every second, until Ctrl-C');
+  return addOperatorOptions(command)
+    .addHelpText('after', example)
+    .action((options: StatusOptions) =>
+      withCluster(options, environment(), (access) => (options.watch ? watch : once)(access, options)),
+    );
+}
+
+const watchEveryMs = 1_000;
+const lookEveryMs = 25;
+
+async function once(access: Access, options: StatusOptions): Promise<void> {
+  const listener = await Listener.open(access, options.cluster);
+  await listener.look();
+  await listener.listen();
+  // Views may have changed while it listened.
+  await listener.look();
+  const report = listener.report();
+  const words = () => `${statusInWords(report, systemClock.nowMs()).join('\n')}\n`;
+  process.stdout.write(options.json ? `${JSON.stringify(report, null, 2)}\n` : words());
+}
+
+async function watch(access: Access, options: StatusOptions): Promise<void> {
+  const ended = new AbortController();
+  const release = onSignals(() => ended.abort());
+  const screen = !options.json && process.stdout.isTTY ? new LiveScreen(process.stdout) : undefined;
+  const listener = await Listener.open(access, options.cluster);
+  try {
+    await listener.look();
+    for (let isFirst = true; !ended.signal.aborted; isFirst = false) {
+      const problem = isFirst ? undefined : await lookAgain(listener);
+      const report = listener.report();
+      if (options.json) {
+        process.stdout.write(`${JSON.stringify(report)}\n`);
+        if (problem !== undefined) process.stderr.write(`flowherd: ${problem}\n`);
+      } else {
+        const lines = statusInWords(report, systemClock.nowMs());
+        if (problem !== undefined) lines.push('', `As it was: ${problem}`);
+        if (screen === undefined) process.stdout.write(`${isFirst ? '' : '\n'}${lines.join('\n')}\n`);
+        else screen.draw(inWindow(lines, screen));
+      }
+      await pause(watchEveryMs, ended.signal);
+    }
+  } finally {
+    screen?.end();
+    release();
+  }
+}
+
+/** What does not end a watch: the server is away for a while. The line says so. */
+async function lookAgain(listener: Listener): Promise<string | undefined> {
+  const passing: readonly ErrorCode[] = [
+    errorCodes.busDisconnected,
+    errorCodes.busTimeout,
+    errorCodes.storeUnavailable,
+  ];
+  try {
+    await listener.look();
+  } catch (error) {
+    if (isFlowherdError(error) && passing.includes(error.code)) return error.message;
+    throw error;
+  }
+}
+
+/** What the terminal has room for. */
+function inWindow(lines: readonly string[], { rows, columns }: LiveScreen): string[] {
+  const cut = lines.map((line) => line.slice(0, columns - 1));
+  const room = rows - 1;
+  return cut.length <= room ? cut : [...cut.slice(0, room - 1), `... and ${cut.length - room + 1} lines more`];
+}
+
+/** What the store and the members say. */
+class Listener {
+  readonly #access: Access;
+  readonly #cluster: string;
+  readonly #board = new StatusBoard(systemClock.monotonicMs());
+  readonly #startMs = systemClock.monotonicMs();
+  readonly #denied: string[] = [];
+  #map: ClusterMap | undefined;
+  #views: ReadonlyMap<string, View> = new Map();
+
+  private constructor(access: Access, cluster: string) {
+    this.#access = access;
+    this.#cluster = cluster;
+  }
+
+  static async open(access: Access, cluster: string): Promise<Listener> {
+    const { bus, subjects } = access;
+    const listener = new Listener(access, cluster);
+    bus.onStatus((status) => {
+      if (status.kind === 'denied') listener.#denied.push(status.reason);
+    });
+    bus.subscribe(subjects.every('gossip'), (bytes) => listener.#board.onGossip(bytes, systemClock.monotonicMs()));
+    bus.subscribe(subjects.every('hello'), (bytes) => listener.#board.onHello(bytes, systemClock.monotonicMs()));
+    await bus.flush();
+    return listener;
+  }
+
+  /** Reads the map and the views. */
+  async look(): Promise<void> {
+    const map = await this.#access.readMap();
+    [this.#map, this.#views] = [map, await this.#access.readViews(map)];
+    if (this.#denied.length > 0) throw mayNotRead(this.#denied[0]);
+  }
+
+  /** Resolves when every member has been heard, after one to three pauses between reports. */
+  async listen(): Promise<void> {
+    const most = Math.max(0, ...[...this.#views.values()].map(({ members }) => members.length));
+    const stateMs = this.#map?.settings.watching.stateMs ?? 0;
+    // Tier 1s are in no view, so nobody knows how many there should be: two of their hellos must fit.
+    const leastMs = Math.max(stateEveryMs(most, stateMs) * 1.1, 2 * limits.helloMs);
+    const mostMs = Math.max(silentAfterMs(most, stateMs) + lookEveryMs, leastMs);
+    for (;;) {
+      const listenedMs = systemClock.monotonicMs() - this.#startMs;
+      const isEnough = listenedMs >= leastMs && this.#board.hasHeardAll(this.#views);
+      if (isEnough || listenedMs >= mostMs) return;
+      await pause(lookEveryMs);
+    }
+  }
+
+  report(): StatusReport {
+    if (this.#map === undefined) throw new Error('look() comes first');
+    return this.#board.read(this.#cluster, this.#map, this.#views, systemClock.monotonicMs());
+  }
+}

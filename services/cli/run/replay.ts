@@ -1,0 +1,226 @@
+// `flowherd replay`: a whole cluster in one process, captures through it, and a report that must add up.
+
+import { stat } from 'node:fs/promises';
+import { Command, Option } from 'commander';
+import { systemClock } from '../../../shared/base/clock.ts';
+import { LocalCluster } from '../../local/localCluster.ts';
+import { type ClusterReport, reportOn } from '../../ops/report.ts';
+import { reportInWords } from '../../ops/words.ts';
+import { feedCapture } from '../../tier1/ingress/capture.ts';
+import { askedSettings } from '../config/config.ts';
+import { addClusterOptions, type ClusterOptions, keyerFor, mapFromOptions } from '../config/settings.ts';
+import { type Environment, environmentHelp } from '../process/environment.ts';
+import { quietLog } from '../process/log.ts';
+import { collect, pairsOf, parseSpeed, wholeNumber } from '../process/parse.ts';
+
+/** What `replay` is asked for: the options of the command, parsed. */
+export interface ReplayOptions extends ClusterOptions {
+  readonly servers: number;
+  readonly bus: string;
+  readonly speed: 'max' | number;
+  readonly handler: string;
+  readonly handlerOption: readonly string[];
+  readonly maxFlows: number;
+  readonly addAt?: Moment;
+  readonly drainAt?: Moment;
+  readonly json?: boolean;
+}
+
+/** A moment of the replay: after so many packets, or after that share of the files' bytes. */
+type Moment = { readonly packets: number } | { readonly share: number };
+
+const example = `
+Examples:
+  $ npx flowherd replay capture.pcap
+  $ npx flowherd replay a.pcap b.pcapng --groups 4 --servers 3 --method fig-7 --json
+  $ npx flowherd replay capture.pcap --bus nats://127.0.0.1:4222 --add-at 25% --drain-at 50%
+  $ npx flowherd replay capture.pcap --handler pcap --handler-option dir=/tmp/servers
+
+Exit code 0 when every packet is accounted for, none was accepted twice and no flow moved; 1 otherwise.
+${environmentHelp}`;
+
+export function replayCommand(environment: () => Environment): Command {
+  const command = new Command('replay')
+    .summary('run captures through a whole cluster in this process and account for every packet')
+    .description('Runs captures through a whole cluster in this process and accounts for every packet.')
+    .argument('<file...>', 'capture files (pcap, pcapng, gzip too), "-" for standard input');
+  addClusterOptions(command)
+    .addOption(new Option('--servers <n>', 'servers in each group').default(3).argParser(wholeNumber(1, 64)))
+    .addOption(
+      new Option('--bus <url>', '"embedded", or the address of a NATS server (nats://host:port)').default('embedded'),
+    )
+    .addOption(
+      new Option('--speed <factor>', '"max", or a factor on the pace of the capture: 1 is as recorded')
+        .default('max')
+        .argParser(parseSpeed),
+    )
+    .addOption(
+      new Option('--handler <module>', 'what the servers do: counting, flow-stats, pcap, or a module of yours').default(
+        'counting',
+      ),
+    )
+    .addOption(
+      new Option('--handler-option <name=value>', 'given to the handler; may be repeated')
+        .default([], 'none')
+        .argParser(collect),
+    )
+    .addOption(
+      new Option('--max-flows <n>', "entries of each server's flow table")
+        .default(1_000_000)
+        .argParser(wholeNumber(1, 100_000_000)),
+    )
+    .addOption(
+      new Option(
+        '--add-at <moment>',
+        'add a server to every group after so many packets, or at 25% of the bytes',
+      ).argParser(parseMoment),
+    )
+    .addOption(new Option('--drain-at <moment>', 'drain the first server of every group then').argParser(parseMoment))
+    .option('--json', 'the report as JSON')
+    .addHelpText('after', example)
+    .action(async (files: string[], options: ReplayOptions) => {
+      const report = await replay(files, options, environment());
+      process.stdout.write(options.json ? `${JSON.stringify(report, null, 2)}\n` : reportInWords(report));
+      if (report.problems.length > 0) process.exitCode = 1;
+    });
+  return command;
+}
+
+export interface ReplayReport extends ClusterReport {
+  readonly files: readonly {
+    readonly file: string;
+    readonly packets: number;
+    readonly format: string;
+    readonly problem?: string;
+  }[];
+  /** Servers that were to be drained and still hold flows that have not ended. */
+  readonly draining: readonly { readonly server: string; readonly flowsLeft: number }[];
+}
+
+/** Runs the captures and reports. Rejects with a FlowherdError when there is no cluster or no capture to begin with. */
+export async function replay(
+  files: readonly string[],
+  options: ReplayOptions,
+  environment: Environment,
+): Promise<ReplayReport> {
+  const secret = environment.secret ?? 'replay';
+  const map = mapFromOptions(options, secret, askedSettings(options.config, environment.settings));
+  const cluster = await LocalCluster.start({
+    busUrl: options.bus,
+    auth: environment.auth,
+    tls: environment.tls,
+    map,
+    keyer: keyerFor(map, secret),
+    serversPerGroup: options.servers,
+    handler: options.handler,
+    handlerOptions: pairsOf('--handler-option', options.handlerOption),
+    maxFlows: options.maxFlows,
+    packetTime: 'capture',
+    log: quietLog,
+  });
+  try {
+    const changes = new Changes(cluster, map.groups.length, options, await bytesOf(files));
+    const read: ReplayReport['files'][number][] = [];
+    const startedAtMs = systemClock.monotonicMs();
+    for (const file of files) {
+      const { packets, format, problem } = await feedCapture(cluster.tier1, file, {
+        speed: options.speed,
+        packetTime: 'capture',
+        clock: systemClock,
+        onBatch: async () => {
+          cluster.audit();
+          await changes.follow(cluster.tier1.distributor.received, cluster.tier1.distributor.receivedBytes);
+        },
+      });
+      read.push({ file, packets, format, ...(problem === undefined ? {} : { problem }) });
+    }
+    await cluster.settle(settleTimeoutMs);
+    const seconds = (systemClock.monotonicMs() - startedAtMs) / 1_000;
+    const draining = await changes.finish();
+    cluster.finish();
+    return {
+      files: read,
+      draining,
+      ...reportOn(
+        cluster,
+        map.groups.map(({ id }) => id),
+        seconds,
+      ),
+    };
+  } finally {
+    await cluster.stop();
+  }
+}
+
+/** Gives up waiting for decisions after this long without any. */
+const settleTimeoutMs = 3_000;
+/** A drain that the replay's end overtakes: long enough that flows which have ended can be seen to have. */
+const drainPatienceMs = 200;
+
+/** Servers that come and go while the packets run. */
+class Changes {
+  readonly #cluster: LocalCluster;
+  readonly #groups: number;
+  readonly #addAt: Moment | undefined;
+  readonly #drainAt: Moment | undefined;
+  readonly #totalBytes: number;
+  readonly #drains: Promise<unknown>[] = [];
+  #added = false;
+  #drained = false;
+
+  constructor(cluster: LocalCluster, groups: number, options: ReplayOptions, totalBytes: number) {
+    this.#cluster = cluster;
+    this.#groups = groups;
+    this.#addAt = options.addAt;
+    this.#drainAt = options.drainAt;
+    this.#totalBytes = totalBytes;
+  }
+
+  /** Does what is due after so many packets and bytes. The replay waits until added servers take flows. */
+  async follow(packets: number, bytes: number): Promise<void> {
+    if (!this.#added && this.#isDue(this.#addAt, packets, bytes)) {
+      this.#added = true;
+      await Promise.all(Array.from({ length: this.#groups }, (_, group) => this.#cluster.addServer(group)));
+    }
+    if (!this.#drained && this.#isDue(this.#drainAt, packets, bytes)) {
+      this.#drained = true;
+      for (let group = 0; group < this.#groups; group++) {
+        const [server] = this.#cluster.membersOf(group);
+        if (server !== undefined) this.#drains.push(this.#cluster.drainServer(server, Number.MAX_SAFE_INTEGER));
+      }
+    }
+  }
+
+  /** Waits a moment for drains; those whose flows the captures left open go on for ever, so they are reported. */
+  async finish(): Promise<ReplayReport['draining']> {
+    const patience = new Promise<void>((resolve) => systemClock.setTimer(drainPatienceMs, resolve));
+    await Promise.race([Promise.all(this.#drains), patience]);
+    return this.#cluster.servers
+      .filter(({ running, actor }) => running && actor.core.phase === 'draining')
+      .map(({ name, actor }) => ({ server: name, flowsLeft: actor.core.ownFlows }));
+  }
+
+  #isDue(moment: Moment | undefined, packets: number, bytes: number): boolean {
+    if (moment === undefined) return false;
+    return 'packets' in moment ? packets >= moment.packets : bytes >= moment.share * this.#totalBytes;
+  }
+}
+
+/** Bytes of all files; what cannot be asked counts as nothing: the reader says what is wrong with it. */
+async function bytesOf(files: readonly string[]): Promise<number> {
+  const sizes = await Promise.all(
+    files.map((file) =>
+      stat(file).then(
+        ({ size }) => size,
+        () => 0,
+      ),
+    ),
+  );
+  return sizes.reduce((sum, size) => sum + size, 0);
+}
+
+function parseMoment(text: string): Moment {
+  const share = /^(\d+(?:\.\d+)?)%$/.exec(text);
+  if (share !== null && Number(share[1]) <= 100) return { share: Number(share[1]) / 100 };
+  return { packets: wholeNumber(0, Number.MAX_SAFE_INTEGER)(text) };
+}

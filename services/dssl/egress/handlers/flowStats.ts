@@ -1,0 +1,194 @@
+// The handler `flow-stats`: one record a flow, in the manner of NetFlow (RFC 3954): who talked to whom, from when to
+// when, how many packets and bytes, and how it ended.
+//
+//   out       file for the records, one line of JSON each, when a flow ends. A file from before is replaced; the servers
+//             of one process (a replay has several) share it, and each record names its server
+//   top       the largest flows, by bytes, shown in the report; default 10
+//   maxFlows  records of open flows held at once; default 131,072, about 250 bytes each
+//
+// Addresses and ports are read from the first packet a flow shows here. A flow beyond maxFlows is not recorded; its
+// packets are counted as `packetsUnrecorded`. Records that the disk takes too slowly are dropped and counted as well.
+
+import { createWriteStream, type WriteStream, writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { linkTypeOf } from '../../../../shared/flow/frameFlags.ts';
+import { formatAddress } from '../../../../shared/packet/addressText.ts';
+import { Headers, type IpLayer } from '../../../../shared/packet/decode/headers.ts';
+import { parse } from '../../../../shared/packet/decode/parse.ts';
+import { checkOptions, integerOption } from '../options.ts';
+import { FlowMap, formatFlowId } from './flowMap.ts';
+import type { FlowEndReason, FlowEvent, HandlerFactory, PacketBatch, ServerContext, ServerHandler } from './handler.ts';
+
+/** A line of the output. `protocol` is the IP protocol number; the addresses are missing where the packet is not IP. */
+export interface FlowRecord {
+  readonly flow: string;
+  readonly server: string;
+  readonly protocol?: number;
+  readonly source?: string;
+  readonly sourcePort?: number;
+  readonly target?: string;
+  readonly targetPort?: number;
+  /** Packet time of the first and the last packet, milliseconds since 1970. */
+  readonly firstMs: number;
+  lastMs: number;
+  packets: number;
+  bytes: number;
+  /** `open` for flows that had not ended when the server stopped. */
+  end: FlowEndReason | 'open';
+}
+
+/** Bytes of records given to the file and not yet written beyond which further records are dropped. */
+const maxUnwrittenBytes = 16 * 1024 * 1024;
+
+/** Files that servers of this process have begun: the first one empties a file, the others add to it. */
+const begun = new Set<string>();
+
+class FlowStats implements ServerHandler {
+  readonly #server: string;
+  readonly #out: string | undefined;
+  readonly #top: number;
+  readonly #maxFlows: number;
+  readonly #open = new FlowMap<FlowRecord>();
+  readonly #headers = new Headers();
+  /** Ended flows only, largest first. */
+  readonly #largest: FlowRecord[] = [];
+  #file: WriteStream | undefined;
+  #fileError: Error | undefined;
+  #ended = 0;
+  #packets = 0;
+  #bytes = 0;
+  #packetsUnrecorded = 0;
+  #recordsDropped = 0;
+
+  constructor(context: ServerContext) {
+    const { options } = context;
+    checkOptions('flow-stats', options, ['out', 'top', 'maxFlows']);
+    this.#server = context.server;
+    this.#out = options.out;
+    this.#top = integerOption(options, 'top', 10, 0, 1_000);
+    this.#maxFlows = integerOption(options, 'maxFlows', 131_072, 1, 16_777_216);
+  }
+
+  async start(): Promise<void> {
+    if (this.#out === undefined) return;
+    const path = resolve(this.#out);
+    if (!begun.has(path)) writeFileSync(path, '');
+    begun.add(path);
+    // Appending, so that the lines of several servers never overwrite each other.
+    const file = createWriteStream(path, { flags: 'a' });
+    await new Promise((open, fail) => file.once('open', open).once('error', fail));
+    file.on('error', (error) => {
+      this.#fileError ??= error;
+    });
+    this.#file = file;
+  }
+
+  onPackets(batch: PacketBatch): void {
+    for (let i = 0; i < batch.count; i++) {
+      const hi = batch.flowHi[i]!;
+      const lo = batch.flowLo[i]!;
+      const length = batch.lengths[i]!;
+      this.#packets++;
+      this.#bytes += length;
+      let record = this.#open.get(hi, lo);
+      if (record === undefined) {
+        if (this.#open.size >= this.#maxFlows) {
+          this.#packetsUnrecorded++;
+          continue;
+        }
+        record = this.#begin(batch, i);
+        this.#open.set(hi, lo, record);
+      }
+      record.packets++;
+      record.bytes += length;
+      record.lastMs = batch.timestampMs;
+    }
+  }
+
+  onFlowEnd(flow: FlowEvent, reason: FlowEndReason): void {
+    const record = this.#open.delete(flow.hi, flow.lo);
+    if (record !== undefined) this.#finish(record, reason);
+  }
+
+  async stop(): Promise<void> {
+    for (const record of this.#open.values()) this.#finish(record, 'open');
+    this.#open.clear();
+    const file = this.#file;
+    if (file === undefined) return;
+    await new Promise<void>((resolve) => file.end(() => resolve()));
+    if (this.#fileError !== undefined) throw this.#fileError;
+  }
+
+  report(): Record<string, unknown> {
+    return {
+      packets: this.#packets,
+      bytes: this.#bytes,
+      openFlows: this.#open.size,
+      endedFlows: this.#ended,
+      packetsUnrecorded: this.#packetsUnrecorded,
+      recordsDropped: this.#recordsDropped,
+      ...(this.#fileError === undefined ? {} : { error: this.#fileError.message }),
+      top: this.#largestNow(),
+    };
+  }
+
+  #begin(batch: PacketBatch, i: number): FlowRecord {
+    const offset = batch.offsets[i]!;
+    const headers = this.#headers;
+    // What the parser finds wrong is no matter here: as much as could be read is in the headers.
+    parse(batch.data, offset, offset + batch.lengths[i]!, linkTypeOf(batch.flags[i]!), headers, false);
+    return {
+      flow: formatFlowId(batch.flowHi[i]!, batch.flowLo[i]!),
+      server: this.#server,
+      ...endpoints(batch.data, headers.keyed),
+      firstMs: batch.timestampMs,
+      lastMs: batch.timestampMs,
+      packets: 0,
+      bytes: 0,
+      end: 'open',
+    };
+  }
+
+  #finish(record: FlowRecord, reason: FlowRecord['end']): void {
+    record.end = reason;
+    this.#ended++;
+    rank(this.#largest, record, this.#top);
+    if (this.#file === undefined) return;
+    if (this.#fileError !== undefined || this.#file.writableLength > maxUnwrittenBytes) this.#recordsDropped++;
+    else this.#file.write(`${JSON.stringify(record)}\n`);
+  }
+
+  /** The largest flows, ended or open; one pass over the open ones. */
+  #largestNow(): FlowRecord[] {
+    const largest = [...this.#largest];
+    for (const record of this.#open.values()) rank(largest, record, this.#top);
+    return largest.map((record) => ({ ...record }));
+  }
+}
+
+/** Puts the record in its place among the `top` largest, or leaves it when it is smaller than all of them. */
+function rank(largest: FlowRecord[], record: FlowRecord, top: number): void {
+  if (top === 0 || (largest.length >= top && record.bytes <= largest[largest.length - 1]!.bytes)) return;
+  let at = largest.length;
+  while (at > 0 && largest[at - 1]!.bytes < record.bytes) at--;
+  largest.splice(at, 0, record);
+  if (largest.length > top) largest.pop();
+}
+
+type Endpoints = Pick<FlowRecord, 'protocol' | 'source' | 'sourcePort' | 'target' | 'targetPort'>;
+
+function endpoints(data: Uint8Array, ip: IpLayer): Endpoints {
+  if (ip.version === 0) return {};
+  const bytes = ip.version === 4 ? 4 : 16;
+  return {
+    protocol: ip.protocol,
+    source: formatAddress(data, ip.source, ip.source + bytes),
+    ...(ip.sourcePort < 0 ? {} : { sourcePort: ip.sourcePort }),
+    target: formatAddress(data, ip.target, ip.target + bytes),
+    ...(ip.targetPort < 0 ? {} : { targetPort: ip.targetPort }),
+  };
+}
+
+const create: HandlerFactory = (context) => new FlowStats(context);
+
+export default create;

@@ -1,0 +1,138 @@
+// What a run of a local cluster amounts to: the numbers, whether they add up, and the same in plain words.
+
+import { verdicts } from '../dssl/replica/verdict.ts';
+import { type NobodyCause, nobodyCauses } from '../local/auditor.ts';
+import type { LocalCluster } from '../local/localCluster.ts';
+
+export interface ServerReport {
+  readonly id: string;
+  readonly group: string;
+  readonly state: string;
+  readonly packets: number;
+  readonly bytes: number;
+  /** Flows that were this server's at any time, and those it holds now. */
+  readonly flows: number;
+  readonly flowsNow: number;
+  readonly handlerErrors: number;
+  readonly handler: Record<string, unknown>;
+}
+
+export interface ClusterReport {
+  readonly bus: string;
+  readonly packets: { readonly read: number; readonly distributed: number; readonly dropped: Record<string, number> };
+  readonly exactlyOnce: {
+    readonly accepted: number;
+    readonly nobody: Partial<Record<NobodyCause, number>>;
+    readonly double: number;
+  };
+  readonly verdicts: Record<string, number>;
+  readonly flows: { readonly seen: number; readonly type1: number; readonly type2: number };
+  readonly stickinessViolations: number;
+  readonly servers: readonly ServerReport[];
+  readonly groups: readonly {
+    readonly id: string;
+    readonly packets: number;
+    readonly bytes: number;
+    readonly frames: number;
+    readonly servers: number;
+    readonly view: number;
+  }[];
+  /** Copies of a packet that the bus delivered, on average: the price of multicast. */
+  readonly copiesPerPacket: number;
+  readonly frames: { readonly sent: number; readonly lost: number; readonly waitedForView: number };
+  readonly seconds: number;
+  readonly packetsPerSecond: number;
+  readonly latencyMs: { readonly p50: number; readonly p99: number };
+  /** What does not add up or must not be; empty when all is well. */
+  readonly problems: readonly string[];
+}
+
+/** Reads the cluster's counters. To be called when everything is settled. */
+export function reportOn(cluster: LocalCluster, groupIds: readonly string[], seconds: number): ClusterReport {
+  const { distributor } = cluster.tier1;
+  const { auditor } = cluster;
+  const { dropped } = distributor;
+  const nobody: Partial<Record<NobodyCause, number>> = {};
+  for (const cause of nobodyCauses) if (auditor.nobody[cause] > 0) nobody[cause] = auditor.nobody[cause];
+  const decided: Record<string, number> = Object.fromEntries(verdicts.map((name) => [name, 0]));
+  const frames = { sent: 0, lost: 0, waitedForView: 0 };
+  let copies = 0;
+  for (const { actor } of cluster.servers) {
+    for (const [name, count] of Object.entries(actor.core.verdicts)) {
+      decided[name] += count;
+      copies += count;
+    }
+    frames.lost += actor.core.streams.lostFrames;
+    frames.waitedForView += actor.core.counters.viewWaits;
+  }
+  const servers = cluster.servers.map(({ name, group, actor, egress }) => ({
+    id: name,
+    group: groupIds[group],
+    state: actor.core.phase,
+    packets: egress.stats.packets,
+    bytes: egress.stats.bytes,
+    flows: egress.stats.flowsStarted,
+    flowsNow: actor.core.ownFlows,
+    handlerErrors: egress.stats.handlerErrors,
+    handler: egress.report(),
+  }));
+  const groups = groupIds.map((id, group) => {
+    const sent = distributor.sentTo(group);
+    frames.sent += sent.frames;
+    // Not membersOf(): a report is read when the cluster has stopped, and those it still had then count.
+    const ever = cluster.servers.filter((server) => server.group === group);
+    const view = Math.max(0, ...ever.map(({ actor }) => actor.core.views.newest?.view.number ?? 0));
+    return { id, ...sent, servers: ever.filter(({ actor }) => actor.core.phase !== 'left').length, view };
+  });
+  const report = {
+    bus: cluster.busKind,
+    packets: { read: distributor.received, distributed: distributor.distributed, dropped },
+    exactlyOnce: { accepted: auditor.accepted, nobody, double: auditor.double },
+    verdicts: decided,
+    flows: { ...auditor.flows },
+    stickinessViolations: auditor.stickinessViolations,
+    servers,
+    groups,
+    copiesPerPacket: distributor.distributed === 0 ? 0 : round(copies / distributor.distributed, 3),
+    frames,
+    seconds: round(seconds, 3),
+    packetsPerSecond: Math.round(distributor.distributed / Math.max(seconds, 1e-9)),
+    latencyMs: { p50: round(auditor.latencyMs.percentile(0.5), 3), p99: round(auditor.latencyMs.percentile(0.99), 3) },
+  };
+  return { ...report, problems: [...problemsOf(report, auditor.unsettled), ...auditor.stories] };
+}
+
+function problemsOf(report: Omit<ClusterReport, 'problems'>, unsettled: number): string[] {
+  const { packets, exactlyOnce, servers } = report;
+  const problems: string[] = [];
+  const droppedSum = sumOf(packets.dropped);
+  if (packets.read !== packets.distributed + droppedSum) {
+    problems.push(`read ${packets.read} is not distributed ${packets.distributed} + dropped ${droppedSum}`);
+  }
+  const nobodySum = sumOf(exactlyOnce.nobody);
+  const outcome = exactlyOnce.accepted + nobodySum + exactlyOnce.double;
+  if (packets.distributed !== outcome) {
+    problems.push(
+      `distributed ${packets.distributed} is not accepted ${exactlyOnce.accepted} + nobody ${nobodySum} + double ${exactlyOnce.double}`,
+    );
+  }
+  if (unsettled > 0) problems.push(`${unsettled} packets were still undecided when the run ended`);
+  if (exactlyOnce.double > 0) problems.push(`${exactlyOnce.double} packets were accepted by more than one server`);
+  if (exactlyOnce.nobody.unexplained)
+    problems.push(`${exactlyOnce.nobody.unexplained} packets were accepted by nobody, for no known cause`);
+  if (report.stickinessViolations > 0)
+    problems.push(`${report.stickinessViolations} packets went to another server than their flow's`);
+  const handed = servers.reduce((sum, server) => sum + server.packets, 0);
+  if (exactlyOnce.double === 0 && handed !== exactlyOnce.accepted) {
+    problems.push(`servers were handed ${handed} packets, but ${exactlyOnce.accepted} were accepted`);
+  }
+  return problems;
+}
+
+export function sumOf(counts: Record<string, number | undefined>): number {
+  return Object.values(counts).reduce<number>((sum, count) => sum + (count ?? 0), 0);
+}
+
+function round(value: number, digits: number): number {
+  return Number(value.toFixed(digits));
+}

@@ -1,0 +1,118 @@
+// The state of a cluster for people, in lines that fit a terminal of 80 columns.
+
+import { wrap } from '../local/demo/screen.ts';
+import type { GroupStatus, ServerStatus, StatusReport } from './statusBoard.ts';
+import { count, table } from './words.ts';
+
+/** The last column stays free: some terminals fold the line when it is written. */
+export const narrowColumns = 79;
+
+/** `nowMs`: wall time, for how long ago the map was changed. */
+export function statusInWords(report: StatusReport, nowMs: number): string[] {
+  const { cluster, map, groups, tier1s, faults } = report;
+  const { changed } = map;
+  const by =
+    changed === undefined
+      ? 'as it was made'
+      : `changed ${agoInWords(nowMs - changed.atMs)} ago by ${changed.by}: ${changed.what}`;
+  const lines = wrapped(`Cluster ${cluster}, map version ${map.version}, ${by}.`);
+  for (const group of groups) lines.push('', ...groupInWords(group));
+  if (tier1s.length > 0) {
+    const rows = tier1s.map((each) => [
+      each.id,
+      each.state,
+      ago(each.heardMsAgo),
+      count(each.received),
+      count(each.dropped),
+    ]);
+    lines.push('', ...fitted(['tier 1', 'state', 'heard', 'packets', 'dropped'], rows));
+  }
+  if (faults > 0) lines.push('', ...wrapped(`${count(faults)} messages were no gossip or hello of this version.`));
+  return lines;
+}
+
+function groupInWords({ id, view, placement, servers }: GroupStatus): string[] {
+  if (servers.length === 0) return wrapped(`${id}: no server (view ${view})`);
+  const header = ['server', 'state', 'weight', 'flows', 'new/s', 'packets/s', 'cpu', 'lost', 'heard'];
+  return [
+    ...wrapped(`${id}: ${membersInWords(servers)} (view ${view}, ${placement})`),
+    ...fitted(header, servers.map(rowOf)),
+    ...servers.flatMap((server) => remarksOn(server).flatMap((remark) => wrapped(`! ${server.id} ${remark}`, '  '))),
+  ];
+}
+
+/** `2 active, 1 draining`. */
+export function membersInWords(members: readonly { readonly state: string }[]): string {
+  const states = ['active', 'joining', 'draining'].flatMap((state) => {
+    const number = members.filter((member) => member.state === state).length;
+    return number === 0 ? [] : [`${number} ${state}`];
+  });
+  return states.join(', ') || 'none';
+}
+
+function rowOf({ id, state, weight, base, load, heardMsAgo }: ServerStatus): string[] {
+  const of = (value: number | undefined, inWords: (value: number) => string) =>
+    value === undefined ? '-' : inWords(value);
+  return [
+    id,
+    state,
+    weight === base ? `${weight}` : `${weight} of ${base}`,
+    of(load?.flows, brief),
+    of(load?.newFlows, brief),
+    of(load?.packets, brief),
+    of(load?.cpu, (cpu) => `${Math.round(cpu * 100)}%`),
+    of(load?.lostFrames, brief),
+    heardMsAgo === null ? '-' : ago(heardMsAgo),
+  ];
+}
+
+function remarksOn({ state, liveState, silent, heardMsAgo, suspectedBy }: ServerStatus): string[] {
+  const remarks: string[] = [];
+  if (silent) {
+    remarks.push(heardMsAgo === null ? 'is silent: nothing was heard of it' : `is silent for ${ago(heardMsAgo)}`);
+  }
+  if (suspectedBy.length > 0) remarks.push(`is suspected by ${suspectedBy.join(', ')}`);
+  if (liveState !== null && liveState !== state) remarks.push(`says that it is ${liveState}`);
+  return remarks;
+}
+
+/** A table whose first column gives way where lines would get too long: names are cut, with a mark. */
+export function fitted(header: readonly string[], rows: readonly (readonly string[])[]): string[] {
+  const widths = header.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column].length)));
+  const others = widths.slice(1).reduce((sum, width) => sum + width + 2, 0);
+  const room = Math.max(8, narrowColumns - others);
+  const cut = (name: string) => (name.length > room ? `${name.slice(0, room - 1)}~` : name);
+  return table(
+    header,
+    rows.map(([name, ...rest]) => [cut(name), ...rest]),
+  );
+}
+
+/** At most five characters: 999, 12.3k, 4.56M. */
+export function brief(value: number): string {
+  const units = ['', 'k', 'M', 'G', 'T'];
+  let scaled = value;
+  let unit = 0;
+  while (scaled >= 999.5 && unit < units.length - 1) {
+    scaled /= 1_000;
+    unit++;
+  }
+  const digits = unit === 0 || scaled >= 99.95 ? 0 : 1;
+  return `${scaled.toFixed(digits)}${units[unit]}`;
+}
+
+function ago(ms: number): string {
+  return ms < 9_950 ? `${(ms / 1_000).toFixed(1)} s` : agoInWords(ms);
+}
+
+/** `12 s`, `5 min`, `3 h`, `2 days`. */
+export function agoInWords(ms: number): string {
+  const seconds = Math.max(0, Math.round(ms / 1_000));
+  if (seconds < 120) return `${seconds} s`;
+  if (seconds < 7_200) return `${Math.round(seconds / 60)} min`;
+  return seconds < 172_800 ? `${Math.round(seconds / 3_600)} h` : `${Math.round(seconds / 86_400)} days`;
+}
+
+function wrapped(text: string, indent = ''): string[] {
+  return wrap(text, narrowColumns - indent.length).map((line) => `${indent}${line}`);
+}

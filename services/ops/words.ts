@@ -1,0 +1,83 @@
+// A report in plain words, for people at a terminal.
+
+import type { ReplayReport } from '../cli/run/replay.ts';
+import { type ClusterReport, sumOf } from './report.ts';
+
+const causeWords: Record<string, string> = {
+  midFlow: 'belonged to connections whose start was not seen: it was earlier, or between other addresses (SCTP)',
+  fragment: 'were later fragments whose first fragment never came',
+  view: 'named a view that was forgotten or never came',
+  tableFull: 'found the flow table full',
+  noServer: 'found no server that takes new flows',
+  lost: 'were lost on the bus',
+  unexplained: 'were accepted by nobody for no known cause',
+};
+
+export function reportInWords(report: ClusterReport & Partial<ReplayReport>): string {
+  const lines: string[] = [];
+  for (const { file, packets, format, problem } of report.files ?? []) {
+    lines.push(
+      `${file}: ${count(packets)} packets, ${format}${problem === undefined ? '' : `; stopped early: ${problem}`}`,
+    );
+  }
+  const { packets, exactlyOnce, flows } = report;
+  const servers = report.servers.length;
+  lines.push(
+    '',
+    `${count(packets.read)} packets read, ${count(packets.distributed)} distributed to ${report.groups.length} groups with ${servers} servers (bus: ${report.bus}).`,
+  );
+  for (const [cause, number] of Object.entries(packets.dropped))
+    lines.push(`  ${count(number)} dropped at tier 1: ${cause}`);
+  lines.push(
+    `${count(exactlyOnce.accepted)} were accepted by exactly one server, ${count(exactlyOnce.double)} by more than one.`,
+  );
+  for (const [cause, number] of Object.entries(exactlyOnce.nobody))
+    lines.push(`  ${count(number ?? 0)} ${causeWords[cause]}`);
+  if ((exactlyOnce.nobody.midFlow ?? 0) > packets.distributed / 10)
+    lines.push('  (captures often begin in the middle of connections: --mid-flow adopt gives those a server too)');
+  lines.push(
+    `${count(flows.seen)} flows (${count(flows.type1)} with a visible start, ${count(flows.type2)} without); ${count(report.stickinessViolations)} packets strayed from their flow's server.`,
+    `${report.seconds} s, ${count(report.packetsPerSecond)} packets/s, ${report.copiesPerPacket} copies a packet on the bus, latency p50 ${report.latencyMs.p50} ms, p99 ${report.latencyMs.p99} ms.`,
+    '',
+    ...table(
+      ['server', 'group', 'state', 'packets', 'bytes', 'flows'],
+      report.servers.map((each) => [
+        each.id,
+        each.group,
+        each.state,
+        count(each.packets),
+        count(each.bytes),
+        count(each.flows),
+      ]),
+    ),
+  );
+  for (const { server, flowsLeft } of report.draining ?? []) {
+    lines.push('', `${server} is still draining: ${count(flowsLeft)} flows had not ended when the traffic did.`);
+  }
+  lines.push('', verdictOf(report));
+  return `${lines.join('\n').trimStart()}\n`;
+}
+
+function verdictOf(report: ClusterReport): string {
+  if (report.problems.length > 0)
+    return ['It does not add up:', ...report.problems.map((problem) => `  ${problem}`)].join('\n');
+  const nobody = sumOf(report.exactlyOnce.nobody);
+  return nobody === 0
+    ? 'It adds up: every distributed packet was accepted by exactly one server.'
+    : 'It adds up: every distributed packet was accepted by exactly one server or by none for a stated cause.';
+}
+
+/** Columns, the first three to the left and the rest to the right. */
+export function table(header: readonly string[], rows: readonly (readonly string[])[]): string[] {
+  const widths = header.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column].length)));
+  return [header, ...rows].map((row) =>
+    row
+      .map((cell, column) => (column < 3 ? cell.padEnd(widths[column]) : cell.padStart(widths[column])))
+      .join('  ')
+      .trimEnd(),
+  );
+}
+
+export function count(value: number): string {
+  return value.toLocaleString('en-US');
+}

@@ -1,0 +1,140 @@
+// The cluster map: what every tier 1 and every actor must hold in common before the first packet. It names the groups and
+// fixes how packets are keyed; two tier 1s that keyed alike packets differently would send one flow to two groups.
+// Whoever comes first writes it; all others take it as it is.
+
+import { limits } from '../base/limits.ts';
+import { isOneOf, isRecord, isWhole, parseJson } from '../base/validate.ts';
+import { isName } from '../bus/subjects.ts';
+import { type FlowKeyPolicy, flowKeyPolicies, type GroupKeyPolicy, groupKeyPolicies } from '../flow/policies.ts';
+import { type GroupRules, type PlacementName, placementNames, rulesProblem } from '../membership/view.ts';
+import { type ClusterSettings, settingsSchema } from './settings.ts';
+
+/** Which flows a group takes (Fig. 10). */
+export const servedTypes = ['type-1', 'type-2', 'both'] as const;
+export type ServedTypes = (typeof servedTypes)[number];
+
+export interface GroupSettings {
+  readonly id: string;
+  /** Share of the flow keys relative to the other groups: an integer from 0 (none) to 65535. */
+  readonly weight: number;
+  /** Types of flows the group takes. */
+  readonly serves: ServedTypes;
+  /** VLAN of the group's multicast domain where it is carried on Ethernet; 0 for none. */
+  readonly vlan: number;
+}
+
+export const groupSelections = ['hash', 'weighted', 'source-last-byte'] as const;
+export type GroupSelection = (typeof groupSelections)[number];
+
+export interface KeySettings {
+  readonly flow: FlowKeyPolicy;
+  readonly group: GroupKeyPolicy;
+  /** True when both directions of a conversation are one flow. */
+  readonly symmetric: boolean;
+  /** Key by the outermost IP header, or by the innermost one a tunnel carries. */
+  readonly tunnel: 'outer' | 'inner';
+  /** Subscribers' networks in CIDR notation, for the flow key `subscriber`. */
+  readonly subscriberNetworks: readonly string[];
+  /** Tells whether another module keys with the same secret, without giving it away: 16 hex digits. */
+  readonly secretFingerprint: string;
+}
+
+export interface ClusterMap {
+  readonly version: number;
+  /** Identity of this life of the key-value store; every view carries it. */
+  readonly cluster: string;
+  readonly groupSelection: GroupSelection;
+  readonly groups: readonly GroupSettings[];
+  readonly keys: KeySettings;
+  /** What the first view of a group is made with. */
+  readonly placement: PlacementName;
+  readonly rules: GroupRules;
+  readonly seed: number;
+  /** What may change while the cluster runs; with each change `version` goes up. */
+  readonly settings: ClusterSettings;
+  /** Who changed the map last, for people; undefined as long as it is as it was made. */
+  readonly changed?: MapChange;
+}
+
+export interface MapChange {
+  readonly by: string;
+  readonly atMs: number;
+  readonly what: string;
+}
+
+/** The map with other parts, as its next version. */
+export function changedMap(
+  map: ClusterMap,
+  parts: Partial<Pick<ClusterMap, 'settings'>>,
+  changed: MapChange,
+): ClusterMap {
+  return { ...map, ...parts, version: map.version + 1, changed };
+}
+
+export function encodeMap(map: ClusterMap): Uint8Array {
+  return Buffer.from(JSON.stringify(map));
+}
+
+/** Reads a cluster map; undefined when the bytes are not one. */
+export function decodeMap(bytes: Uint8Array): ClusterMap | undefined {
+  const value = parseJson(bytes);
+  if (!isRecord(value)) return undefined;
+  const settings = settingsSchema.safeParse(value.settings ?? {});
+  if (!settings.success) return undefined;
+  const map = { ...value, settings: settings.data };
+  return isMap(map) ? map : undefined;
+}
+
+function isMap(value: Record<string, unknown>): value is Record<string, unknown> & ClusterMap {
+  return (
+    isWhole(value.version, 1, Number.MAX_SAFE_INTEGER) &&
+    typeof value.cluster === 'string' &&
+    isOneOf(groupSelections, value.groupSelection) &&
+    Array.isArray(value.groups) &&
+    value.groups.length > 0 &&
+    value.groups.length <= limits.groups &&
+    value.groups.every(isGroup) &&
+    isKeys(value.keys) &&
+    isOneOf(placementNames, value.placement) &&
+    isRecord(value.rules) &&
+    rulesProblem(value.rules as unknown as GroupRules) === undefined &&
+    isWhole(value.seed, 0, 0xffffffff) &&
+    (value.changed === undefined || isChange(value.changed))
+  );
+}
+
+/** The last moment that a date can have. */
+const latestMs = 8.64e15;
+
+function isChange(value: unknown): value is MapChange {
+  return (
+    isRecord(value) &&
+    typeof value.by === 'string' &&
+    isWhole(value.atMs, 0, latestMs) &&
+    typeof value.what === 'string'
+  );
+}
+
+function isGroup(value: unknown): value is GroupSettings {
+  return (
+    isRecord(value) &&
+    typeof value.id === 'string' &&
+    isName(value.id) &&
+    isWhole(value.weight, 0, 65_535) &&
+    isOneOf(servedTypes, value.serves) &&
+    isWhole(value.vlan, 0, 4_094)
+  );
+}
+
+function isKeys(value: unknown): value is KeySettings {
+  return (
+    isRecord(value) &&
+    isOneOf(flowKeyPolicies, value.flow) &&
+    isOneOf(groupKeyPolicies, value.group) &&
+    typeof value.symmetric === 'boolean' &&
+    isOneOf(['outer', 'inner'] as const, value.tunnel) &&
+    Array.isArray(value.subscriberNetworks) &&
+    value.subscriberNetworks.every((each) => typeof each === 'string') &&
+    typeof value.secretFingerprint === 'string'
+  );
+}

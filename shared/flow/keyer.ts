@@ -1,0 +1,227 @@
+// From a packet to its two hashes: the flow hash, by which one server owns it, and the group hash, by which tier 1 sends
+// it to a group of servers. The policies and why a group key must be coarser stand in flow/policies.ts.
+//
+// A key is a short string of 32-bit words and a two-byte tail; the tail names the kind of key and the protocol, so keys
+// of different kinds never meet. Hashes are HalfSipHash-1-3 under two keys derived from the cluster's secret: knowing
+// nothing of it, nobody can choose packets that share a flow or crowd one group.
+//
+// What makes it less simple than that:
+//   - A fragment behind the first has no ports. Under the five-tuple policy the first fragment yields its flow hash and a
+//     datagram hash (addresses, protocol, id), the later ones the datagram hash only; all have the same group hash.
+//   - An ICMP error belongs to the flow of the packet it quotes. It travels the other way, so the quoted addresses and
+//     ports are exchanged; then it has the keys of the packets that go the way the error goes. An error that quotes
+//     nothing usable is keyed by its own addresses. A quoted later fragment counts as a packet without ports.
+//   - An ICMP echo is told from others between the same hosts by its identifier, as a packet without ports.
+//   - A packet that is not IP has no addresses: it is keyed by its MAC pair (or what its link gives), in both keys.
+import { createHash } from 'node:crypto';
+import { HalfSipHash } from '../hash/halfSipHash.ts';
+import { Fragment, Headers, type IpLayer } from '../packet/decode/headers.ts';
+import { parse } from '../packet/decode/parse.ts';
+import { KeyNeed, Reason, reasons } from '../packet/decode/reasons.ts';
+import { classify, classifyQuoted } from './classify.ts';
+import { FrameFlags, linkKindShift, ProtocolClass, protocolClassShift } from './frameFlags.ts';
+import { KeyWords, Kind } from './keyWords.ts';
+import { Networks } from './networks.ts';
+import {
+  checkCoarser,
+  defaultGroupKey,
+  type FlowKeyPolicy,
+  flowKeyPolicies,
+  type GroupKeyPolicy,
+  groupKeyPolicies,
+} from './policies.ts';
+
+export interface KeyOptions {
+  /** The cluster's secret, the same at every tier 1; not empty. */
+  readonly secret: string;
+  /** Default 'five-tuple'. */
+  readonly flowKey?: FlowKeyPolicy;
+  /** Default: see `defaultGroupKey`. Must be coarser than, or equal to, the flow key. */
+  readonly groupKey?: GroupKeyPolicy;
+  /** Whether both directions are one flow. Default true. Has no effect on link-source, subscriber and vlan. */
+  readonly symmetric?: boolean;
+  /** Which IP header of a tunnelled packet is keyed. Default 'outer'. Fragments of the outer packet keep the outer one. */
+  readonly tunnel?: 'outer' | 'inner';
+  /** Networks such as '10.0.0.0/8' whose addresses are subscribers; needed by the policy 'subscriber' only. */
+  readonly subscriberNetworks?: readonly string[];
+}
+
+/**
+ * Reads packets and makes their keys. One keyer per reader of packets; it is filled anew by every `read` and allocates
+ * nothing there. Hash words are int32; write them with `>>> 0` where a u32 is wanted.
+ */
+export class FlowKeyer {
+  /** The flow hash. For a packet with LATER_FRAGMENT it is the datagram hash. */
+  flowHi = 0;
+  flowLo = 0;
+  /** The group hash, 32 bits, which is plenty for at most 65,537 slots. Under 'source-last-byte' that byte, 0 to 255. */
+  groupHash = 0;
+  /** The datagram hash, where `hasDatagram`: the packet is a first fragment and others will come by that hash. */
+  datagramHi = 0;
+  datagramLo = 0;
+  hasDatagram = false;
+  /** FrameFlags with the link kind and the protocol class. */
+  flags = 0;
+  /** What the parser found; also for packets without a key. */
+  readonly headers = new Headers();
+
+  readonly #flowPolicy: FlowKeyPolicy;
+  readonly #groupPolicy: GroupKeyPolicy;
+  readonly #need: number;
+  readonly #inner: boolean;
+  readonly #byPorts: boolean;
+  readonly #usual: boolean;
+  readonly #flowHash: HalfSipHash;
+  readonly #groupHash: HalfSipHash;
+  readonly #words: KeyWords;
+
+  /** Throws an Error with one clear sentence when the options are not right or do not go together. */
+  constructor(options: KeyOptions) {
+    const { secret, flowKey = 'five-tuple', symmetric = true, tunnel = 'outer', subscriberNetworks = [] } = options;
+    const groupKey = options.groupKey ?? defaultGroupKey(flowKey);
+    requireOneOf('flow key', flowKey, flowKeyPolicies);
+    requireOneOf('group key', groupKey, groupKeyPolicies);
+    requireOneOf('tunnel', tunnel, ['outer', 'inner']);
+    if (typeof secret !== 'string' || secret === '') throw new Error('the secret of the flow keys must not be empty');
+    checkCoarser(flowKey, groupKey, symmetric);
+    if ((flowKey === 'subscriber' || groupKey === 'subscriber') && subscriberNetworks.length === 0) {
+      throw new Error("the policy 'subscriber' needs subscriber networks, such as 10.0.0.0/8");
+    }
+    // The list's own strings: one that was read from a document compares letter by letter, for every packet.
+    this.#flowPolicy = flowKeyPolicies[flowKeyPolicies.indexOf(flowKey)];
+    this.#groupPolicy = groupKeyPolicies[groupKeyPolicies.indexOf(groupKey)];
+    this.#byPorts = flowKey === 'five-tuple';
+    this.#usual = this.#byPorts && (groupKey === 'address-pair' || groupKey === 'node-pair');
+    this.#need = this.#byPorts
+      ? KeyNeed.PORTS
+      : flowKey === 'mac-pair' || flowKey === 'vlan'
+        ? KeyNeed.LINK
+        : KeyNeed.ADDRESSES;
+    this.#inner = tunnel === 'inner';
+    this.#flowHash = deriveHash('flow', secret);
+    this.#groupHash = deriveHash('group', secret);
+    this.#words = new KeyWords(
+      symmetric && flowKey !== 'link-source',
+      new Networks(subscriberNetworks),
+      flowKey === 'subscriber',
+    );
+  }
+
+  /**
+   * Reads the packet in `buffer[start, end)` of LINKTYPE `linkType` that came in by link number `link`. Returns
+   * Reason.NONE and fills the fields above, or the Reason why the packet has no key; then only `headers` is filled.
+   */
+  read(buffer: Uint8Array, start: number, end: number, linkType: number, link: number): number {
+    const { headers } = this;
+    this.hasDatagram = false;
+    const reason = parse(buffer, start, end, linkType, headers, this.#inner);
+    if (reason !== Reason.NONE && reasons[reason].needs <= this.#need) return reason;
+    const { keyed } = headers;
+    let flags = (headers.link.kind << linkKindShift) | (this.#byPorts ? 0 : FrameFlags.AGGREGATE);
+    if (keyed.version === 0) {
+      this.flags = flags | (ProtocolClass.NON_IP << protocolClassShift);
+      this.#keyOthers(buffer);
+      return Reason.NONE;
+    }
+    // An ICMP error takes the place of the packet it quotes, the other way round.
+    const turned = headers.quoted.version !== 0;
+    const layer = turned ? headers.quoted : keyed;
+    flags |= turned ? classifyQuoted(buffer, layer) : classify(buffer, layer);
+    if (this.#byPorts) {
+      if (keyed.fragment !== Fragment.WHOLE) flags |= this.#keyDatagram(buffer, keyed);
+      if (keyed.fragment !== Fragment.LATER) {
+        this.#words.fiveTuple(buffer, layer, turned);
+        if (this.#usual) {
+          this.flags = flags;
+          this.#hashBoth(layer.version);
+          return Reason.NONE;
+        }
+        this.#hashFlow();
+      }
+    } else {
+      this.#words.compose(this.#flowPolicy, buffer, headers.link, layer, turned, link, flags);
+      this.#hashFlow();
+    }
+    // Flows of a coarser key hold packets of every protocol; they are of one type only if none of them shows its start.
+    this.flags = this.#byPorts ? flags : flags & ~FrameFlags.TYPE1;
+    this.#keyGroup(buffer, layer, turned, link, flags);
+    return Reason.NONE;
+  }
+
+  /** Packets that are not IP, or whose IP header a key by link does not need. */
+  #keyOthers(buffer: Uint8Array): void {
+    if (this.#flowPolicy === 'vlan') this.#words.vlan(this.headers.link);
+    else this.#words.macPair(buffer, this.headers.link);
+    this.#hashFlow();
+    if (this.#groupPolicy === 'source-last-byte') {
+      const { macs, address, addressLength } = this.headers.link;
+      this.groupHash = macs >= 0 ? buffer[macs + 11] : addressLength > 0 ? buffer[address + addressLength - 1] : 0;
+      return;
+    }
+    this.#hashGroup();
+  }
+
+  #keyGroup(buffer: Uint8Array, layer: IpLayer, turned: boolean, link: number, flags: number): void {
+    const policy = this.#groupPolicy;
+    if (policy === 'source-last-byte') {
+      this.groupHash = buffer[(turned ? layer.target : layer.source) + (layer.version === 4 ? 3 : 15)];
+      return;
+    }
+    // Unless the two policies are one and the words of the flow key are still in place.
+    if (policy !== this.#flowPolicy || this.#byPorts)
+      this.#words.compose(policy, buffer, this.headers.link, layer, turned, link, flags);
+    this.#hashGroup();
+  }
+
+  /** Returns the flag for a fragment; both kinds of fragment are known by their datagram. */
+  #keyDatagram(buffer: Uint8Array, layer: IpLayer): number {
+    this.#words.datagram(buffer, layer);
+    this.#hashFlow();
+    this.datagramHi = this.flowHi;
+    this.datagramLo = this.flowLo;
+    this.hasDatagram = layer.fragment === Fragment.FIRST;
+    return this.hasDatagram ? 0 : FrameFlags.LATER_FRAGMENT;
+  }
+
+  /** Five-tuple and address pair together: the addresses are what the words of the five-tuple begin with. */
+  #hashBoth(version: number): void {
+    const flow = this.#flowHash;
+    const group = this.#groupHash;
+    const { words, count, tail } = this.#words;
+    const addressWords = version === 4 ? 2 : 8;
+    const groupTail = version === 4 ? Kind.ADDRESSES : Kind.ADDRESSES + 1;
+    if (count === addressWords + 1) {
+      flow.hashBoth(words, count, tail, group, groupTail);
+    } else {
+      // A packet without ports: nothing but the tails tells the two keys apart.
+      flow.hash(words, count, tail, 2);
+      group.hash(words, addressWords, groupTail, 2);
+    }
+    this.flowHi = flow.hi;
+    this.flowLo = flow.lo;
+    this.groupHash = group.lo;
+  }
+
+  #hashFlow(): void {
+    const hash = this.#flowHash;
+    hash.hash(this.#words.words, this.#words.count, this.#words.tail, 2);
+    this.flowHi = hash.hi;
+    this.flowLo = hash.lo;
+  }
+
+  #hashGroup(): void {
+    const hash = this.#groupHash;
+    hash.hash(this.#words.words, this.#words.count, this.#words.tail, 2);
+    this.groupHash = hash.lo;
+  }
+}
+
+function requireOneOf(what: string, value: string, names: readonly string[]): void {
+  if (!names.includes(value)) throw new Error(`${what} '${value}' is none of ${names.join(', ')}`);
+}
+
+/** A hash under its own key for each purpose, from one secret: the first eight bytes of SHA-256 over purpose and secret. */
+function deriveHash(purpose: string, secret: string): HalfSipHash {
+  const key = createHash('sha256').update(`flowherd ${purpose} key\0${secret}`).digest();
+  return new HalfSipHash(key.readInt32LE(0), key.readInt32LE(4));
+}

@@ -1,0 +1,226 @@
+// Every capture there is, through a whole cluster, on both buses, by both methods, with a server added and one drained
+// while it runs: each packet is accounted for, none is accepted twice, no flow moves.
+
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { type ReplayOptions, type ReplayReport, replay } from '../../../../services/cli/run/replay.ts';
+import { NatsServer, skipWithoutNatsServer } from '../../../support/natsServer.ts';
+import { sharedCaptures } from '../../../support/sharedCaptures.ts';
+
+const run = promisify(execFile);
+const program = fileURLToPath(new URL('../../../../services/cli/flowherd.js', import.meta.url));
+const ownFolder = fileURLToPath(new URL('../../../captures', import.meta.url));
+const own = readdirSync(ownFolder)
+  .filter((name) => /\.pcap(ng)?(\.gz)?$/.test(name))
+  .map((name) => ownFolder + name);
+const environment = { secret: 'test', auth: undefined, logLevel: 'silent' };
+
+const usual: ReplayOptions = {
+  groups: 2,
+  servers: 2,
+  bus: 'embedded',
+  speed: 'max',
+  handler: 'counting',
+  handlerOption: [],
+  maxFlows: 100_000,
+  groupBy: 'weighted',
+  key: 'five-tuple',
+  tunnel: 'outer',
+  subscribers: [],
+  placement: 'rendezvous',
+  midFlow: 'ignore',
+  seed: 1,
+};
+
+const fig6 = { ...usual, method: 'fig-6' as const };
+const fig7 = { ...usual, method: 'fig-7' as const, midFlow: 'adopt' as const };
+const changing = { addAt: { share: 0.3 }, drainAt: { share: 0.5 } };
+
+function assertExactlyOnce(report: ReplayReport, what: string): void {
+  assert.deepEqual(report.problems, [], what);
+  const { packets, exactlyOnce } = report;
+  const sum = (counts: object) => Object.values(counts).reduce((total, count) => total + count, 0);
+  assert.equal(packets.read, packets.distributed + sum(packets.dropped), what);
+  assert.equal(packets.distributed, exactlyOnce.accepted + sum(exactlyOnce.nobody), what);
+  assert.equal(exactlyOnce.double, 0, what);
+  assert.equal(report.stickinessViolations, 0, what);
+  const causes = Object.keys(exactlyOnce.nobody).filter((cause) => cause !== 'midFlow' && cause !== 'fragment');
+  assert.deepEqual(
+    causes,
+    [],
+    `${what}: only such packets stay without a server as the traffic itself leaves without one`,
+  );
+}
+
+/** Clusters that run side by side: most of a short replay is waiting for servers to join and drain. */
+const sideBySide = 6;
+
+async function replayAll(files: readonly string[], bus: string): Promise<void> {
+  const left = files.flatMap((file) => [fig6, fig7].map((options) => ({ file, options })));
+  const worker = async (): Promise<void> => {
+    for (let next = left.pop(); next !== undefined; next = left.pop()) {
+      const { file, options } = next;
+      const report = await replay([file], { ...options, ...changing, bus }, environment);
+      assertExactlyOnce(report, `${file} by ${options.method} on ${bus}`);
+      if (options.midFlow === 'adopt') assert.equal(report.exactlyOnce.nobody.midFlow, undefined, file);
+    }
+  };
+  await Promise.all(Array.from({ length: sideBySide }, worker));
+}
+
+test('replay - every shared capture on the embedded bus', async (t) => {
+  const captures = sharedCaptures(t);
+  if (captures !== undefined)
+    await replayAll(
+      captures.map(({ path }) => path),
+      'embedded',
+    );
+});
+
+test('replay - every capture of the repository on the embedded bus', () => replayAll(own, 'embedded'));
+
+describe('over NATS', { skip: skipWithoutNatsServer() }, () => {
+  let server: NatsServer;
+  before(async () => {
+    server = await NatsServer.start();
+  });
+  after(() => server.stop());
+
+  test('replay - every shared capture over NATS', async (t) => {
+    const captures = sharedCaptures(t);
+    if (captures !== undefined)
+      await replayAll(
+        captures.map(({ path }) => path),
+        server.url,
+      );
+  });
+
+  test('replay - every capture of the repository over NATS', () => replayAll(own, server.url));
+});
+
+test('replay - a server added in mid-capture takes new flows, a drained one keeps its own and gets no more', async () => {
+  const file = `${ownFolder}town.pcap`;
+  const report = await replay([file], { ...fig7, ...changing, servers: 3 }, environment);
+  const undisturbed = await replay([file], { ...fig7, servers: 3 }, environment);
+  assertExactlyOnce(report, file);
+  for (const group of ['g1', 'g2']) {
+    const servers = report.servers.filter((each) => each.group === group);
+    const added = servers.find(({ id }) => id === `${group}-s4`);
+    const drained = servers.find(({ id }) => id === `${group}-s1`);
+    assert.ok(added !== undefined && added.flows > 0, `${group}: the added server has flows`);
+    assert.ok(drained !== undefined && /draining|left/.test(drained.state), `${group}: the first server drains`);
+    const otherwise = undisturbed.servers.find(({ id }) => id === `${group}-s1`)?.flows ?? 0;
+    assert.ok(drained.flows < otherwise, `${group}: the drained server got ${drained.flows} flows, not ${otherwise}`);
+  }
+});
+
+test('replay - every placement policy, key policy and variant gives each packet one server', async () => {
+  const file = `${ownFolder}town.pcap`;
+  const variants: Partial<ReplayOptions>[] = [
+    { placement: 'maglev' },
+    { placement: 'modulo' },
+    { placement: 'weighted-random' },
+    { placement: 'round-robin' },
+    { placement: 'weighted-round-robin' },
+    { placement: 'fewest-flows' },
+    { method: 'fig-6', tableFirst: true },
+    { key: 'address-pair' },
+    { key: 'mac-pair' },
+    { key: 'vlan' },
+    { key: 'link-source' },
+    { key: 'node-pair' },
+    { key: 'subscriber', subscribers: ['10.0.0.0/8', '2001:db8::/32', '192.0.2.0/24'] },
+    { directed: true },
+    { directed: true, groupBy: 'source-last-byte' },
+    { groupBy: 'hash' },
+    { tunnel: 'inner' },
+    {
+      group: [
+        { id: 'connections', weight: 100, serves: 'type-1', vlan: 11 },
+        { id: 'the-rest', weight: 100, serves: 'type-2', vlan: 12 },
+        { id: 'all', weight: 50, serves: 'both', vlan: 13 },
+      ],
+    },
+  ];
+  for (const variant of variants) {
+    const report = await replay([file], { ...usual, ...changing, ...variant }, environment);
+    assertExactlyOnce(report, JSON.stringify(variant));
+  }
+});
+
+test('replay - groups that serve one type get only that type (Fig. 10)', async () => {
+  const group = [
+    { id: 'connections', weight: 100, serves: 'type-1' as const, vlan: 0 },
+    { id: 'the-rest', weight: 100, serves: 'type-2' as const, vlan: 0 },
+  ];
+  const report = await replay([`${ownFolder}town.pcap`], { ...usual, group }, environment);
+  assertExactlyOnce(report, 'dedicated groups');
+  const flowsOf = (id: string) =>
+    report.servers.filter((server) => server.group === id).reduce((sum, server) => sum + server.flows, 0);
+  assert.equal(flowsOf('connections'), report.flows.type1);
+  assert.equal(flowsOf('the-rest'), report.flows.type2);
+
+  const none = await replay([`${ownFolder}town.pcap`], { ...usual, group: group.slice(0, 1) }, environment);
+  assert.ok(none.packets.dropped['no-group'] > 0, 'nobody serves the other type: counted');
+  assertExactlyOnce(none, 'no group for type 2');
+});
+
+test('replay - a handler that throws costs its batch, counted, and the actor goes on', async () => {
+  const handler = fileURLToPath(new URL('../../../support/throwingHandler.ts', import.meta.url));
+  const report = await replay([`${ownFolder}web.pcap`], { ...usual, handler }, environment);
+  assertExactlyOnce(report, 'throwing handler');
+  assert.ok(report.servers.some(({ handlerErrors }) => handlerErrors > 0));
+});
+
+test('replay - flow-stats of all servers write one file, a whole record for every flow', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'flowherd-stats-'));
+  try {
+    const out = join(folder, 'flows.jsonl');
+    const options = { ...fig7, handler: 'flow-stats', handlerOption: [`out=${out}`] };
+    const report = await replay([`${ownFolder}town.pcap`], options, environment);
+    const records = readFileSync(out, 'utf8')
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    const sum = (key: string) => records.reduce((total, record) => total + record[key], 0);
+    assert.equal(sum('packets'), report.exactlyOnce.accepted);
+    assert.equal(
+      records.length,
+      report.servers.reduce((total, { flows }) => total + flows, 0),
+    );
+    assert.equal(new Set(records.map(({ server }) => server)).size, 4);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test('replay - from the command line: JSON, exit codes, one line for a mistake', async () => {
+  const { stdout } = await run(process.execPath, [program, 'replay', `${ownFolder}web.pcap`, '--json']);
+  const report = JSON.parse(stdout);
+  for (const key of ['packets', 'exactlyOnce', 'verdicts', 'flows', 'servers', 'groups', 'latencyMs'])
+    assert.ok(key in report, key);
+  for (const key of ['stickinessViolations', 'copiesPerPacket', 'seconds', 'packetsPerSecond']) {
+    assert.equal(typeof report[key], 'number', key);
+  }
+  const mistakes = [
+    { args: ['nowhere.pcap'], code: 1, says: /nowhere\.pcap/ },
+    { args: [program], code: 1, says: /not a capture/ },
+    { args: ['x', '--groups', '0'], code: 2, says: /--groups/ },
+    { args: ['x', '--mid-flow', 'adopt', '--method', 'fig-6'], code: 2, says: /elsewhere table/ },
+    { args: ['x', '--handler-option', 'nonsense'], code: 2, says: /name=value/ },
+    { args: ['x', '--bus', 'nats://user:secret@127.0.0.1'], code: 2, says: /login/ },
+  ];
+  for (const { args, code, says } of mistakes) {
+    const failure = await run(process.execPath, [program, 'replay', ...args]).catch((error) => error);
+    assert.equal(failure.code, code, args.join(' '));
+    assert.match(failure.stderr, says);
+    assert.ok(!/\n\s+at /.test(failure.stderr), 'no stack trace');
+    assert.ok(failure.stderr.trim().split('\n').length <= 2, failure.stderr);
+  }
+});

@@ -1,0 +1,80 @@
+// Every name on the bus: the grammar, spelled out and the other way round.
+
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { errorCodes, isFlowherdError } from '../../../shared/base/errors.ts';
+import {
+  assertName,
+  channels,
+  groupOfViewKey,
+  isName,
+  parseSubject,
+  subjectsOf,
+  viewKey,
+} from '../../../shared/bus/subjects.ts';
+
+const names = fc.stringMatching(/^[A-Za-z0-9_-]{1,64}$/);
+
+describe('subjects', () => {
+  it('subjects - the grammar, spelled out', () => {
+    const subjects = subjectsOf('prod');
+    assert.equal(subjects.data('g1'), 'fh.prod.data.g1');
+    assert.equal(subjects.server('s1'), 'fh.prod.server.s1');
+    assert.equal(subjects.control('g1'), 'fh.prod.ctl.g1');
+    assert.equal(subjects.gossip('g1'), 'fh.prod.gossip.g1');
+    assert.equal(subjects.every('gossip'), 'fh.prod.gossip.*');
+    assert.equal(subjects.bucket, 'fh_prod');
+    assert.equal(viewKey('g1'), 'view.g1');
+  });
+
+  it('subjects - what is built parses back, and is never mistaken for another', () => {
+    const property = fc.property(names, names, fc.constantFrom(...channels), (cluster, name, channel) => {
+      const subjects = subjectsOf(cluster);
+      const build = channel === 'ctl' ? subjects.control : subjects[channel];
+      assert.equal(build(name), build(name));
+      assert.deepEqual(parseSubject(build(name)), { cluster, channel, name });
+      assert.equal(groupOfViewKey(viewKey(name)), name);
+    });
+    fc.assert(property);
+  });
+
+  it('subjects - any text parses or is undefined, and never throws', () => {
+    fc.assert(
+      fc.property(fc.string(), (text) => {
+        parseSubject(text);
+        groupOfViewKey(text);
+      }),
+    );
+    for (const text of [
+      '',
+      'fh',
+      'fh.a.data',
+      'fh.a.data.b.c',
+      'gh.a.data.b',
+      'fh.a.other.b',
+      'fh.a.data.*',
+      'fh..data.b',
+    ]) {
+      assert.equal(parseSubject(text), undefined, text);
+    }
+    for (const key of ['map', 'view', 'view.', 'view.a.b', 'views.a', 'view.*'])
+      assert.equal(groupOfViewKey(key), undefined);
+  });
+
+  it('subjects - a bad name says what is wrong, also where a wildcard or a dot would reach further', () => {
+    for (const name of ['', 'a.b', '*', '>', 'a b', 'ü', 'a\n', 'x'.repeat(65)]) {
+      assert.equal(isName(name), false);
+      assert.throws(() => assertName('group', name), isBadName);
+      assert.throws(() => subjectsOf('c').data(name), isBadName);
+      assert.throws(() => subjectsOf(name), isBadName);
+      assert.throws(() => viewKey(name), isBadName);
+    }
+    assert.throws(() => assertName('group', 'a.b'), /"a\.b" cannot be the name of a group: use 1 to 64/);
+    assert.equal(isName('x'.repeat(64)), true);
+  });
+});
+
+function isBadName(error: unknown): boolean {
+  return isFlowherdError(error, errorCodes.badName) && !error.message.includes('\n') && error.message.length < 200;
+}

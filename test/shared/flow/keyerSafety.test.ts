@@ -1,0 +1,125 @@
+// Bytes from strangers: whatever they are, reading them neither throws nor looks beyond the packet.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import fc from 'fast-check';
+import { FlowKeyer } from '../../../shared/flow/keyer.ts';
+import { flowKeyPolicies, groupKeyPolicies, isCoarser } from '../../../shared/flow/policies.ts';
+import { reasons } from '../../../shared/packet/decode/reasons.ts';
+import { buildPacket, fragmentPacket, type PacketSpec } from '../../../shared/packet/encode/build.ts';
+import {
+  dhcp,
+  dhcpPorts,
+  gtpUser,
+  gtpUserPorts,
+  radiusAccounting,
+  radiusAccountingPorts,
+} from '../../../shared/packet/encode/buildPayload.ts';
+
+const a = '10.0.0.1';
+const b = '192.0.2.1';
+const a6 = '2001:db8::1';
+const b6 = '2001:db8:ffff::2';
+const ports = { sourcePort: 4000, targetPort: 443 };
+const secret = 'a secret';
+
+const flows: readonly PacketSpec[] = [
+  { source: a, target: b, tcp: ports },
+  { source: a, target: b, sctp: ports },
+  { source: a6, target: b6, dccp: ports },
+  { source: a, target: b, protocol: 89 },
+  { source: a6, target: b6, icmp: { kind: 'echo-request', identifier: 9 } },
+];
+
+const linkTypes = [0, 1, 9, 12, 50, 51, 101, 104, 108, 113, 228, 229, 276];
+const keyers = flowKeyPolicies.flatMap((flowKey) =>
+  groupKeyPolicies
+    .filter((groupKey) => isCoarser(flowKey, groupKey, false))
+    .map(
+      (groupKey) =>
+        new FlowKeyer({
+          secret,
+          flowKey,
+          groupKey,
+          symmetric: false,
+          tunnel: 'inner',
+          subscriberNetworks: ['10.0.0.0/8'],
+        }),
+    ),
+);
+keyers.push(new FlowKeyer({ secret }), new FlowKeyer({ secret, tunnel: 'inner' }));
+const inner = buildPacket({ source: a, target: b, tcp: ports, link: 'none' });
+const seeds = [
+  ...flows.map((spec) => buildPacket({ ...spec, vlans: [3] })),
+  buildPacket({ source: a, target: b, icmp: { kind: 'port-unreachable', embedded: flows[0] } }),
+  buildPacket({ source: a, target: b, udp: { ...gtpUserPorts, payload: gtpUser({ teid: 1, inner, sequence: 1 }) } }),
+  buildPacket({ source: a, target: b, udp: { ...dhcpPorts, payload: dhcp('discover') } }),
+  buildPacket({ source: a, target: b, udp: { ...radiusAccountingPorts, payload: radiusAccounting('start') } }),
+  buildPacket({
+    source: a6,
+    target: b6,
+    extensions: [{ header: 0, body: new Uint8Array(14) }],
+    inner: { source: a, target: b, inner: flows[0] },
+  }),
+  ...fragmentPacket({ source: a6, target: b6, udp: { ...ports, payload: 'x'.repeat(64) } }, 32),
+];
+
+const resultOf = (keyer: FlowKeyer, buffer: Uint8Array, start: number, length: number, linkType: number) => {
+  const reason = keyer.read(buffer, start, start + length, linkType, 1);
+  if (reason !== 0) return [reason];
+  const { flowHi, flowLo, groupHash, hasDatagram, datagramHi, flags } = keyer;
+  return [flowHi, flowLo, groupHash, hasDatagram && datagramHi, flags];
+};
+
+test('flow keys - damaged and random packets: nothing throws, and no byte outside the packet matters', () => {
+  const mutated = fc
+    .tuple(fc.constantFrom(...seeds), fc.array(fc.tuple(fc.nat(400), fc.nat(255)), { maxLength: 8 }), fc.nat(400))
+    .map(([seed, changes, length]) => {
+      const bytes = Uint8Array.from(seed.subarray(0, Math.max(1, length)));
+      for (const [at, value] of changes) bytes[at % bytes.length] = value;
+      return bytes;
+    });
+  const packets = fc.oneof(mutated, fc.uint8Array({ maxLength: 120 }));
+  fc.assert(
+    fc.property(
+      packets,
+      fc.nat(40),
+      fc.nat(40),
+      fc.constantFrom(1, 1, 1, ...linkTypes),
+      fc.nat(255),
+      (packet, before, after, linkType, poison) => {
+        for (const keyer of keyers) {
+          const alone = resultOf(keyer, packet, 0, packet.length, linkType);
+          const poisoned = new Uint8Array(before + packet.length + after).fill(poison);
+          poisoned.set(packet, before);
+          assert.deepEqual(resultOf(keyer, poisoned, before, packet.length, linkType), alone);
+        }
+      },
+    ),
+    { numRuns: 1_500 },
+  );
+});
+
+test('flow keys - a packet cut at any byte is read as if the bytes behind the cut did not exist', () => {
+  for (const seed of seeds) {
+    for (let length = 0; length <= seed.length; length++) {
+      const alone = seed.slice(0, length);
+      for (const keyer of keyers) {
+        assert.deepEqual(resultOf(keyer, seed, 0, length, 1), resultOf(keyer, alone, 0, length, 1), `cut at ${length}`);
+      }
+    }
+  }
+});
+
+test('flow keys - a window that is none is an empty packet, not a fault', () => {
+  const keyer = new FlowKeyer({ secret });
+  for (const [start, end] of [
+    [0, 0],
+    [5, 4],
+    [-1, 10],
+    [0, 101],
+    [Number.NaN, 10],
+  ]) {
+    assert.equal(reasons[keyer.read(new Uint8Array(100), start, end, 1, 0)].name, 'empty');
+  }
+});

@@ -1,0 +1,185 @@
+// The choice of a group: who is most in need, and that choosers who race each other end up spread as if they had come one
+// by one.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { limits } from '../../../shared/base/limits.ts';
+import { Prng } from '../../../shared/base/prng.ts';
+import type { GroupSettings } from '../../../shared/config/map.ts';
+import { findPlace, joinAt, livesOf } from '../../../shared/membership/assignment.ts';
+import type { Candidate, GroupBirth } from '../../../shared/membership/transitions.ts';
+import { decodeView, defaultRules, encodeView, type MemberState, type View } from '../../../shared/membership/view.ts';
+
+const groupsOf = (...weights: number[]): GroupSettings[] =>
+  weights.map((weight, index) => ({ id: `g${index + 1}`, weight, serves: 'both', vlan: 0 }));
+const birthOf = (group: string): GroupBirth => ({
+  group,
+  cluster: 'c',
+  placement: 'rendezvous',
+  seed: 1,
+  rules: defaultRules,
+});
+const candidateOf = (server: string, incarnation = 1): Candidate => ({ server, incarnation, weight: 100 });
+
+/** A view with members in these states, named after the group; `j`oining, `a`ctive, `d`raining. */
+function viewOf(group: string, states: string): View {
+  const words: Record<string, MemberState> = { j: 'joining', a: 'active', d: 'draining' };
+  const members = [...states].map((letter, index) => ({
+    server: `${group}-${index}`,
+    incarnation: 1,
+    state: words[letter],
+    weight: 100,
+    base: 100,
+    flows: 0,
+  }));
+  return { ...birthOf(group), number: 5, members };
+}
+const viewsOf = (...states: string[]) =>
+  new Map(states.flatMap((each, index) => (each === '-' ? [] : [[`g${index + 1}`, viewOf(`g${index + 1}`, each)]])));
+
+test('assignment - a server goes to the group with the fewest members for its weight', () => {
+  const cases: { weights: number[]; states: string[]; group: string; why: string }[] = [
+    { weights: [100, 100, 100], states: ['-', '-', '-'], group: 'g1', why: 'the first of equals' },
+    { weights: [100, 100, 100], states: ['a', '-', '-'], group: 'g2', why: 'an empty one' },
+    { weights: [100, 100], states: ['aa', 'j'], group: 'g2', why: 'one that joins counts' },
+    { weights: [100, 100], states: ['aa', 'ajdd'], group: 'g1', why: 'draining ones decide only between equals' },
+    { weights: [100, 100], states: ['aad', 'aa'], group: 'g2', why: 'fewest in all, between equals' },
+    { weights: [100, 100], states: ['ad', 'aa'], group: 'g1', why: 'a draining one leaves a place' },
+    { weights: [300, 100], states: ['aa', 'a'], group: 'g1', why: 'two for 300 are fewer than one for 100' },
+    { weights: [300, 100], states: ['aaa', 'a'], group: 'g2', why: 'three for 300 are as many: fewest in all' },
+    { weights: [300, 100], states: ['aaaa', 'a'], group: 'g2', why: 'four for 300 are more' },
+    { weights: [0, 1], states: ['-', 'aaaa'], group: 'g2', why: 'weight 0 comes last' },
+    { weights: [0, 0], states: ['a', '-'], group: 'g2', why: 'nothing but weight 0: by members' },
+  ];
+  for (const { weights, states, group, why } of cases) {
+    assert.equal(findPlace(groupsOf(...weights), viewsOf(...states), 's')?.group, group, why);
+  }
+});
+
+test('assignment - a full group is not chosen, and when all are full there is no place', () => {
+  const full = 'a'.repeat(limits.groupMembers);
+  const groups = groupsOf(100, 1);
+  assert.equal(findPlace(groups, viewsOf(full, 'aaa'), 's')?.group, 'g2');
+  assert.equal(findPlace(groups, viewsOf(full, full), 's'), undefined);
+  assert.equal(findPlace(groups, viewsOf(full, '-'), 's', 'g1'), undefined);
+  const back = findPlace(groups, viewsOf(full, '-'), 'g1-3');
+  assert.deepEqual(back, { group: 'g1', replaces: 1, needAt: undefined }, 'but a successor takes what is its own');
+  const place = { group: 'g1', replaces: undefined, needAt: undefined };
+  assert.equal(joinAt(viewOf('g1', full), birthOf('g1'), candidateOf('s'), place), undefined);
+});
+
+test('assignment - a server that was a member goes back to its group, unless it is told another', () => {
+  const groups = groupsOf(100, 100);
+  const views = viewsOf('aaa', 'a');
+  assert.deepEqual(livesOf(groups, views, 'g1-1'), [{ group: 'g1', incarnation: 1, state: 'active' }]);
+  assert.deepEqual(findPlace(groups, views, 'g1-1'), { group: 'g1', replaces: 1, needAt: undefined });
+  assert.deepEqual(findPlace(groups, views, 'g1-1', 'g2'), { group: 'g2', replaces: undefined, needAt: undefined });
+});
+
+test('assignment - a join declines when others came first, and not when only draining ones are more', () => {
+  const step = (states: string, needAt: number | undefined) =>
+    joinAt(viewOf('g1', states), birthOf('g1'), candidateOf('s'), { group: 'g1', replaces: undefined, needAt });
+  assert.equal(step('aa', 1), undefined);
+  assert.equal(step('aj', 1), undefined);
+  assert.equal(step('add', 1)?.members.length, 4);
+  assert.equal(step('', 1)?.members.length, 1, 'fewer than thought is no reason');
+  assert.equal(step('aaaa', undefined)?.members.length, 5, 'a group that was asked for is not chosen by need');
+  const first = joinAt(undefined, birthOf('g1'), candidateOf('s'), { group: 'g1', replaces: undefined, needAt: 0 });
+  assert.equal(first?.members[0].state, 'joining', 'also the first one is not active before its server is ready');
+});
+
+test('assignment - a join replaces the very life that was found dead, and no other', () => {
+  const view = viewOf('g1', 'ada');
+  const step = (server: string, replaces: number | undefined, incarnation = 9) =>
+    joinAt(view, birthOf('g1'), candidateOf(server, incarnation), { group: 'g1', replaces, needAt: undefined });
+  const next = step('g1-1', 1);
+  assert.deepEqual(
+    next?.members.map(({ server, incarnation, state }) => `${server} ${incarnation} ${state}`),
+    ['g1-0 1 active', 'g1-2 1 active', 'g1-1 9 joining'],
+  );
+  assert.equal(next?.number, view.number + 1);
+  assert.equal(step('g1-1', 2), undefined, 'another life has the name');
+  assert.equal(step('g1-1', undefined), undefined, 'somebody took the name meanwhile');
+  assert.equal(step('new', 1), undefined, 'the former life is gone: it may have left for good');
+  assert.equal(step('g1-1', undefined, 1), view, 'a join that was written although nobody heard so is done');
+});
+
+/** Choosers that take their steps in an order of the seed's choice: every read and every write may come at any moment. */
+function race(seed: number, weights: readonly number[], choosers: number): { sizes: number[]; attempts: number } {
+  const prng = new Prng(seed);
+  const groups = groupsOf(...weights);
+  const store = new Map<string, { revision: number; bytes: Uint8Array }>();
+  let attempts = 0;
+  const read = (id: string) => {
+    const entry = store.get(id);
+    return { revision: entry?.revision ?? 0, view: entry && decodeView(entry.bytes) };
+  };
+  function* chooser(server: string): Generator<void> {
+    for (;;) {
+      attempts++;
+      const views = new Map<string, View>();
+      for (const { id } of prng.chance(1, 2) ? groups : [...groups].reverse()) {
+        yield;
+        const { view } = read(id);
+        if (view !== undefined) views.set(id, view);
+      }
+      const place = findPlace(groups, views, server);
+      assert.ok(place);
+      for (;;) {
+        yield;
+        const { revision, view } = read(place.group);
+        const next = joinAt(view, birthOf(place.group), candidateOf(server), place);
+        if (next === undefined) break;
+        yield;
+        if (read(place.group).revision !== revision) continue;
+        store.set(place.group, { revision: revision + 1, bytes: encodeView(next) });
+        return;
+      }
+    }
+  }
+  const waiting = Array.from({ length: choosers }, (_, index) => chooser(`s${index}`));
+  while (waiting.length > 0) {
+    const at = prng.below(waiting.length);
+    if (waiting[at].next().done) waiting.splice(at, 1);
+  }
+  return { sizes: groups.map(({ id }) => read(id).view?.members.length ?? 0), attempts };
+}
+
+test('assignment - however the reads and writes of choosers interleave, sizes differ by at most one', () => {
+  fc.assert(
+    fc.property(fc.nat(), fc.integer({ min: 1, max: 5 }), fc.integer({ min: 1, max: 20 }), (seed, groups, choosers) => {
+      const { sizes, attempts } = race(seed, new Array(groups).fill(100), choosers);
+      assert.equal(
+        sizes.reduce((sum, size) => sum + size, 0),
+        choosers,
+      );
+      assert.ok(Math.max(...sizes) - Math.min(...sizes) <= 1, `${sizes}`);
+      // A decline means that somebody else got in.
+      assert.ok(attempts <= (choosers * (choosers + 1)) / 2, `${attempts} attempts of ${choosers}`);
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test('assignment - with weights, nobody joined a group while another one was more in need', () => {
+  const weight = fc.integer({ min: 1, max: 65_535 });
+  fc.assert(
+    fc.property(
+      fc.nat(),
+      fc.array(weight, { minLength: 1, maxLength: 4 }),
+      fc.integer({ min: 1, max: 20 }),
+      (seed, weights, choosers) => {
+        const { sizes } = race(seed, weights, choosers);
+        for (let one = 0; one < sizes.length; one++) {
+          for (let other = 0; other < sizes.length; other++) {
+            if (sizes[one] === 0) continue;
+            // When the last one joined `one`, it had no more members for its weight than `other` has now.
+            assert.ok((sizes[one] - 1) * weights[other] <= sizes[other] * weights[one], `${sizes} by ${weights}`);
+          }
+        }
+      },
+    ),
+    { numRuns: 300 },
+  );
+});

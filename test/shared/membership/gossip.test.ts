@@ -1,0 +1,80 @@
+// Gossip on the wire: what is said comes back as it was, with either part of a state missing, and garbage is refused.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { decodeGossip, encodeGossip, type GossipMessage, liveStates } from '../../../shared/membership/gossip.ts';
+import type { Load } from '../../../shared/membership/load.ts';
+
+const amount = fc.integer({ min: 0, max: 10_000_000 }).map((thousandths) => thousandths / 1_000);
+const maybe = fc.option(amount, { nil: undefined });
+const load: fc.Arbitrary<Load> = fc.record({
+  flows: fc.nat(),
+  newFlows: amount,
+  packets: amount,
+  bytes: amount,
+  loopDelayMs: amount,
+  cpu: amount,
+  memoryBytes: fc.nat(),
+  tableFill: amount,
+  temperature: fc.option(
+    fc.integer({ min: -40_000, max: 120_000 }).map((milli) => milli / 1_000),
+    { nil: undefined },
+  ),
+  handler: maybe,
+  latencyMs: maybe,
+  loss: maybe,
+  lostFrames: fc.nat(),
+});
+const life = { server: fc.stringMatching(/^[A-Za-z0-9_-]{1,64}$/), incarnation: fc.maxSafeNat() };
+const message: fc.Arbitrary<GossipMessage> = fc.oneof(
+  fc.record({ kind: fc.constant('beat' as const), ...life, beat: fc.nat() }),
+  fc.record({ kind: fc.constant('suspect' as const), ...life, from: life.server, isSure: fc.boolean() }),
+  fc.record({
+    kind: fc.constant('state' as const),
+    ...life,
+    beat: fc.nat(),
+    state: fc.option(fc.constantFrom(...liveStates), { nil: undefined }),
+    view: fc.nat(),
+    load: fc.option(load, { nil: undefined }),
+  }),
+);
+
+test('gossip - what is said comes back as it was, with either part of a state missing', () => {
+  fc.assert(fc.property(message, (said) => assert.deepEqual(decodeGossip(encodeGossip(said)), structuredClone(said))));
+});
+
+test('gossip - bytes that are no message, or are cut or changed, are refused or read as another message, and never throw', () => {
+  fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => void decodeGossip(bytes)));
+  fc.assert(
+    fc.property(message, fc.nat(), fc.nat({ max: 255 }), (said, at, byte) => {
+      const bytes = encodeGossip(said);
+      assert.equal(decodeGossip(bytes.subarray(0, at % bytes.length)), undefined);
+      bytes[at % bytes.length] = byte;
+      decodeGossip(bytes);
+    }),
+  );
+});
+
+test('gossip - a state is small: a thousand members can afford it', () => {
+  const one = { flows: 1e6, newFlows: 1e4, packets: 1e6, bytes: 1e9, loopDelayMs: 10, cpu: 1, memoryBytes: 2e9 };
+  const full: Load = {
+    ...one,
+    tableFill: 0.5,
+    temperature: 55.5,
+    handler: 0.7,
+    latencyMs: 12.5,
+    loss: 0.001,
+    lostFrames: 12,
+  };
+  const state = {
+    kind: 'state',
+    server: 'server-12',
+    incarnation: 2 ** 47,
+    beat: 1e6,
+    state: 'active',
+    view: 99,
+  } as const;
+  assert.ok(encodeGossip({ ...state, load: full }).length < 130);
+  assert.ok(encodeGossip({ kind: 'beat', server: 'server-12', incarnation: 2 ** 47, beat: 1e6 }).length < 40);
+});
