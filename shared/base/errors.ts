@@ -21,6 +21,8 @@ export const errorCodes = {
   storeMissing: 'store-missing',
   /** The key-value store answered with an error that has no code of its own here. */
   storeFailed: 'store-failed',
+  /** The group's log does not exist, and this login may not make it. */
+  logMissing: 'log-missing',
   /** A cluster, group, server, key or subject name outside its grammar. */
   badName: 'bad-name',
   /** A setting that is missing, of the wrong type, out of range, or at odds with another one. */

@@ -10,14 +10,41 @@ export const limits = {
   frameRows: 1_024,
   /** Largest encoded frame anybody accepts; below the bus's default message limit of 1 MiB. */
   frameMaxBytes: 256 * 1024,
-  /** Longest time a packet waits in an unfinished frame, in milliseconds of wall time. */
+  /** A frame that is not full waits for more packets at least so long, and then for the frame before it to be stored. */
   frameLingerMs: 1,
+  /** Longest time a packet waits in a frame that is not full. */
+  frameLatestMs: 5,
   /** Longest span of packet time inside one frame; all its packets share one timestamp. */
   frameSpanMs: 50,
-  /** An idle tier 1 says where it stands this often. */
-  idleFrameMs: 250,
   /** Unflushed bytes after which the bus asks publishers to pause. */
   busWindowBytes: 4 * 1024 * 1024,
+  /**
+   * Bytes of entries that one connection has appended and not heard of yet, at which it stops being writable; and bytes that an
+   * appender holds until they are acknowledged. At 50 MB/s a third of a second.
+   */
+  appendWindowBytes: 16 * 1024 * 1024,
+  /** An append without an answer for so long is unknown. */
+  appendAnswerMs: 2_000,
+  /** Frames that could not be appended for so long are dropped. Longer than an election of the log's servers (4 to 9 s). */
+  appendAgeMs: 15_000,
+  /** Pause before a frame that was refused is tried again, and what it grows to. */
+  appendProbeMs: 250,
+  appendProbeMaxMs: 1_000,
+  /** At its end a tier 1 waits for its last frames to be stored for so long; then it counts them as lost. */
+  tier1FlushMs: 5_000,
+  /**
+   * After so long without a frame to a group a tier 1 numbers its frames anew, under another name: replicas forget a life of
+   * a tier 1 that has been silent for `lifeForgottenMs`.
+   */
+  lifeSilentMs: 600_000,
+  lifeForgottenMs: 1_200_000,
+  /** What a group's log keeps where nothing else is set. */
+  logAgeMs: 10_000,
+  logBytes: 256 * 1024 * 1024,
+  /** A log that is read and has nothing new says so this often; after three missing heartbeats the reader begins anew. */
+  logHeartbeatMs: 500,
+  /** A reader that got nothing for so long asks whether the log still reaches to where it is. */
+  logQuietMs: 1_000,
   /** Views an actor keeps, and revisions the key-value store keeps of each. NATS allows at most 64. */
   viewHistory: 64,
   /** Members in one view of a group. */
@@ -26,6 +53,8 @@ export const limits = {
   groups: 256,
   /** Servers an actor can tell apart in its flow table (12 bits) before ids of the long gone are used again. */
   knownServers: 4_096,
+  /** Flows that the table of one group may be set to hold. */
+  tableFlows: 100_000_000,
   /** Tier 1 streams an actor follows at once; the longest silent one is forgotten first. */
   tier1Streams: 256,
   /** Frames of one tier 1 that may wait for a view not seen yet, and for how long, in milliseconds. */
@@ -100,6 +129,14 @@ assertRelation(limits.frameMaxBytes < 1_048_576, "a frame must fit the bus's def
 assertRelation(
   limits.waitingFragmentMs < limits.knownDatagramMs,
   'a datagram must be known for longer than fragments wait',
+);
+assertRelation(limits.appendWindowBytes >= 16 * limits.frameMaxBytes, 'the append window must take many frames');
+assertRelation(limits.appendAgeMs > 9_000 + limits.appendAnswerMs, 'frames must outlive an election in the log');
+assertRelation(limits.appendWindowBytes < limits.logBytes / 2, 'the log must hold far more than is under way');
+assertRelation(limits.frameLingerMs < limits.frameLatestMs, 'a frame must be able to wait for the one before it');
+assertRelation(
+  limits.lifeSilentMs <= limits.lifeForgottenMs / 2,
+  'a life must be given up well before it is forgotten',
 );
 assertRelation(limits.helloSilentMs >= 3 * limits.helloMs, 'one lost hello must not make a tier 1 look gone');
 assertRelation(limits.viewHistory <= 64, 'the key-value store keeps at most 64 revisions');

@@ -9,6 +9,8 @@
 //   - at most once: a slow or disconnected subscriber loses messages silently; frames carry sequences for that reason;
 //   - a callback that throws costs that message (counted in `stats.handlerErrors`), never the connection.
 
+import type { GroupLog, LogSettings } from '../log/log.ts';
+
 /** Receives one message. `data` is valid only during the call. */
 export type MessageHandler = (data: Uint8Array, subject: string) => void;
 
@@ -75,6 +77,12 @@ export interface Bus {
    * `store-missing` where it is missing and the caller may not, `store-unavailable`, `bus-disconnected`, `bus-timeout`.
    */
   openKeyValue(bucket: string): Promise<KeyValue>;
+  /**
+   * The ordered log of a group (shared/log/log.ts). With `settings` it is made where it is missing and this login may; without, and
+   * where the login may not, a log that is missing is found out by `bounds`, `append` and `read`. Rejects with `bad-state` where the server
+   * is too old to keep one.
+   */
+  openLog(cluster: string, group: string, settings?: LogSettings): Promise<GroupLog>;
   onStatus(handler: (status: BusStatus) => void): void;
   /** Flushes what can be flushed and closes. Idempotent. */
   close(): Promise<void>;

@@ -13,9 +13,13 @@
 import { type Clock, systemClock } from '../base/clock.ts';
 import { errorCodes, FlowherdError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
+import type { GroupLog, LogSettings } from '../log/log.ts';
+import { MemoryLog } from '../log/memory.ts';
+import { MemoryGroupLog } from '../log/memoryGroupLog.ts';
 import type { Bus, BusStats, BusStatus, KeyValue, MessageHandler, Subscription } from './bus.ts';
 import { MemoryKeyValue, MemoryStore } from './memoryKeyValue.ts';
 import { assertBucket, assertPattern, isPattern, matches } from './subjectMatch.ts';
+import { subjectsOf } from './subjects.ts';
 
 export interface MemoryHubOptions {
   /** Decides when "later" is. Default: the system clock. A VirtualClock makes a whole cluster deterministic. */
@@ -42,6 +46,7 @@ export class MemoryHub {
   readonly windowBytes: number;
   readonly maxMessageBytes: number;
   readonly #stores = new Map<string, MemoryStore>();
+  readonly #logs = new Map<string, MemoryLog>();
   readonly #exact = new Map<string, readonly MemorySubscription[]>();
   #patterns: readonly MemorySubscription[] = [];
   #queue: Message[] = [];
@@ -66,6 +71,13 @@ export class MemoryHub {
     let store = this.#stores.get(bucket);
     if (store === undefined) this.#stores.set(bucket, (store = new MemoryStore(this.clock)));
     return store;
+  }
+
+  /** What all connections share of the log of that name, whether it has been made or not. */
+  log(name: string): MemoryLog {
+    let log = this.#logs.get(name);
+    if (log === undefined) this.#logs.set(name, (log = new MemoryLog(this.clock)));
+    return log;
   }
 
   send(publisher: MemoryBus, subject: string, data: Uint8Array | undefined, flushed?: () => void): void {
@@ -180,6 +192,7 @@ class MemoryBus implements Bus {
   readonly #subscriptions = new Set<MemorySubscription>();
   readonly #statusHandlers: ((status: BusStatus) => void)[] = [];
   readonly #stopWatches = new Set<() => void>();
+  readonly #logs: MemoryGroupLog[] = [];
   #waiting: { resolve: () => void; reject: (error: Error) => void }[] = [];
   #undelivered = 0;
   #closing: Promise<void> | undefined;
@@ -246,6 +259,19 @@ class MemoryBus implements Bus {
     });
   }
 
+  async openLog(cluster: string, group: string, settings?: LogSettings): Promise<GroupLog> {
+    if (this.#closing !== undefined) throw this.#closed();
+    const name = subjectsOf(cluster).logStream(group);
+    const shared = this.#hub.log(name);
+    if (settings !== undefined) shared.make(settings.retention);
+    const log = new MemoryGroupLog(shared, group, settings?.retention, {
+      maxEntryBytes: this.maxMessageBytes,
+      handlerFailed: (error) => this.handlerFailed(name, error),
+    });
+    this.#logs.push(log);
+    return log;
+  }
+
   onStatus(handler: (status: BusStatus) => void): void {
     this.#statusHandlers.push(handler);
   }
@@ -254,6 +280,7 @@ class MemoryBus implements Bus {
     this.#closing ??= new Promise((resolve) => {
       for (const subscription of this.#subscriptions) subscription.unsubscribe();
       for (const stop of this.#stopWatches) stop();
+      for (const log of this.#logs) log.close();
       for (const one of this.#waiting.splice(0)) one.reject(this.#closed());
       // What was published before the close is still delivered: the marker travels behind it.
       this.#hub.send(this, '', undefined, () => {

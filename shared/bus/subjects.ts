@@ -2,9 +2,9 @@
 // place.
 //
 //   subject  = "fh." cluster "." channel
-//   channel  = "data."   group     frames of a group's packets, tier 1 -> every module of the group
-//            | "server." server    frames for one server alone (bypassed flows, packets handed back)
-//            | "ctl."    group     sync requests and answers between the modules of a group
+//   channel  = "log."    group "." kind     entries of a group's log; kind is "frame" or "command"
+//            | "ctl."    group     who holds the state of the group? from a replica that lacks it to all members
+//            | "peer."   server    state and answers for one actor
 //            | "gossip." group     load and liveness of the group's members and of tier 1
 //            | "beat."   server    that this server lives, to those who watch it
 //            | "in."     tier1     packets for one tier 1, as frames: its ingress from the bus
@@ -13,21 +13,24 @@
 //            | "out."    server    accepted packets for a server that runs on other hardware than its actor
 //            | "ack."    server    what that server has got, and that it is there
 //            | "receipt." run      which packets of a traffic generator's run servers have got
+//   stream   = "fh_" cluster "_" group    the log of a group: what is published on "fh." cluster ".log." group ".>"
 //   bucket   = "fh_" cluster       the key-value store of the cluster
 //   key      = "map"               the cluster map
-//            | "view." group       the present view of a group
+//            | "view." group       the mirror of a group's view
 //   inbox    = "_INBOX_" role      where answers come to; one for each role, so that permissions can tell them apart
 //   cluster, group, server, tier1, run = 1 to 64 of A-Z a-z 0-9 _ -
 //
 // A subject is one multicast domain, as an Ethernet segment is in the patent; names have no dots, so a wildcard of one
-// token stands for "every group" or "every server".
+// token stands for "every group" or "every server". Names of streams have no dots either, so those of cluster "a", group "b_c" and of
+// cluster "a_b", group "c" are the same: whoever opens a stream looks whether it is for the subjects meant.
 
 import { errorCodes, FlowherdError } from '../base/errors.ts';
+import { type EntryKind, entryKinds } from '../log/log.ts';
 
 export const channels = [
-  'data',
-  'server',
+  'log',
   'ctl',
+  'peer',
   'gossip',
   'beat',
   'in',
@@ -44,9 +47,13 @@ export interface Subjects {
   readonly cluster: string;
   /** The key-value bucket: `fh_<cluster>`. */
   readonly bucket: string;
-  data(group: string): string;
-  server(server: string): string;
+  /** Where an entry of that kind is appended to the group's log. */
+  log(group: string, kind: EntryKind): string;
+  /** The stream that keeps the group's log: `fh_<cluster>_<group>`. */
+  logStream(group: string): string;
   control(group: string): string;
+  /** State and answers for the actor of that server. */
+  peer(server: string): string;
   gossip(group: string): string;
   beat(server: string): string;
   /** `tier1` is the name of one life of a tier 1, as in its frames. */
@@ -56,7 +63,7 @@ export interface Subjects {
   out(server: string): string;
   ack(server: string): string;
   receipt(run: string): string;
-  /** Every group (or server) of a channel at once: `fh.<cluster>.<channel>.*`. */
+  /** Every group (or server) of a channel at once: `fh.<cluster>.<channel>.*`; of logs every kind as well. */
   every(channel: Channel): string;
 }
 
@@ -65,6 +72,8 @@ export interface SubjectParts {
   readonly channel: Channel;
   /** The group, server, tier 1 or run that the channel is about. */
   readonly name: string;
+  /** Of channel 'log' alone. */
+  readonly kind?: EntryKind;
 }
 
 /** Builds the names of `cluster`. Each name is built once and kept, so asking per frame costs a map lookup. */
@@ -84,9 +93,13 @@ export function subjectsOf(cluster: string): Subjects {
   return {
     cluster,
     bucket: `fh_${cluster}`,
-    data: (group) => build('data', 'group', group),
-    server: (server) => build('server', 'server', server),
+    log: (group, kind) => `${build('log', 'group', group)}.${kind}`,
+    logStream: (group) => {
+      assertName('group', group);
+      return `fh_${cluster}_${group}`;
+    },
     control: (group) => build('ctl', 'group', group),
+    peer: (server) => build('peer', 'server', server),
     gossip: (group) => build('gossip', 'group', group),
     beat: (server) => build('beat', 'server', server),
     in: (tier1) => build('in', 'tier 1', tier1),
@@ -95,7 +108,7 @@ export function subjectsOf(cluster: string): Subjects {
     out: (server) => build('out', 'server', server),
     ack: (server) => build('ack', 'server', server),
     receipt: (run) => build('receipt', 'run', run),
-    every: (channel) => `fh.${cluster}.${channel}.*`,
+    every: (channel) => `fh.${cluster}.${channel}.*${channel === 'log' ? '.*' : ''}`,
   };
 }
 
@@ -111,9 +124,14 @@ export function inboxPrefixOf(role: Role): string {
 /** The parts of a subject, or undefined when it is not one of ours. Never throws: subjects arrive from the network. */
 export function parseSubject(subject: string): SubjectParts | undefined {
   const parts = subject.split('.');
-  if (parts.length !== 4 || parts[0] !== 'fh' || !isName(parts[1]) || !isName(parts[3])) return undefined;
-  const channel = channels.find((one) => one === parts[2]);
-  return channel === undefined ? undefined : { cluster: parts[1], channel, name: parts[3] };
+  const [fh, cluster, third, name, fifth] = parts;
+  const channel = channels.find((one) => one === third);
+  const length = channel === 'log' ? 5 : 4;
+  if (channel === undefined || parts.length !== length || fh !== 'fh' || !isName(cluster) || !isName(name))
+    return undefined;
+  if (channel !== 'log') return { cluster, channel, name };
+  const kind = entryKinds.find((one) => one === fifth);
+  return kind === undefined ? undefined : { cluster, channel, name, kind };
 }
 
 /** The key of the cluster map. */

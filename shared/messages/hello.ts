@@ -8,7 +8,7 @@
 //   senders   [ [ name, received, lostFrames, dropped ], ... ] the same for each sender heard lately
 //
 // Counters never go back: one life of a tier 1 has one name. What leaves in a frame with others' packets can only be
-// lost with them, so the cause `bus-down` is in the first list alone.
+// dropped with them, so `sharedCauses` are in the first list alone.
 
 import { Packr } from 'msgpackr';
 import { limits } from '../base/limits.ts';
@@ -26,6 +26,9 @@ const packr = new Packr({ useRecords: false });
  */
 export const helloStates = ['waiting', 'ready', 'leaving', 'ended'] as const;
 export type HelloState = (typeof helloStates)[number];
+
+/** Causes of whole frames on their way to a log: the packets of several senders are in them. */
+export const sharedCauses = ['log-down', 'log-full'] as const;
 
 export interface HelloSender {
   readonly name: string;

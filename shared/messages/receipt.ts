@@ -2,18 +2,19 @@
 // in a message, and the generator puts the answers of all servers together: a packet that two of them name was accepted
 // twice, one that none names by nobody.
 //
-//   [ version, server, group, incarnation, sequence, isLast, lostFrames, flows, evicted, expired, rows ]
+//   [ version, server, group, incarnation, sequence, isLast, skippedEntries, flows, evicted, expired, rows ]
 //
-//   sequence    counts the messages of this server to this run from 1: a hole means that receipts were lost
-//   isLast      the server has left and will not speak again
-//   lostFrames  frames that this actor has lost since it saw the run first; evicted and expired: flows that it forgot
-//               since then, for want of room or because they were silent
-//   flows       flows that it holds now
-//   rows        12 bytes each, little-endian
-//               0               4               8   9   10      12
-//               +---------------+---------------+---+---+-------+
-//               |   packet id   |     flow      |ver| 0 | waited|     id and flow are those of the packet's stamp
-//               +---------------+---------------+---+---+-------+
+//   sequence        counts the messages of this server to this run from 1: a hole means that receipts were lost
+//   isLast          the server has left and will not speak again
+//   skippedEntries  entries of the log that this actor has passed over since it saw the run first: they had been trimmed, or lay
+//                   before a state that it fetched
+//   flows           flows that it holds now
+//   evicted         flows that it forgot since it saw the run first, for want of room; `expired`: because they were silent
+//   rows            12 bytes each, little-endian
+//                   0               4               8   9   10      12
+//                   +---------------+---------------+---+---+-------+
+//                   |   packet id   |     flow      |ver| 0 | waited|     id and flow are those of the packet's stamp
+//                   +---------------+---------------+---+---+-------+
 //
 // `ver` says what became of the packet (`receiptVerdicts`). `waited` is how long the receipt waited for others, in units
 // of 10 microseconds: whoever measures how long a packet took can leave that out. A message without rows, four times a
@@ -24,7 +25,7 @@ import { limits } from '../base/limits.ts';
 import { isWhole } from '../base/validate.ts';
 import { isName } from '../bus/subjects.ts';
 
-const version = 1;
+const version = 2;
 const fieldCount = 11;
 const rowBytes = 12;
 const waitedUnitsPerMs = 100;
@@ -35,7 +36,7 @@ const packr = new Packr({ useRecords: false });
  * `accepted` is the server's own; the others are why an actor had to drop a packet of which nobody else can know more.
  * Several actors may drop one packet, and another one may still accept it.
  */
-export const receiptVerdicts = ['accepted', 'tableFull', 'view', 'noServer', 'fragment', 'unsure'] as const;
+export const receiptVerdicts = ['accepted', 'tableFull', 'noServer', 'fragment', 'absent'] as const;
 export type ReceiptVerdict = (typeof receiptVerdicts)[number];
 
 /** Who writes a message, and what it says beside its rows. */
@@ -46,7 +47,7 @@ export interface ReceiptHeader {
   readonly incarnation: number;
   readonly sequence: number;
   readonly isLast: boolean;
-  readonly lostFrames: number;
+  readonly skippedEntries: number;
   readonly flows: number;
   readonly evicted: number;
   readonly expired: number;
@@ -80,8 +81,20 @@ export class ReceiptRows {
     }
     const rows = this.#bytes.subarray(0, this.count * rowBytes);
     this.count = 0;
-    const { server, group, incarnation, sequence, isLast, lostFrames, flows, evicted, expired } = header;
-    const fields = [version, server, group, incarnation, sequence, isLast, lostFrames, flows, evicted, expired, rows];
+    const { server, group, incarnation, sequence, isLast, skippedEntries, flows, evicted, expired } = header;
+    const fields = [
+      version,
+      server,
+      group,
+      incarnation,
+      sequence,
+      isLast,
+      skippedEntries,
+      flows,
+      evicted,
+      expired,
+      rows,
+    ];
     return Uint8Array.from(packr.pack(fields));
   }
 }
@@ -93,7 +106,7 @@ export class Receipt implements ReceiptHeader {
   incarnation = 0;
   sequence = 0;
   isLast = false;
-  lostFrames = 0;
+  skippedEntries = 0;
   flows = 0;
   evicted = 0;
   expired = 0;
@@ -110,17 +123,17 @@ export class Receipt implements ReceiptHeader {
       return false;
     }
     if (!Array.isArray(fields) || fields.length !== fieldCount || fields[0] !== version) return false;
-    const [, server, group, incarnation, sequence, isLast, lostFrames, flows, evicted, expired, rows] = fields;
+    const [, server, group, incarnation, sequence, isLast, skippedEntries, flows, evicted, expired, rows] = fields;
     if (!isNameValue(server) || !isNameValue(group) || typeof isLast !== 'boolean') return false;
     if (!isCount(incarnation) || !isCount(sequence) || sequence === 0) return false;
-    if (!isCount(lostFrames) || !isCount(flows) || !isCount(evicted) || !isCount(expired)) return false;
+    if (!isCount(skippedEntries) || !isCount(flows) || !isCount(evicted) || !isCount(expired)) return false;
     if (!(rows instanceof Uint8Array) || rows.length % rowBytes !== 0) return false;
     this.server = server;
     this.group = group;
     this.incarnation = incarnation;
     this.sequence = sequence;
     this.isLast = isLast;
-    this.lostFrames = lostFrames;
+    this.skippedEntries = skippedEntries;
     this.flows = flows;
     this.evicted = evicted;
     this.expired = expired;

@@ -1,4 +1,4 @@
-// A frame as any MessagePack writer would make it: one array of ten fields. The product assembles its frames in place;
+// A frame as any MessagePack writer would make it: one array of nine fields. The product assembles its frames in place;
 // this is what they are compared with, and what tests make damaged ones from.
 
 import { Packr } from 'msgpackr';
@@ -7,19 +7,8 @@ import { type FrameHeader, frameFormat } from '../../shared/log/records/frame.ts
 const packr = new Packr({ useRecords: false });
 
 export function encodeFrame(header: FrameHeader, count: number, meta: Uint8Array, payload: Uint8Array): Uint8Array {
-  const { tier1Id, sequence, viewNumber, mapVersion, timestampMs, startOrdinal } = header;
+  const { tier1Id, number, follows, mapVersion, timestampMs } = header;
   return Uint8Array.from(
-    packr.pack([
-      frameFormat,
-      tier1Id,
-      sequence,
-      viewNumber,
-      mapVersion,
-      timestampMs,
-      startOrdinal,
-      count,
-      meta,
-      payload,
-    ]),
+    packr.pack([frameFormat, tier1Id, number, follows, mapVersion, timestampMs, count, meta, payload]),
   );
 }

@@ -29,6 +29,10 @@ export interface NatsServerOptions {
   jetStream?: boolean;
   /** A configuration file to add; see nats-server -c. */
   config?: string;
+  /** More arguments for its command line. */
+  args?: readonly string[];
+  /** Default: one that is free. */
+  port?: number;
 }
 
 export class NatsServer {
@@ -45,7 +49,7 @@ export class NatsServer {
 
   /** Starts a server; resolves when it accepts connections. */
   static async start(options: NatsServerOptions = {}): Promise<NatsServer> {
-    const server = new NatsServer(await freePort(), options);
+    const server = new NatsServer(options.port ?? (await freePort()), options);
     await server.start();
     return server;
   }
@@ -63,7 +67,7 @@ export class NatsServer {
   async start(): Promise<void> {
     const binary = findNatsServer();
     if (binary === undefined) throw new Error(howToGet);
-    const args = ['-a', '127.0.0.1', '-p', String(this.port)];
+    const args = ['-a', '127.0.0.1', '-p', String(this.port), ...(this.#options.args ?? [])];
     if (this.#options.jetStream !== false) args.push('-js', '-sd', this.#folder);
     if (this.#options.config !== undefined) args.push('-c', this.#options.config);
     const child = spawn(binary, args, { stdio: ['ignore', 'ignore', 'pipe'] });
@@ -116,6 +120,20 @@ export class NatsServer {
     await this.kill();
     this.empty();
   }
+}
+
+/** Servers that form a cluster; resolves when each accepts connections, which may be before they have a leader. */
+export async function startNatsCluster(count: number): Promise<NatsServer[]> {
+  const ports = new Set<number>();
+  while (ports.size < 2 * count) ports.add(await freePort());
+  const [clients, routes] = [[...ports].slice(0, count), [...ports].slice(count)];
+  const addresses = routes.map((port) => `nats://127.0.0.1:${port}`);
+  return Promise.all(
+    clients.map((port, at) => {
+      const cluster = ['--cluster_name', 'test', '--cluster', addresses[at], '--routes', addresses.join(',')];
+      return NatsServer.start({ port, args: ['--name', `n${at}`, ...cluster] });
+    }),
+  );
 }
 
 /** A TCP port of the loopback interface that nobody uses at the moment. */

@@ -8,13 +8,13 @@ const ethernet = 1;
 /** A frame with these packets. */
 export function packetFrame(
   sender: string,
-  sequence: number,
+  number: number,
   packets: readonly Uint8Array[],
   { linkType = ethernet, flags = 0 } = {},
 ): Uint8Array {
   const builder = new FrameBuilder();
   const kind = linkKinds.indexOf(linkType as (typeof linkKinds)[number]);
   for (const packet of packets) builder.add(packet, 0, packet.length, 0, 0, flags | (kind << linkKindShift));
-  const stamp = { viewNumber: 0, mapVersion: 0, timestampMs: 0, startOrdinal: 0 };
-  return Uint8Array.from(builder.finish({ tier1Id: sender, sequence, ...stamp }));
+  const header = { tier1Id: sender, number, follows: number - 1, mapVersion: 0, timestampMs: 0 };
+  return Uint8Array.from(builder.finish(header));
 }

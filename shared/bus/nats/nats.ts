@@ -1,5 +1,6 @@
-// The bus over NATS: a subject is a multicast domain, the NATS server is the switch. The only file that knows the client
-// library; its key-value store is natsKeyValue.ts, which speaks JetStream's own JSON over the connection made here.
+// The bus over NATS: a subject is a multicast domain, the NATS server is the switch. The only file that calls the client
+// library; the key-value store (keyValue.ts) and the log of a group (shared/log/jetstream/) speak JetStream's own JSON over the
+// connection made here.
 //
 // What the library leaves to its user, and this file does:
 //   - a callback that throws silently kills the connection's reader, so every callback is guarded;
@@ -17,6 +18,9 @@ import { connect, createInbox, headers, type Msg, type NatsConnection } from 'na
 import { type Clock, systemClock } from '../../base/clock.ts';
 import { errorCodes, FlowherdError, isFlowherdError, reasonOf } from '../../base/errors.ts';
 import { limits } from '../../base/limits.ts';
+import type { LogConnection } from '../../log/jetstream/connection.ts';
+import { assertServerVersion, JetStreamLog } from '../../log/jetstream/log.ts';
+import type { GroupLog, LogSettings } from '../../log/log.ts';
 import type { Bus, BusStats, BusStatus, KeyValue, MessageHandler, Subscription } from '../bus.ts';
 import { FlushWindow } from '../flushWindow.ts';
 import { assertBucket, assertPattern, isPattern } from '../subjectMatch.ts';
@@ -88,6 +92,7 @@ class NatsBus implements Bus {
   readonly #wire: JetStreamWire;
   readonly #statusHandlers: ((status: BusStatus) => void)[] = [];
   readonly #stores = new Set<NatsKeyValue>();
+  readonly #logs = new Set<JetStreamLog>();
   /** Rejects what waits for an answer that a broken connection cannot bring. */
   readonly #answers = new Set<(error: FlowherdError) => void>();
   #waiting: { resolve: () => void; reject: (error: Error) => void }[] = [];
@@ -183,6 +188,23 @@ class NatsBus implements Bus {
     return store;
   }
 
+  async openLog(cluster: string, group: string, settings?: LogSettings): Promise<GroupLog> {
+    if (this.#isClosed) throw this.#closedError();
+    assertServerVersion(this.#connection.info?.version);
+    const log = new JetStreamLog(this.#logConnection(), cluster, group, settings);
+    this.#logs.add(log);
+    try {
+      if (settings !== undefined) await log.make();
+    } catch (error) {
+      // A login that may not make it finds out by using it; one that may has to come first.
+      if (isFlowherdError(error, errorCodes.busRefused)) return log;
+      this.#logs.delete(log);
+      log.close();
+      throw error;
+    }
+    return log;
+  }
+
   onStatus(handler: (status: BusStatus) => void): void {
     this.#statusHandlers.push(handler);
   }
@@ -198,6 +220,7 @@ class NatsBus implements Bus {
 
   async #close(): Promise<void> {
     for (const store of this.#stores) store.close();
+    for (const log of this.#logs) log.stopReading();
     if (this.#connected && !this.#connection.isClosed()) {
       let timer: { cancel(): void } | undefined;
       const enough = new Promise<void>((resolve) => (timer = this.#clock.setTimer(1_000, resolve)));
@@ -214,6 +237,7 @@ class NatsBus implements Bus {
     this.#connected = false;
     this.#window.stop();
     for (const store of this.#stores) store.close();
+    for (const log of this.#logs) log.close();
     for (const one of this.#waiting.splice(0)) one.reject(this.#closedError());
     this.#failAnswers(this.#closedError());
     this.#report({ kind: 'closed', reason });
@@ -228,6 +252,7 @@ class NatsBus implements Bus {
       else if (status.type === 'reconnect') this.#reconnected();
       else if (status.type === 'error' && status.permissionContext !== undefined) {
         const { operation, subject } = status.permissionContext;
+        if (operation === 'publish') for (const log of this.#logs) log.denied(subject);
         this.#report({ kind: 'denied', reason: `the server does not permit ${operation} on ${subject}` });
       }
     }
@@ -240,6 +265,7 @@ class NatsBus implements Bus {
     this.stats.unconfirmedMessages += messages;
     this.stats.unconfirmedBytes += bytes;
     this.#failAnswers(this.#disconnectedError());
+    for (const log of this.#logs) log.disconnected();
     this.#report({ kind: 'disconnected', reason: `lost the connection to ${server}` });
   }
 
@@ -249,6 +275,7 @@ class NatsBus implements Bus {
     this.stats.reconnects++;
     this.#report({ kind: 'reconnected' });
     for (const store of this.#stores) store.reconnected();
+    for (const log of this.#logs) log.reconnected();
     this.#wake();
   }
 
@@ -292,6 +319,37 @@ class NatsBus implements Bus {
     };
     const subscription = this.#connection.subscribe(subject, { callback });
     return { subject, close: () => void (subscription.isClosed() || subscription.unsubscribe()) };
+  }
+
+  #logConnection(): LogConnection {
+    const bus = this;
+    const { storage, replicas } = this.#wire;
+    return {
+      clock: this.#clock,
+      get isConnected() {
+        return bus.#connected && !bus.#isClosed;
+      },
+      get isClosed() {
+        return bus.#isClosed;
+      },
+      maxMessageBytes: this.maxMessageBytes,
+      storage,
+      replicas,
+      send: (subject, data, reply) => {
+        if (this.#connection.isClosed()) return;
+        this.#connection.publish(subject, data, reply === undefined ? undefined : { reply });
+      },
+      request: (subject, payload) => this.#request(subject, payload),
+      newInbox: () => createInbox(this.#options.inboxPrefix),
+      listen: (subject, handler) => {
+        const callback = (error: Error | null, message: Msg): void => {
+          if (error === null) handler(message);
+        };
+        const subscription = this.#connection.subscribe(subject, { callback });
+        return { close: () => void (subscription.isClosed() || subscription.unsubscribe()) };
+      },
+      handlerFailed: (subject, error) => this.#handlerFailed(subject, error),
+    };
   }
 
   #failAnswers(error: FlowherdError): void {

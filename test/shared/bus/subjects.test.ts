@@ -13,17 +13,21 @@ import {
   subjectsOf,
   viewKey,
 } from '../../../shared/bus/subjects.ts';
+import { entryKinds } from '../../../shared/log/log.ts';
 
 const names = fc.stringMatching(/^[A-Za-z0-9_-]{1,64}$/);
 
 describe('subjects', () => {
   it('subjects - the grammar, spelled out', () => {
     const subjects = subjectsOf('prod');
-    assert.equal(subjects.data('g1'), 'fh.prod.data.g1');
-    assert.equal(subjects.server('s1'), 'fh.prod.server.s1');
     assert.equal(subjects.control('g1'), 'fh.prod.ctl.g1');
     assert.equal(subjects.gossip('g1'), 'fh.prod.gossip.g1');
     assert.equal(subjects.every('gossip'), 'fh.prod.gossip.*');
+    assert.equal(subjects.peer('s1'), 'fh.prod.peer.s1');
+    assert.equal(subjects.log('g1', 'frame'), 'fh.prod.log.g1.frame');
+    assert.equal(subjects.log('g1', 'command'), 'fh.prod.log.g1.command');
+    assert.equal(subjects.every('log'), 'fh.prod.log.*.*');
+    assert.equal(subjects.logStream('g1'), 'fh_prod_g1');
     assert.equal(subjects.bucket, 'fh_prod');
     assert.equal(viewKey('g1'), 'view.g1');
   });
@@ -31,6 +35,11 @@ describe('subjects', () => {
   it('subjects - what is built parses back, and is never mistaken for another', () => {
     const property = fc.property(names, names, fc.constantFrom(...channels), (cluster, name, channel) => {
       const subjects = subjectsOf(cluster);
+      if (channel === 'log') {
+        for (const kind of entryKinds)
+          assert.deepEqual(parseSubject(subjects.log(name, kind)), { cluster, channel, name, kind });
+        return;
+      }
       const build = channel === 'ctl' ? subjects.control : subjects[channel];
       assert.equal(build(name), build(name));
       assert.deepEqual(parseSubject(build(name)), { cluster, channel, name });
@@ -51,6 +60,10 @@ describe('subjects', () => {
       'fh',
       'fh.a.data',
       'fh.a.data.b.c',
+      'fh.a.data.b.frame',
+      'fh.a.log.b',
+      'fh.a.log.b.other',
+      'fh.a.log.b.frame.c',
       'gh.a.data.b',
       'fh.a.other.b',
       'fh.a.data.*',
@@ -66,7 +79,9 @@ describe('subjects', () => {
     for (const name of ['', 'a.b', '*', '>', 'a b', 'ü', 'a\n', 'x'.repeat(65)]) {
       assert.equal(isName(name), false);
       assert.throws(() => assertName('group', name), isBadName);
-      assert.throws(() => subjectsOf('c').data(name), isBadName);
+      assert.throws(() => subjectsOf('c').gossip(name), isBadName);
+      assert.throws(() => subjectsOf('c').log(name, 'frame'), isBadName);
+      assert.throws(() => subjectsOf('c').logStream(name), isBadName);
       assert.throws(() => subjectsOf(name), isBadName);
       assert.throws(() => viewKey(name), isBadName);
     }

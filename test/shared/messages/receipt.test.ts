@@ -23,7 +23,7 @@ const header: fc.Arbitrary<ReceiptHeader> = fc.record(
     incarnation: count,
     sequence: fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }),
     isLast: fc.boolean(),
-    lostFrames: count,
+    skippedEntries: count,
     flows: count,
     evicted: count,
     expired: count,
@@ -43,8 +43,8 @@ describe('receipt', () => {
       for (const { id, flow, verdict, atMs } of list) rows.add(id, flow, verdict, atMs);
       assert.ok(receipt.decode(rows.finish(one, 500)));
       assert.equal(rows.count, 0);
-      const { server, group, incarnation, sequence, isLast, lostFrames, flows, evicted, expired } = receipt;
-      assert.deepEqual({ server, group, incarnation, sequence, isLast, lostFrames, flows, evicted, expired }, one);
+      const { server, group, incarnation, sequence, isLast, skippedEntries, flows, evicted, expired } = receipt;
+      assert.deepEqual({ server, group, incarnation, sequence, isLast, skippedEntries, flows, evicted, expired }, one);
       const read = Array.from({ length: receipt.count }, (_, index) => ({
         id: receipt.id(index),
         flow: receipt.flow(index),
@@ -60,7 +60,7 @@ describe('receipt', () => {
     const rows = new ReceiptRows();
     while (!rows.isFull) rows.add(1, 2, 0, 0);
     assert.equal(rows.count, limits.receiptRows);
-    const one = { server: 's', group: 'g', incarnation: 1, sequence: 1, isLast: false, lostFrames: 0, flows: 0 };
+    const one = { server: 's', group: 'g', incarnation: 1, sequence: 1, isLast: false, skippedEntries: 0, flows: 0 };
     const message = rows.finish({ ...one, evicted: 0, expired: 0 }, 10_000);
     assert.ok(message.length < 65_536);
     assert.ok(new Receipt().decode(message));
@@ -81,12 +81,12 @@ describe('receipt', () => {
 
   it('receipt - what does not have its shape is none', () => {
     const pack = (value: unknown) => Uint8Array.from(new Packr({ useRecords: false }).pack(value));
-    const good = [1, 's1', 'g1', 7, 1, false, 0, 3, 0, 0, new Uint8Array(24)];
+    const good = [2, 's1', 'g1', 7, 1, false, 0, 3, 0, 0, new Uint8Array(24)];
     const receipt = new Receipt();
     assert.ok(receipt.decode(pack(good)));
     assert.equal(receipt.count, 2);
     const changes: [number, unknown][] = [
-      [0, 2],
+      [0, 1],
       [1, 'a b'],
       [2, null],
       [3, -1],

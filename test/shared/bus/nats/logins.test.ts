@@ -44,7 +44,7 @@ describe('NATS logins', { skip: skipWithoutNatsServer(), timeout: 60_000 }, () =
   });
 
   it('nats - TLS: the authority decides, and a server without it is never talked to in the clear', async () => {
-    execFileSync(join(import.meta.dirname, '../../../deploy/nats/make-certs'), [folder, 'localhost']);
+    execFileSync(join(import.meta.dirname, '../../../../deploy/nats/make-certs'), [folder, 'localhost']);
     const file = (name: string) => join(folder, name);
     const server = await start(`tls { cert_file: "${file('server.pem')}", key_file: "${file('server-key.pem')}" }`);
     const url = `tls://localhost:${server.port}`;

@@ -6,7 +6,17 @@ import fc from 'fast-check';
 import { Packr } from 'msgpackr';
 import { limits } from '../../../../shared/base/limits.ts';
 import { FrameFlags } from '../../../../shared/flow/frameFlags.ts';
-import { Frame, FrameBuilder, metaRowBytes } from '../../../../shared/log/records/frame.ts';
+import {
+  Frame,
+  FrameBuilder,
+  type FrameHeader,
+  frameFaults,
+  lifeName,
+  lifeNameBytesMax,
+  metaRowBytes,
+  setFollows,
+  tier1Of,
+} from '../../../../shared/log/records/frame.ts';
 import { encodeFrame } from '../../../support/encodeFrame.ts';
 
 const packr = new Packr({ useRecords: false });
@@ -19,17 +29,16 @@ const packet = fc.record({
 });
 const header = fc.record({
   tier1Id: fc.string({ minLength: 1, maxLength: 64 }).filter((text) => Buffer.byteLength(text) <= 64),
-  sequence: fc.maxSafeNat(),
-  viewNumber: fc.maxSafeNat(),
+  number: fc.integer({ min: 2 ** 40, max: Number.MAX_SAFE_INTEGER }),
+  follows: fc.nat(),
   mapVersion: fc.nat(),
   timestampMs: fc.oneof(
     fc.integer(),
     fc.double({ noNaN: true, noDefaultInfinity: true }).map((ms) => ms || 0),
   ),
-  startOrdinal: fc.maxSafeNat(),
 });
 
-test('frame - what goes in comes out, and any MessagePack reader sees ten fields ending in two columns', () => {
+test('frame - what goes in comes out, and any MessagePack reader sees nine fields ending in two columns', () => {
   const builder = new FrameBuilder();
   fc.assert(
     fc.property(header, fc.array(packet, { maxLength: 40 }), (head, packets) => {
@@ -49,11 +58,11 @@ test('frame - what goes in comes out, and any MessagePack reader sees ten fields
         offset += bytes.length;
       }
       const fields = packr.unpack(message);
-      assert.equal(fields.length, 10);
+      assert.equal(fields.length, 9);
       const other = new Frame();
-      assert.equal(other.decode(encodeFrame(head, packets.length, fields[8], fields[9])), 'none');
+      assert.equal(other.decode(encodeFrame(head, packets.length, fields[7], fields[8])), 'none');
       assert.deepEqual(other.payload.length, frame.payload.length);
-      assert.equal(fields[8].length, packets.length * metaRowBytes);
+      assert.equal(fields[7].length, packets.length * metaRowBytes);
     }),
   );
 });
@@ -88,4 +97,86 @@ test('frame - a message that was given away is not written to again', () => {
   assert.deepEqual(Buffer.from(message), before);
 });
 
-const plain = { tier1Id: 't', sequence: 1, viewNumber: 1, mapVersion: 1, timestampMs: 0, startOrdinal: 0 };
+test('frame - what it follows can be changed in the finished message, and nothing else changes', () => {
+  fc.assert(
+    fc.property(header, fc.nat(), fc.uint8Array({ maxLength: 3_000 }), (head, follows, bytes) => {
+      const builder = new FrameBuilder();
+      for (let row = 0; row < 3; row++) builder.add(bytes, 0, bytes.length, 1, 2, 3);
+      const message = builder.finish(head);
+      setFollows(message, follows);
+      const frame = new Frame();
+      assert.equal(frame.decode(message), 'none');
+      assert.equal(frame.follows, follows);
+      setFollows(message, head.follows);
+      assert.equal(frame.decode(message), 'none');
+      for (const key of Object.keys(head) as (keyof typeof head)[]) assert.deepEqual(frame[key], head[key], key);
+      assert.equal(frame.payload.length, 3 * bytes.length);
+    }),
+  );
+});
+
+test('frame - a frame is where it was found: a message inside a larger buffer is changed in its place', () => {
+  const builder = new FrameBuilder();
+  builder.add(Buffer.from('bytes'), 0, 5, 1, 1, 0);
+  const message = builder.finish({ ...plain, number: 9, follows: 8 });
+  const around = Buffer.alloc(message.length + 20, 0xee);
+  around.set(message, 7);
+  setFollows(around.subarray(7, 7 + message.length), 4);
+  const frame = new Frame();
+  assert.equal(frame.decode(around.subarray(7, 7 + message.length)), 'none');
+  assert.deepEqual([frame.number, frame.follows], [9, 4]);
+  assert.deepEqual(around.subarray(0, 7), Buffer.alloc(7, 0xee));
+  assert.deepEqual(around.subarray(7 + message.length), Buffer.alloc(13, 0xee));
+});
+
+test('frame - what no frame may say is refused: numbers below 1, following itself, other formats, other lengths', () => {
+  const frame = new Frame();
+  const none = new Uint8Array(0);
+  const faultOf = (head: Partial<FrameHeader>, count = 0, meta = none, payload = none) =>
+    frame.decode(encodeFrame({ ...plain, ...head }, count, meta, payload));
+  assert.equal(faultOf({}), 'none');
+  assert.equal(faultOf({ number: 0, follows: 0 }), 'shape');
+  assert.equal(faultOf({ number: 3, follows: 3 }), 'shape');
+  assert.equal(faultOf({ number: 3, follows: -1 }), 'shape');
+  assert.equal(faultOf({ number: 1.5 }), 'shape');
+  assert.equal(faultOf({ timestampMs: Number.NaN }), 'shape');
+  assert.equal(faultOf({ tier1Id: '' }), 'shape');
+  assert.equal(faultOf({ tier1Id: 'x'.repeat(lifeNameBytesMax + 1) }), 'shape');
+  assert.equal(faultOf({}, 1), 'count');
+  assert.equal(faultOf({}, 1, new Uint8Array(metaRowBytes), Uint8Array.of(1)), 'lengths');
+  assert.equal(frame.decode(new Uint8Array(1)), 'size');
+  assert.equal(frame.decode(new Uint8Array(limits.frameMaxBytes + 1)), 'size');
+  assert.equal(frame.decode(Uint8Array.of(0x9a, 1, 2)), 'encoding');
+  assert.equal(frame.decode(Uint8Array.of(0x99, 2, 0xa1)), 'encoding');
+  assert.equal(frame.decode(packr.pack([1, 't', 1, 0, 1, 0, 0, none, none])), 'format');
+  assert.equal(frame.decode(packr.pack([null, 't', 1, 0, 1, 0, 0, none, none])), 'shape');
+});
+
+test('frame - the lives of a tier 1 have names of their own, and tell whose they are', () => {
+  assert.deepEqual([lifeName('t-1', 1), lifeName('t-1', 2), lifeName('t-1', 10)], ['t-1', 't-1.2', 't-1.10']);
+  for (const life of [1, 2, 10]) assert.equal(tier1Of(lifeName('t-1', life)), 't-1');
+  assert.ok(lifeName('x'.repeat(64), 1_000_000).length <= lifeNameBytesMax);
+});
+
+test('frame - any bytes are answered, never thrown at', () => {
+  const builder = new FrameBuilder();
+  const frame = new Frame();
+  const property = fc.property(fc.array(packet, { maxLength: 5 }), fc.nat(), fc.nat(0xff), (packets, at, flip) => {
+    for (const { bytes, hi, lo, flags } of packets) builder.add(bytes, 0, bytes.length, hi, lo, flags);
+    const message = Uint8Array.from(builder.finish(plain));
+    message[at % message.length] ^= flip;
+    assert.ok(frameFaults.includes(frame.decode(message)));
+    assert.ok(frameFaults.includes(frame.decode(message.subarray(0, at % message.length))));
+  });
+  fc.assert(property, { numRuns: 500 });
+});
+
+test('frame - a life without a name, or with too long a one, is a defect of the caller; so is patching what is no frame', () => {
+  const builder = new FrameBuilder();
+  assert.throws(() => builder.finish({ ...plain, tier1Id: '' }), RangeError);
+  assert.throws(() => builder.finish({ ...plain, tier1Id: 'x'.repeat(lifeNameBytesMax + 1) }), RangeError);
+  assert.throws(() => setFollows(encodeFrame(plain, 0, new Uint8Array(0), new Uint8Array(0)), 0), TypeError);
+  assert.throws(() => setFollows(Uint8Array.of(0x93, 1, 2, 3), 0), TypeError);
+});
+
+const plain = { tier1Id: 't', number: 1, follows: 0, mapVersion: 1, timestampMs: 0 };
