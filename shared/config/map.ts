@@ -6,7 +6,8 @@ import { limits } from '../base/limits.ts';
 import { isOneOf, isRecord, isWhole, parseJson } from '../base/validate.ts';
 import { isName } from '../bus/subjects.ts';
 import { type FlowKeyPolicy, flowKeyPolicies, type GroupKeyPolicy, groupKeyPolicies } from '../flow/policies.ts';
-import { type GroupRules, type PlacementName, placementNames, rulesProblem } from '../membership/view.ts';
+import type { LogSettings } from '../log/log.ts';
+import { defaultRules, type GroupRules, type PlacementName, placementNames, readRules } from '../membership/view.ts';
 import { type ClusterSettings, settingsSchema } from './settings.ts';
 
 /** Which flows a group takes (Fig. 10). */
@@ -50,6 +51,8 @@ export interface ClusterMap {
   readonly placement: PlacementName;
   readonly rules: GroupRules;
   readonly seed: number;
+  /** How the groups' logs are kept: what their streams are made with. */
+  readonly log: LogSettings;
   /** What may change while the cluster runs; with each change `version` goes up. */
   readonly settings: ClusterSettings;
   /** Who changed the map last, for people; undefined as long as it is as it was made. */
@@ -71,6 +74,13 @@ export function changedMap(
   return { ...map, ...parts, version: map.version + 1, changed };
 }
 
+/** On file, with one copy: seconds of traffic, at most a quarter of a gigabyte. */
+export const defaultLogSettings: LogSettings = {
+  retention: { ageMs: 10_000, bytes: 256 * 1024 * 1024 },
+  storage: 'file',
+  replicas: 1,
+};
+
 export function encodeMap(map: ClusterMap): Uint8Array {
   return Buffer.from(JSON.stringify(map));
 }
@@ -81,7 +91,9 @@ export function decodeMap(bytes: Uint8Array): ClusterMap | undefined {
   if (!isRecord(value)) return undefined;
   const settings = settingsSchema.safeParse(value.settings ?? {});
   if (!settings.success) return undefined;
-  const map = { ...value, settings: settings.data };
+  // A map that an older version wrote lacks the newer rules.
+  const rules = readRules({ ...defaultRules, ...(isRecord(value.rules) ? value.rules : {}) });
+  const map = { ...value, rules, log: value.log ?? defaultLogSettings, settings: settings.data };
   return isMap(map) ? map : undefined;
 }
 
@@ -97,7 +109,7 @@ function isMap(value: Record<string, unknown>): value is Record<string, unknown>
     isKeys(value.keys) &&
     isOneOf(placementNames, value.placement) &&
     isRecord(value.rules) &&
-    rulesProblem(value.rules as unknown as GroupRules) === undefined &&
+    isLog(value.log) &&
     isWhole(value.seed, 0, 0xffffffff) &&
     (value.changed === undefined || isChange(value.changed))
   );
@@ -123,6 +135,17 @@ function isGroup(value: unknown): value is GroupSettings {
     isWhole(value.weight, 0, 65_535) &&
     isOneOf(servedTypes, value.serves) &&
     isWhole(value.vlan, 0, 4_094)
+  );
+}
+
+function isLog(value: unknown): value is LogSettings {
+  return (
+    isRecord(value) &&
+    isRecord(value.retention) &&
+    isWhole(value.retention.ageMs, 1_000, 3_600_000) &&
+    isWhole(value.retention.bytes, 1_048_576, 2 ** 40) &&
+    isOneOf(['file', 'memory'] as const, value.storage) &&
+    (value.replicas === 1 || value.replicas === 3 || value.replicas === 5)
   );
 }
 

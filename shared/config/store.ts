@@ -1,12 +1,12 @@
-// What a cluster agrees on, as it lies in the key-value store: the map and the views.
+// What lies in the key-value store: the cluster map, and the mirrors of the groups' views.
 //
 // Whoever comes first writes the map, by create-only; everybody else takes what is there. A process whose secret differs
-// from the map's would key packets otherwise than the rest and is refused. A view is only ever replaced by its successor.
+// from the map's would key packets otherwise than the rest and is refused. A mirror is only ever replaced by that of a later state.
 
 import { errorCodes, FlowherdError, isFlowherdError } from '../base/errors.ts';
 import type { KeyValue } from '../bus/bus.ts';
 import { mapKey, viewKey } from '../bus/subjects.ts';
-import { decodeView, encodeView, type View } from '../membership/view.ts';
+import { decodeMirror, encodeMirror, isNewer, type Mirror } from '../membership/mirror.ts';
 import { type ClusterMap, decodeMap, encodeMap } from './map.ts';
 
 /** Compare-and-set attempts for one step; each loses only to somebody who succeeded. */
@@ -114,39 +114,33 @@ async function createMap(store: KeyValue, proposal: ClusterMap): Promise<Cluster
   return winner;
 }
 
-/**
- * Writes `step` of a group's newest view, again from a newer one as long as somebody else is first. Resolves to what was
- * written; to undefined when the step gave the view it was given, or none: then nothing was. Rejects with a FlowherdError.
- */
-export async function changeView(
-  store: KeyValue,
-  group: string,
-  step: (view: View | undefined) => View | undefined,
-): Promise<View | undefined> {
-  const key = viewKey(group);
-  for (let attempt = 0; attempt < commitAttempts; attempt++) {
-    const entry = await store.get(key);
-    const view = entry && readable(key, entry.value);
-    const next = step(view);
-    if (next === undefined || next === view) return undefined;
-    const bytes = encodeView(next);
-    const written =
-      entry === undefined ? await store.create(key, bytes) : await store.update(key, bytes, entry.revision);
-    if (written !== undefined) return next;
-  }
-  throw new FlowherdError(errorCodes.busTimeout, `${key} changed ${commitAttempts} times before it could be written`);
-}
-
-/** The newest view of each group that has one. */
-export async function readViews(store: KeyValue, groups: readonly string[]): Promise<ReadonlyMap<string, View>> {
-  const views = new Map<string, View>();
+/** The mirrored view of each group that has one. */
+export async function readMirrors(store: KeyValue, groups: readonly string[]): Promise<ReadonlyMap<string, Mirror>> {
+  const mirrors = new Map<string, Mirror>();
   await Promise.all(
     groups.map(async (group) => {
       const entry = await store.get(viewKey(group));
-      if (entry !== undefined) views.set(group, readable(entry.key, entry.value));
+      if (entry !== undefined) mirrors.set(group, readable(entry.key, entry.value));
     }),
   );
-  return views;
+  return mirrors;
+}
+
+/**
+ * Writes a group's mirror unless the store has that one or a newer one; what is no mirror is overwritten. Resolves to whether it wrote. Rejects
+ * with a FlowherdError.
+ */
+export async function writeMirror(store: KeyValue, mirror: Mirror): Promise<boolean> {
+  const key = viewKey(mirror.view.group);
+  for (let attempt = 0; attempt < commitAttempts; attempt++) {
+    const entry = await store.get(key);
+    if (entry !== undefined && !isNewer(mirror, decodeMirror(entry.value))) return false;
+    const bytes = encodeMirror(mirror);
+    const written =
+      entry === undefined ? await store.create(key, bytes) : await store.update(key, bytes, entry.revision);
+    if (written !== undefined) return true;
+  }
+  throw new FlowherdError(errorCodes.busTimeout, `${key} changed ${commitAttempts} times before it could be written`);
 }
 
 function readableMap(value: Uint8Array): ClusterMap {
@@ -156,8 +150,8 @@ function readableMap(value: Uint8Array): ClusterMap {
   throw new FlowherdError(errorCodes.badDocument, text);
 }
 
-function readable(key: string, value: Uint8Array): View {
-  const view = decodeView(value);
-  if (view !== undefined) return view;
+function readable(key: string, value: Uint8Array): Mirror {
+  const mirror = decodeMirror(value);
+  if (mirror !== undefined) return mirror;
   throw new FlowherdError(errorCodes.badDocument, `the key-value store holds no view under ${key}`);
 }

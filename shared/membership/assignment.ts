@@ -1,18 +1,18 @@
 // Where a server goes: a pure choice from the map, the views and the server's name.
 //
-// The newest views are read, the choice is made, and the join is written by compare-and-set. Meanwhile others may have
-// chosen by the same views, and all of them the same group. So a choice carries what it was made by, and the step into
-// the group declines when that holds no longer: the chooser reads again and chooses again. Members only come while
+// The mirrors of the views are read, the choice is made, and the join is appended to the group's log. Meanwhile others may have
+// chosen by the same views, and all of them the same group. So a choice carries what it was made by, and the command
+// has no effect when that holds no longer: the chooser reads again and chooses again. Members only come while
 // servers start, so whoever is not declined has joined a group that no other was more in need than, whatever the order
 // of reads and writes. Each decline means that somebody else got in, so everybody gets in.
 //
 // Names are unique in a cluster. A life of the same name in a view is either alive, and then nobody may join under it,
 // or dead, and then its place is what its successor takes. Which of the two it is cannot be seen in a view; the caller
-// asks (services/dssl/member/place.ts), and the step declines when another life than the one found dead has the name.
+// asks (services/dssl/member/place.ts), and the command has no effect when another life than the one found dead has the name.
 
 import { limits } from '../base/limits.ts';
 import type { GroupSettings } from '../config/map.ts';
-import { type Candidate, type GroupBirth, join } from './transitions.ts';
+import { countTaking, type JoinTerms } from './transitions.ts';
 import { findMember, type MemberState, type View } from './view.ts';
 
 /** Newest view by group; groups that never had a member have none. */
@@ -26,12 +26,8 @@ export interface FoundLife {
 }
 
 /** A place in a group, and what must still hold when it is taken. */
-export interface Place {
+export interface Place extends JoinTerms {
   readonly group: string;
-  /** Incarnation whose place it is; undefined when the name must not be in the group. */
-  readonly replaces: number | undefined;
-  /** Joining and active members that the group may have at most; undefined when it was not chosen by them. */
-  readonly needAt: number | undefined;
 }
 
 /** Every group in which `server` is a member, in the order of the map. */
@@ -60,33 +56,12 @@ export function findPlace(
   return replaces !== undefined || hasRoom(views.get(group)) ? { group, replaces, needAt: undefined } : undefined;
 }
 
-/**
- * The step into the place: the candidate becomes a member, and learns what the others hold before it takes any flow,
- * also if it is the first one. Undefined when the place is not as it was found.
- */
-export function joinAt(
-  view: View | undefined,
-  birth: GroupBirth,
-  candidate: Candidate,
-  place: Place,
-): View | undefined {
-  const present = view && findMember(view, candidate.server)?.incarnation;
-  if (present === candidate.incarnation) return view;
-  if (present !== place.replaces || (present === undefined && !hasRoom(view))) return undefined;
-  if (place.needAt !== undefined && countMembers(view) > place.needAt) return undefined;
-  const next = join(view, birth, candidate);
-  const members = next.members.map((member) =>
-    member.server === candidate.server ? { ...member, state: 'joining' as const } : member,
-  );
-  return { ...next, members };
-}
-
 /** Fewest members for the group's weight; then fewest members in all; then the order of the map. Weight 0 comes last. */
 function neediest(groups: readonly GroupSettings[], views: Views): Place | undefined {
   const rooms = groups
     .map(({ id, weight }) => {
       const view = views.get(id);
-      return { id, weight, members: countMembers(view), inAll: view?.members.length ?? 0, hasRoom: hasRoom(view) };
+      return { id, weight, members: countTaking(view), inAll: view?.members.length ?? 0, hasRoom: hasRoom(view) };
     })
     .filter((group) => group.hasRoom);
   const [best] = rooms.sort(
@@ -97,11 +72,6 @@ function neediest(groups: readonly GroupSettings[], views: Views): Place | undef
       one.inAll - other.inAll,
   );
   return best && { group: best.id, replaces: undefined, needAt: best.members };
-}
-
-/** Members that count when a group is chosen: a draining one is on its way out. */
-function countMembers(view: View | undefined): number {
-  return view?.members.filter((member) => member.state !== 'draining').length ?? 0;
 }
 
 function hasRoom(view: View | undefined): boolean {

@@ -1,16 +1,19 @@
 // What members of a group tell each other, and tier 1, about themselves and each other, apart from packets: that they live,
-// where they stand, how busy they are, and whom they have not heard for a while.
+// where they stand, how far they have come with the log, how busy they are, and whom they have not heard for a while.
 //
 //   beat     [ version, 1, server, incarnation, beat ]                    on beat.<server>, several a second
-//   state    [ version, 2, server, incarnation, beat, state, view, load ]    on gossip.<group>, about once a second
+//   state    [ version, 2, server, incarnation, beat, state, view, line, load, digests ]
+//                                                                         on gossip.<group>, about once a second
 //   suspect  [ version, 3, from, server, incarnation, isSure ]            on gossip.<group>, when something is wrong
+//   line     [ state, epoch number, epoch id, position, lag, lagMs ]
 //
 // A beat goes only to the few members that watch its sender (failureDetector.ts), so a member sends and hears as many of
 // them in a group of a thousand as in one of ten. A state goes to the whole group and to tier 1, and the larger the group,
 // the rarer it is sent (`stateEveryMs`), so what a member hears of all others stays the same too.
 //
-// A state carries a state, a load, or both: nil stands for the part that is not there. `view` is the newest view that the
-// sender has; 0 for none. Numbers of beats go up by one within a life and count states too. Whoever hears that it is
+// A state carries a state, a load, or both: nil stands for the part that is not there. `view` is the number of the view that the
+// sender has; 0 for none. `digests` has three numbers for each slice of the flow table that was summed since the state before: slice,
+// position, digest. Numbers of beats go up by one within a life and count states too. A member that hears that it is
 // suspected answers with a state at once.
 
 import { Packr } from 'msgpackr';
@@ -19,13 +22,39 @@ import { isName } from '../bus/subjects.ts';
 import { flattenLoad, type Load, readLoad } from './load.ts';
 import type { Life } from './transitions.ts';
 
-const version = 1;
-const messageBytesMax = 4_096;
+const version = 2;
+const messageBytesMax = 8_192;
+/** Digests in one state at most, the newest. */
+export const digestsMax = 192;
 const packr = new Packr({ useRecords: false });
 
 /** `leaving`: no member any more, still deciding the last packets. `restarting`: will be back as another life. */
 export const liveStates = ['joining', 'active', 'draining', 'leaving', 'restarting'] as const;
 export type LiveState = (typeof liveStates)[number];
+
+/** `following`: applies the log. `fetching`: fetches state from a peer. `broken`: holds state, but the log is another one. `empty`: holds none. */
+export const lineStates = ['following', 'fetching', 'broken', 'empty'] as const;
+export type LineState = (typeof lineStates)[number];
+
+/** How far a member has come with the log. */
+export interface LineReport {
+  readonly state: LineState;
+  readonly epochNumber: number;
+  /** '' for none. */
+  readonly epoch: string;
+  /** Of the last entry applied, within that epoch. */
+  readonly position: number;
+  /** Entries that wait in the log behind it, and how old the one applied last was by then. */
+  readonly lag: number;
+  readonly lagMs: number;
+}
+
+/** Sum of one slice of the flow table just before the entry at `position`. */
+export interface SliceDigest {
+  readonly slice: number;
+  readonly position: number;
+  readonly digest: number;
+}
 
 /** I live. */
 export interface Beat extends Life {
@@ -39,7 +68,9 @@ export interface StateMessage extends Life {
   readonly beat: number;
   readonly state: LiveState | undefined;
   readonly view: number;
+  readonly line: LineReport | undefined;
   readonly load: Load | undefined;
+  readonly digests: readonly SliceDigest[];
 }
 
 /** I have not heard this life for a while. `isSure`: for so long that it is dead, as far as I alone can tell. */
@@ -57,10 +88,17 @@ export function encodeGossip(message: GossipMessage): Uint8Array {
   if (kind === 'suspect') {
     return Uint8Array.from(packr.pack([version, 3, message.from, server, incarnation, message.isSure]));
   }
-  const { beat, state, view, load } = message;
+  const { beat, state, view, line, load, digests } = message;
   const stateCode = state === undefined ? null : liveStates.indexOf(state);
   const flat = load === undefined ? null : flattenLoad(load);
-  return Uint8Array.from(packr.pack([version, 2, server, incarnation, beat, stateCode, view, flat]));
+  const sums = digests.slice(-digestsMax).flatMap(({ slice, position, digest }) => [slice, position, digest]);
+  return Uint8Array.from(
+    packr.pack([version, 2, server, incarnation, beat, stateCode, view, line ? flatLine(line) : null, flat, sums]),
+  );
+}
+
+function flatLine({ state, epochNumber, epoch, position, lag, lagMs }: LineReport): unknown[] {
+  return [lineStates.indexOf(state), epochNumber, epoch, position, lag, Math.round(lagMs)];
 }
 
 /** Reads a message; undefined when it is none that this version knows. The bytes come from the network. */
@@ -74,7 +112,7 @@ export function decodeGossip(message: Uint8Array): GossipMessage | undefined {
   }
   if (!Array.isArray(fields) || fields[0] !== version) return undefined;
   if (fields[1] === 1 && fields.length === 5) return readBeat(fields);
-  if (fields[1] === 2 && fields.length === 8) return readState(fields);
+  if (fields[1] === 2 && fields.length === 10) return readState(fields);
   if (fields[1] === 3 && fields.length === 6) return readSuspicion(fields);
   return undefined;
 }
@@ -89,13 +127,37 @@ function readBeat([, , server, incarnation, beat]: unknown[]): Beat | undefined 
   return { kind: 'beat', server, incarnation, beat };
 }
 
-function readState([, , server, incarnation, beat, stateCode, view, flat]: unknown[]): StateMessage | undefined {
+function readState([, , server, incarnation, beat, stateCode, view, flat, flatLoad, sums]: unknown[]):
+  | StateMessage
+  | undefined {
   if (!isServer(server) || !isCount(incarnation) || !isCount(beat) || !isCount(view)) return undefined;
   if (stateCode !== null && !isWhole(stateCode, 0, liveStates.length - 1)) return undefined;
-  const load = flat === null ? undefined : readLoad(flat);
-  if (flat !== null && load === undefined) return undefined;
+  const load = flatLoad === null ? undefined : readLoad(flatLoad);
+  const line = flat === null ? undefined : readLine(flat);
+  const digests = readDigests(sums);
+  if ((flatLoad !== null && load === undefined) || (flat !== null && line === undefined)) return undefined;
+  if (digests === undefined) return undefined;
   const state = stateCode === null ? undefined : liveStates[stateCode];
-  return { kind: 'state', server, incarnation, beat, state, view, load };
+  return { kind: 'state', server, incarnation, beat, state, view, line, load, digests };
+}
+
+function readLine(value: unknown): LineReport | undefined {
+  if (!Array.isArray(value) || value.length !== 6) return undefined;
+  const [stateCode, epochNumber, epoch, position, lag, lagMs] = value;
+  if (!isWhole(stateCode, 0, lineStates.length - 1) || typeof epoch !== 'string' || epoch.length > 64) return undefined;
+  if (!isCount(epochNumber) || !isCount(position) || !isCount(lag) || !isCount(lagMs)) return undefined;
+  return { state: lineStates[stateCode], epochNumber, epoch, position, lag, lagMs };
+}
+
+function readDigests(value: unknown): SliceDigest[] | undefined {
+  if (!Array.isArray(value) || value.length % 3 !== 0 || value.length > 3 * digestsMax) return undefined;
+  const digests: SliceDigest[] = [];
+  for (let at = 0; at < value.length; at += 3) {
+    const [slice, position, digest] = [value[at], value[at + 1], value[at + 2]];
+    if (!isWhole(slice, 0, 255) || !isCount(position) || !isCount(digest)) return undefined;
+    digests.push({ slice, position, digest });
+  }
+  return digests;
 }
 
 function readSuspicion([, , from, server, incarnation, isSure]: unknown[]): Suspicion | undefined {

@@ -25,8 +25,6 @@ export interface Load {
   /** Latency and lost share (0 to 1) of what the handler serves, as it measures them; undefined when it does not. */
   readonly latencyMs: number | undefined;
   readonly loss: number | undefined;
-  /** Frames that the member missed so far, by the holes in their numbers. */
-  readonly lostFrames: number;
 }
 
 /** Every load by its name, in the order in which they travel. */
@@ -43,12 +41,11 @@ export const loadNames = [
   'handler',
   'latencyMs',
   'loss',
-  'lostFrames',
 ] as const satisfies readonly (keyof Load)[];
 export type LoadName = (typeof loadNames)[number];
 
-/** Loads that a weight may follow: how busy a member is now. What only ever grows is not among them. */
-export const blendNames = loadNames.filter((name) => name !== 'lostFrames');
+/** Loads that a weight may follow: how busy a member is now. */
+export const blendNames = loadNames;
 
 /** Loads that not every server can tell. */
 const mayBeMissing: readonly LoadName[] = ['temperature', 'handler', 'latencyMs', 'loss'];

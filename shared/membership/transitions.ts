@@ -1,17 +1,9 @@
-// Who may say what the next view is: pure steps from one view to its successor. A step answers with the next view, or
-// with the same view when there is nothing to change. Writing the answer by compare-and-set is the caller's part; when
-// somebody was first, the caller reads the newer view and takes the step again from there.
+// How one view becomes the next: pure steps from a view to its successor. A step answers with the next view, or with the same
+// one when there is nothing to change or a precondition does not hold. Replicas take these steps for the commands in the log
+// (services/dssl/replica/commands.ts), all of them at the same position.
 
-import { findMember, type GroupRules, type Member, type MemberState, type PlacementName, type View } from './view.ts';
-
-/** What the first view of a group is made of. */
-export interface GroupBirth {
-  readonly group: string;
-  readonly cluster: string;
-  readonly placement: PlacementName;
-  readonly seed: number;
-  readonly rules: GroupRules;
-}
+import { limits } from '../base/limits.ts';
+import type { Member, MemberState, View } from './view.ts';
 
 /** One life of a server: a process of that name from its start to its end. */
 export interface Life {
@@ -21,37 +13,46 @@ export interface Life {
 
 /** One life of a server that wants to be a member. */
 export interface Candidate extends Life {
+  /** Share of new flows relative to the other members: an integer from 0 (none) to 65535. */
   readonly weight: number;
 }
 
-/**
- * The candidate becomes a member. It starts as `joining`, to learn which flows the others hold before it takes any; the
- * first one of a group has nobody to learn from and is active at once. A former life of the same server is replaced.
- */
-export function join(view: View | undefined, birth: GroupBirth, candidate: Candidate): View {
-  const others = view?.members.filter((member) => member.server !== candidate.server) ?? [];
-  const present = view === undefined ? undefined : findMember(view, candidate.server);
-  if (view !== undefined && present?.incarnation === candidate.incarnation) return view;
-  const state: MemberState = others.length === 0 ? 'active' : 'joining';
-  const members = [...others, { ...candidate, base: candidate.weight, state, flows: 0 }];
-  return view === undefined ? { ...birth, number: 1, members } : successor(view, members);
+/** What must hold when a place is taken: it was chosen by views that may be old by then (assignment.ts). */
+export interface JoinTerms {
+  /** Incarnation whose place it is; undefined when the name must not be in the group. */
+  readonly replaces: number | undefined;
+  /** Joining and active members that the group may have at most; undefined when it was not chosen by them. */
+  readonly needAt: number | undefined;
 }
 
 /**
- * The member has learnt what the others hold: new flows may be placed at it. `unheard`: members that told it nothing, and
- * are taken to be dead. They leave in the same view: a member may lack the flows of those that are gone, but never of one
- * that may yet accept packets.
+ * The candidate becomes a member, with this server number. It is `joining`: it fetches the group's state before it takes any flow. A former
+ * life of the same server is replaced. The same view when the terms do not hold, or there is no room.
  */
-export function activate(view: View, candidate: Candidate, unheard: readonly Life[] = []): View {
-  const next = changeState(view, candidate, 'joining', 'active');
-  if (next === view) return view;
-  const isUnheard = (member: Member) => unheard.some((life) => isLifeOf(member, life));
-  return { ...next, members: next.members.filter((member) => !isUnheard(member)) };
+export function join(view: View, candidate: Candidate, number: number, terms: JoinTerms): View {
+  const present = view.members.find(({ server }) => server === candidate.server)?.incarnation;
+  if (present === candidate.incarnation || present !== terms.replaces) return view;
+  if (terms.needAt !== undefined && countTaking(view) > terms.needAt) return view;
+  const others = view.members.filter(({ server }) => server !== candidate.server);
+  if (others.length >= limits.groupMembers) return view;
+  const { server, incarnation, weight } = candidate;
+  const member: Member = { server, incarnation, number, state: 'joining', weight, base: weight, flows: 0 };
+  return successor(view, [...others, member]);
+}
+
+/** Members that count when a group is chosen: a draining one is on its way out. */
+export function countTaking(view: View | undefined): number {
+  return view?.members.filter(({ state }) => state !== 'draining').length ?? 0;
+}
+
+/** The member holds the group's state: new flows may be placed at it. */
+export function activate(view: View, life: Life): View {
+  return changeState(view, life, 'joining', 'active');
 }
 
 /** The member gets no new flows from here on; those it has, it keeps. */
-export function drain(view: View, candidate: Candidate): View {
-  return changeState(view, candidate, 'active', 'draining');
+export function drain(view: View, life: Life): View {
+  return changeState(view, life, 'active', 'draining');
 }
 
 /** Whether somebody else takes new flows, or nobody will: the only one that does waits with draining for those that join. */
@@ -74,12 +75,6 @@ export function remove(view: View, life: Life, by: Life): View {
   const isMember = view.members.some((member) => isLifeOf(member, by));
   const goesOn = view.members.some((member) => member.state === 'active' && !isLifeOf(member, life));
   return isMember && goesOn ? leave(view, life) : view;
-}
-
-/** The member gives up joining. It holds nothing, so it may go at once, which it may not once flows may be placed at it. */
-export function withdraw(view: View, life: Life): View {
-  const member = view.members.find((each) => isLifeOf(each, life));
-  return member?.state === 'joining' ? leave(view, life) : view;
 }
 
 /**
@@ -115,8 +110,19 @@ export function configureWeight(view: View, life: Life, base: number): View {
   );
 }
 
-function changeState(view: View, candidate: Candidate, from: MemberState, to: MemberState): View {
-  const member = view.members.find((each) => isLifeOf(each, candidate));
+/** How new flows are placed, and what becomes of unknown ones in mid-flow. What flow entries depend on does not change. */
+export function changeRules(view: View, parts: Partial<Pick<View, 'placement'>>, rules: Partial<View['rules']>): View {
+  const next = { ...view.rules, ...rules, typeOneMethod: view.rules.typeOneMethod, time: view.rules.time };
+  const placement = parts.placement ?? view.placement;
+  const isSame =
+    placement === view.placement && next.tableFirst === view.rules.tableFirst && next.midFlow === view.rules.midFlow;
+  return isSame && next.maxFlows === view.rules.maxFlows
+    ? view
+    : { ...view, number: view.number + 1, placement, rules: next };
+}
+
+function changeState(view: View, life: Life, from: MemberState, to: MemberState): View {
+  const member = view.members.find((each) => isLifeOf(each, life));
   if (member === undefined || member.state !== from) return view;
   return successor(
     view,

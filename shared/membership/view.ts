@@ -1,12 +1,11 @@
 // A view is what a group has agreed on: who its members are, how new flows are placed among them, by which rules.
 //
-// Modules of a group decide alone, packet by packet, and may never both accept. They agree because every frame names the
-// view tier 1 held when it built the frame, and every module decides that frame by that view, not by the newest it
-// knows. So a view must be immutable, its number must never be used twice, and everything a decision needs must be in
-// it. The key-value store makes the numbers unique: a view is written only by compare-and-set on its predecessor.
+// It is a part of the replicated state of the group. Commands in the group's log change it (log/records/command.ts, transitions.ts), and
+// every replica makes the same change at the same position, so nobody writes views and nobody waits for one. A copy of the
+// newest one is kept in the key-value store for those that read no log (mirror.ts).
 
 import { limits } from '../base/limits.ts';
-import { isOneOf, isRecord, isWhole, parseJson } from '../base/validate.ts';
+import { isOneOf, isRecord, isWhole } from '../base/validate.ts';
 import { isName } from '../bus/subjects.ts';
 
 /** `joining` observes and accepts nothing new; `draining` keeps its flows and gets no new ones. */
@@ -18,6 +17,8 @@ export interface Member {
   readonly server: string;
   /** Tells the lives of a server apart, so that a restarted one is not mistaken for the old one. */
   readonly incarnation: number;
+  /** Server number in flow entries: the log's order of joins gives it, so it is the same on every replica. */
+  readonly number: number;
   readonly state: MemberState;
   /** Share of new flows relative to the other members: an integer from 0 (none) to 65535. */
   readonly weight: number;
@@ -38,7 +39,7 @@ export const placementNames = [
 ] as const;
 export type PlacementName = (typeof placementNames)[number];
 
-/** How the modules of the group decide; part of the view because all of them must do the same for the same frame. */
+/** How the replicas of the group decide; part of the view because all of them must do the same with the same entry. */
 export interface GroupRules {
   /**
    * Method for flows whose start shows in the packet (type 1). `fig-6` remembers own flows only; `fig-7` keeps the
@@ -53,54 +54,80 @@ export interface GroupRules {
    * one that another member holds.
    */
   readonly midFlow: 'ignore' | 'adopt';
+  /** Flows that the group's table holds at most, of all servers together; by Fig. 6, own flows of each server. */
+  readonly maxFlows: number;
+  /** What flows age by: the log's stamps, or the time that packets carry (a capture that is played faster or slower). */
+  readonly time: 'log' | 'capture';
 }
 
-export const defaultRules: GroupRules = { typeOneMethod: 'fig-6', tableFirst: false, midFlow: 'ignore' };
+export const defaultRules: GroupRules = {
+  typeOneMethod: 'fig-7',
+  tableFirst: false,
+  midFlow: 'ignore',
+  maxFlows: 1_000_000,
+  time: 'log',
+};
 
-export interface View {
+/** What the first view of a group is made of. */
+export interface GroupBirth {
   readonly group: string;
-  /** Identity of the key-value store's life: a store that was emptied starts again at 1 under another one. */
-  readonly cluster: string;
-  readonly number: number;
   readonly placement: PlacementName;
-  /** Seed of the placement, u32, the same for the whole life of the group. */
+  /** Seed of the placement, u32. */
   readonly seed: number;
   readonly rules: GroupRules;
+}
+
+export interface View extends GroupBirth {
+  /** Goes up by one with each change; 0 before the first member. */
+  readonly number: number;
   readonly members: readonly Member[];
 }
 
-/** Views are written as JSON: they are few, and an operator reads them with any key-value client. */
-export function encodeView(view: View): Uint8Array {
-  return Buffer.from(JSON.stringify(view));
+/** The view of a group that never had a member. */
+export function emptyView({ group, placement, seed, rules }: GroupBirth): View {
+  return { group, number: 0, placement, seed, rules, members: [] };
 }
 
-/** Reads a view; undefined when the bytes are not one. Unknown fields are dropped, so that newer writers may add some. */
-export function decodeView(bytes: Uint8Array): View | undefined {
-  const value = parseJson(bytes);
-  if (!isRecord(value)) return undefined;
-  const { group, cluster, number, placement, seed, rules, members } = value;
-  if (typeof group !== 'string' || !isName(group) || typeof cluster !== 'string') return undefined;
-  if (!isWhole(number, 1, Number.MAX_SAFE_INTEGER) || !isWhole(seed, 0, 0xffffffff)) return undefined;
-  if (!isOneOf(placementNames, placement) || !isRules(rules)) return undefined;
+/** Reads a view that was parsed already; undefined when it is none. Unknown fields are dropped, so that newer writers may add some. */
+export function readView(value: unknown): View | undefined {
+  const birth = readBirth(value);
+  if (birth === undefined || !isRecord(value)) return undefined;
+  const { number, members } = value;
+  if (!isWhole(number, 0, Number.MAX_SAFE_INTEGER)) return undefined;
   if (!Array.isArray(members) || members.length > limits.groupMembers || !members.every(isMember)) return undefined;
-  const { typeOneMethod, tableFirst, midFlow } = rules;
   return {
-    group,
-    cluster,
+    ...birth,
     number,
-    placement,
-    seed,
-    rules: { typeOneMethod, tableFirst, midFlow },
-    members: members.map(({ server, incarnation, state, weight, base, flows }) => ({
+    members: members.map(({ server, incarnation, number: serverNumber, state, weight, base, flows }) => ({
       server,
       incarnation,
+      number: serverNumber,
       state,
       weight,
-      // Views written before weights could move have none.
-      base: base ?? weight,
+      base,
       flows,
     })),
   };
+}
+
+export function readBirth(value: unknown): GroupBirth | undefined {
+  if (!isRecord(value)) return undefined;
+  const { group, placement, seed, rules } = value;
+  if (typeof group !== 'string' || !isName(group) || !isWhole(seed, 0, 0xffffffff)) return undefined;
+  const known = readRules(rules);
+  if (!isOneOf(placementNames, placement) || known === undefined) return undefined;
+  return { group, placement, seed, rules: known };
+}
+
+/** Reads rules; undefined when they are none, or cannot be. */
+export function readRules(value: unknown): GroupRules | undefined {
+  if (!isRecord(value)) return undefined;
+  const { typeOneMethod, tableFirst, midFlow, maxFlows, time } = value;
+  if (!isOneOf(['fig-6', 'fig-7'] as const, typeOneMethod) || typeof tableFirst !== 'boolean') return undefined;
+  if (!isOneOf(['ignore', 'adopt'] as const, midFlow) || !isOneOf(['log', 'capture'] as const, time)) return undefined;
+  if (!isWhole(maxFlows, 1, limits.tableFlows)) return undefined;
+  const rules = { typeOneMethod, tableFirst, midFlow, maxFlows, time };
+  return rulesProblem(rules) === undefined ? rules : undefined;
 }
 
 /** Why these rules cannot be, in one sentence, or undefined when they can. */
@@ -121,19 +148,10 @@ function isMember(value: unknown): value is Member {
     typeof value.server === 'string' &&
     isName(value.server) &&
     isWhole(value.incarnation, 0, Number.MAX_SAFE_INTEGER) &&
+    isWhole(value.number, 0, limits.knownServers - 2) &&
     isOneOf(memberStates, value.state) &&
     isWhole(value.weight, 0, 65_535) &&
-    (value.base === undefined || isWhole(value.base, 0, 65_535)) &&
+    isWhole(value.base, 0, 65_535) &&
     isWhole(value.flows, 0, Number.MAX_SAFE_INTEGER)
-  );
-}
-
-function isRules(value: unknown): value is GroupRules {
-  return (
-    isRecord(value) &&
-    isOneOf(['fig-6', 'fig-7'] as const, value.typeOneMethod) &&
-    typeof value.tableFirst === 'boolean' &&
-    isOneOf(['ignore', 'adopt'] as const, value.midFlow) &&
-    rulesProblem(value as unknown as GroupRules) === undefined
   );
 }

@@ -1,7 +1,7 @@
 // Who gets a new flow, by the ways that are compared: weights that stay, weights that follow (the real governor and the
 // real placement), weights that follow at once, everybody to the least loaded, and the less loaded of two. All hear the same stale reports.
 
-import { compilePlacement, type Placement } from '../../services/dssl/replica/placement.ts';
+import { compilePlacement, type Placement } from '../../services/dssl/replica/global/placement.ts';
 import type { Prng } from '../../shared/base/prng.ts';
 import type { WeightSettings } from '../../shared/config/settings.ts';
 import type { Load, LoadName } from '../../shared/membership/load.ts';

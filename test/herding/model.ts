@@ -176,7 +176,6 @@ class Group {
       handler: undefined,
       latencyMs: undefined,
       loss: undefined,
-      lostFrames: 0,
     };
     this.#newFlows[server] = 0;
     (this.#reports[step + 1 + this.#prng.below(delayMs / stepMs)] ??= []).push({ server, load });

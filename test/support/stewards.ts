@@ -1,12 +1,12 @@
-// A group of stewards in one hand: a bus that may delay, lose and cut, a store that compares and sets, and time that passes
-// when the test says so. Members may be paused or killed.
+// A group of stewards in one hand: a bus that may delay, lose and cut, a log that takes one command after the other, and time that
+// passes when the test says so. Members may be paused or killed.
 
 import { Steward } from '../../services/dssl/member/steward.ts';
 import { Prng } from '../../shared/base/prng.ts';
 import { type ClusterSettings, defaultSettings } from '../../shared/config/settings.ts';
-import type { LiveState } from '../../shared/membership/gossip.ts';
+import type { LineReport, LiveState } from '../../shared/membership/gossip.ts';
 import type { Load } from '../../shared/membership/load.ts';
-import { leave } from '../../shared/membership/transitions.ts';
+import { type Life, leave, remove, reweigh } from '../../shared/membership/transitions.ts';
 import { defaultRules, findMember, type View } from '../../shared/membership/view.ts';
 
 export interface StewardGroupOptions {
@@ -39,16 +39,28 @@ interface Arrivals {
 
 const stepMs = 10;
 
+/** What a member says of its log, of usual length. */
+const usualLine: LineReport = {
+  state: 'following',
+  epochNumber: 1,
+  epoch: 'mhn2k1a9-s0001-1',
+  position: 0,
+  lag: 0,
+  lagMs: 0,
+};
+
 export class StewardGroup {
   readonly members: GroupMember[] = [];
   nowMs = 0;
   view: View;
+  /** Removals that had an effect: how far the dead one was said to have handled the log. */
+  readonly removals: { readonly life: Life; readonly handled: number }[] = [];
   /** Every view there was after the first, and when. */
   readonly changes: { readonly atMs: number; readonly by: string; readonly view: View }[] = [];
   /** Decides whether a message gets from one to another; for partitions. */
   reaches: (from: string, to: string) => boolean = () => true;
-  /** Called when somebody is about to write; false: the writer died before. */
-  beforeCommit: (by: GroupMember) => boolean = () => true;
+  /** Called when somebody is about to append; false: it died before. */
+  beforeAppend: (by: GroupMember) => boolean = () => true;
   deliveries = 0;
   deliveredBytes = 0;
   readonly #prng: Prng;
@@ -67,14 +79,14 @@ export class StewardGroup {
     const names = Array.from({ length: members }, (_, index) => `s${String(index + 1).padStart(4, '0')}`);
     this.view = {
       group: 'g1',
-      cluster: 'test',
       number: 1,
       placement: 'rendezvous',
       seed: 1,
       rules: defaultRules,
-      members: names.map((server) => ({
+      members: names.map((server, number) => ({
         server,
         incarnation: 1,
+        number,
         state: 'active',
         weight: 100,
         base: 100,
@@ -124,21 +136,22 @@ export class StewardGroup {
   }
 
   #add(name: string, settings: ClusterSettings): void {
+    const memberLife: Life = { server: name, incarnation: 1 };
     const member: GroupMember = {
       name,
-      steward: new Steward({ server: name, incarnation: 1 }, settings, {
+      steward: new Steward(memberLife, settings, {
         beat: (bytes) => this.#publish(member, bytes, this.#listenersOf(name)),
         gossip: (bytes) => this.#publish(member, bytes, this.members),
         watch: (servers) => {
           member.watches = new Set(servers);
           this.#listeners.clear();
         },
-        propose: (step) => {
-          if (member.isCut || !member.isAlive || !this.beforeCommit(member)) return;
-          const next = step(this.view);
-          if (next !== this.view) this.#commit(name, next);
-        },
+        remove: (life, handled) => this.#append(member, remove(this.view, life, memberLife), life, handled),
+        weigh: (weights) => this.#append(member, reweigh(this.view, weights)),
         load: () => member.load,
+        line: () => ({ ...usualLine, position: Math.floor(this.nowMs) }),
+        digests: () => [],
+        onState: () => undefined,
         onDead: () => undefined,
       }),
       isAlive: true,
@@ -150,6 +163,13 @@ export class StewardGroup {
       state: 'active',
     };
     this.members.push(member);
+  }
+
+  /** The command is in the log, and `next` is what it makes of the view. */
+  #append(by: GroupMember, next: View, dead?: Life, handled = 0): void {
+    if (by.isCut || !by.isAlive || next === this.view || !this.beforeAppend(by)) return;
+    if (dead !== undefined) this.removals.push({ life: dead, handled });
+    this.#commit(by.name, next);
   }
 
   #listenersOf(name: string): readonly GroupMember[] {

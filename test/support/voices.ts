@@ -38,7 +38,8 @@ export class Voices {
   /** A server is in the view of a group and speaks from `delayMs` on. */
   add(group: number, delayMs = 0, state: MemberState = 'active'): Speaker {
     const server = `g${group}-s${this.#speakers.length}`;
-    const member = { server, incarnation: 1, state, weight: 1, base: 1, flows: 0 };
+    const number = this.#speakers.length;
+    const member = { server, incarnation: 1, number, state, weight: 1, base: 1, flows: 0 };
     const speaker = { group, member, everyMs: 1_000, nextMs: this.nowMs + delayMs };
     this.#speakers.push(speaker);
     this.#view(group);
@@ -63,7 +64,8 @@ export class Voices {
 
   say({ group, member }: Speaker, changes: Partial<StateMessage> = {}): void {
     const { server, incarnation, state } = member;
-    const message = { kind: 'state', server, incarnation, beat: 1, state, view: 1, load: undefined } as const;
+    const nothing = { line: undefined, load: undefined, digests: [] };
+    const message = { kind: 'state', server, incarnation, beat: 1, state, view: 1, ...nothing } as const;
     this.silent.hear(group, { ...message, ...changes }, this.nowMs);
   }
 

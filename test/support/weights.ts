@@ -20,7 +20,6 @@ const idle: Load = {
   handler: undefined,
   latencyMs: undefined,
   loss: undefined,
-  lostFrames: 0,
 };
 
 /** A load that is idle but for what is named. */
@@ -37,7 +36,6 @@ export function weightSettings(some: Partial<WeightSettings>): WeightSettings {
 export function viewOf(members: readonly (number | Partial<Member>)[]): View {
   return {
     group: 'g1',
-    cluster: 'test',
     number: 1,
     placement: 'rendezvous',
     seed: 1,
@@ -45,6 +43,7 @@ export function viewOf(members: readonly (number | Partial<Member>)[]): View {
     members: members.map((some, index) => ({
       server: `s${index}`,
       incarnation: 1,
+      number: index,
       state: 'active',
       weight: 100,
       base: 100,

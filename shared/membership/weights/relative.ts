@@ -50,7 +50,6 @@ const grains: Readonly<Record<LoadName, number>> = {
   handler: 0.05,
   latencyMs: 1,
   loss: 0.001,
-  lostFrames: 1,
 };
 
 /**

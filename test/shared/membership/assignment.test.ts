@@ -7,15 +7,20 @@ import fc from 'fast-check';
 import { limits } from '../../../shared/base/limits.ts';
 import { Prng } from '../../../shared/base/prng.ts';
 import type { GroupSettings } from '../../../shared/config/map.ts';
-import { findPlace, joinAt, livesOf } from '../../../shared/membership/assignment.ts';
-import type { Candidate, GroupBirth } from '../../../shared/membership/transitions.ts';
-import { decodeView, defaultRules, encodeView, type MemberState, type View } from '../../../shared/membership/view.ts';
+import { findPlace, livesOf, type Place } from '../../../shared/membership/assignment.ts';
+import { type Candidate, isLifeOf, join } from '../../../shared/membership/transitions.ts';
+import {
+  defaultRules,
+  emptyView,
+  type GroupBirth,
+  type MemberState,
+  type View,
+} from '../../../shared/membership/view.ts';
 
 const groupsOf = (...weights: number[]): GroupSettings[] =>
   weights.map((weight, index) => ({ id: `g${index + 1}`, weight, serves: 'both', vlan: 0 }));
 const birthOf = (group: string): GroupBirth => ({
   group,
-  cluster: 'c',
   placement: 'rendezvous',
   seed: 1,
   rules: defaultRules,
@@ -28,6 +33,7 @@ function viewOf(group: string, states: string): View {
   const members = [...states].map((letter, index) => ({
     server: `${group}-${index}`,
     incarnation: 1,
+    number: index,
     state: words[letter],
     weight: 100,
     base: 100,
@@ -66,7 +72,8 @@ test('assignment - a full group is not chosen, and when all are full there is no
   const back = findPlace(groups, viewsOf(full, '-'), 'g1-3');
   assert.deepEqual(back, { group: 'g1', replaces: 1, needAt: undefined }, 'but a successor takes what is its own');
   const place = { group: 'g1', replaces: undefined, needAt: undefined };
-  assert.equal(joinAt(viewOf('g1', full), birthOf('g1'), candidateOf('s'), place), undefined);
+  const view = viewOf('g1', full);
+  assert.equal(join(view, candidateOf('s'), 9, place), view);
 });
 
 test('assignment - a server that was a member goes back to its group, unless it is told another', () => {
@@ -77,65 +84,67 @@ test('assignment - a server that was a member goes back to its group, unless it 
   assert.deepEqual(findPlace(groups, views, 'g1-1', 'g2'), { group: 'g2', replaces: undefined, needAt: undefined });
 });
 
-test('assignment - a join declines when others came first, and not when only draining ones are more', () => {
-  const step = (states: string, needAt: number | undefined) =>
-    joinAt(viewOf('g1', states), birthOf('g1'), candidateOf('s'), { group: 'g1', replaces: undefined, needAt });
-  assert.equal(step('aa', 1), undefined);
-  assert.equal(step('aj', 1), undefined);
-  assert.equal(step('add', 1)?.members.length, 4);
-  assert.equal(step('', 1)?.members.length, 1, 'fewer than thought is no reason');
-  assert.equal(step('aaaa', undefined)?.members.length, 5, 'a group that was asked for is not chosen by need');
-  const first = joinAt(undefined, birthOf('g1'), candidateOf('s'), { group: 'g1', replaces: undefined, needAt: 0 });
-  assert.equal(first?.members[0].state, 'joining', 'also the first one is not active before its server is ready');
+test('assignment - a join is declined when others came first, and not when only draining ones are more', () => {
+  const membersAfter = (states: string, needAt: number | undefined) =>
+    join(viewOf('g1', states), candidateOf('s'), 9, { replaces: undefined, needAt }).members.length;
+  assert.equal(membersAfter('aa', 1), 2);
+  assert.equal(membersAfter('aj', 1), 2);
+  assert.equal(membersAfter('add', 1), 4);
+  assert.equal(membersAfter('', 1), 1, 'fewer than thought is no reason');
+  assert.equal(membersAfter('aaaa', undefined), 5, 'a group that was asked for is not chosen by need');
 });
 
-test('assignment - a join replaces the very life that was found dead, and no other', () => {
-  const view = viewOf('g1', 'ada');
-  const step = (server: string, replaces: number | undefined, incarnation = 9) =>
-    joinAt(view, birthOf('g1'), candidateOf(server, incarnation), { group: 'g1', replaces, needAt: undefined });
-  const next = step('g1-1', 1);
-  assert.deepEqual(
-    next?.members.map(({ server, incarnation, state }) => `${server} ${incarnation} ${state}`),
-    ['g1-0 1 active', 'g1-2 1 active', 'g1-1 9 joining'],
-  );
-  assert.equal(next?.number, view.number + 1);
-  assert.equal(step('g1-1', 2), undefined, 'another life has the name');
-  assert.equal(step('g1-1', undefined), undefined, 'somebody took the name meanwhile');
-  assert.equal(step('new', 1), undefined, 'the former life is gone: it may have left for good');
-  assert.equal(step('g1-1', undefined, 1), view, 'a join that was written although nobody heard so is done');
-});
+interface Joins {
+  readonly list: { readonly candidate: Candidate; readonly place: Place }[];
+  /** `views[n]`: after n joins were applied. */
+  readonly views: View[];
+  applied: number;
+}
 
-/** Choosers that take their steps in an order of the seed's choice: every read and every write may come at any moment. */
+/**
+ * Choosers that take their steps in an order of the seed's choice: every read, every append and every answer may come at any moment.
+ * Joins go into one ordered list a group, as in its log, and are judged where they are applied; what is read is a
+ * mirror, which shows what was applied so far.
+ */
 function race(seed: number, weights: readonly number[], choosers: number): { sizes: number[]; attempts: number } {
   const prng = new Prng(seed);
   const groups = groupsOf(...weights);
-  const store = new Map<string, { revision: number; bytes: Uint8Array }>();
+  const logs = new Map(
+    groups.map(({ id }): [string, Joins] => [id, { list: [], views: [emptyView(birthOf(id))], applied: 0 }]),
+  );
+  const logOf = (id: string) => {
+    const log = logs.get(id);
+    assert.ok(log);
+    return log;
+  };
   let attempts = 0;
-  const read = (id: string) => {
-    const entry = store.get(id);
-    return { revision: entry?.revision ?? 0, view: entry && decodeView(entry.bytes) };
+  const applyOne = (id: string): void => {
+    const log = logOf(id);
+    const next = log.list[log.applied];
+    if (next === undefined) return;
+    log.views.push(join(log.views[log.applied], next.candidate, log.applied, next.place));
+    log.applied++;
   };
   function* chooser(server: string): Generator<void> {
+    const candidate = candidateOf(server);
     for (;;) {
       attempts++;
       const views = new Map<string, View>();
       for (const { id } of prng.chance(1, 2) ? groups : [...groups].reverse()) {
         yield;
-        const { view } = read(id);
-        if (view !== undefined) views.set(id, view);
+        const { views: mirrored } = logOf(id);
+        views.set(id, mirrored[mirrored.length - 1]);
       }
       const place = findPlace(groups, views, server);
       assert.ok(place);
-      for (;;) {
+      yield;
+      const log = logOf(place.group);
+      const at = log.list.push({ candidate, place });
+      while (log.applied < at) {
         yield;
-        const { revision, view } = read(place.group);
-        const next = joinAt(view, birthOf(place.group), candidateOf(server), place);
-        if (next === undefined) break;
-        yield;
-        if (read(place.group).revision !== revision) continue;
-        store.set(place.group, { revision: revision + 1, bytes: encodeView(next) });
-        return;
+        applyOne(place.group);
       }
+      if (log.views[at].members.some((member) => isLifeOf(member, candidate))) return;
     }
   }
   const waiting = Array.from({ length: choosers }, (_, index) => chooser(`s${index}`));
@@ -143,7 +152,7 @@ function race(seed: number, weights: readonly number[], choosers: number): { siz
     const at = prng.below(waiting.length);
     if (waiting[at].next().done) waiting.splice(at, 1);
   }
-  return { sizes: groups.map(({ id }) => read(id).view?.members.length ?? 0), attempts };
+  return { sizes: groups.map(({ id }) => logOf(id).views.at(-1)?.members.length ?? 0), attempts };
 }
 
 test('assignment - however the reads and writes of choosers interleave, sizes differ by at most one', () => {

@@ -8,14 +8,14 @@ import { defaultRules, type View } from '../../../shared/membership/view.ts';
 
 const group: View = {
   group: 'g1',
-  cluster: 'test',
   number: 1,
   placement: 'rendezvous',
   seed: 1,
   rules: defaultRules,
-  members: ['s1', 's2', 's3'].map((server) => ({
+  members: ['s1', 's2', 's3'].map((server, number) => ({
     server,
     incarnation: 1,
+    number,
     state: 'active',
     weight: 100,
     base: 100,

@@ -1,9 +1,16 @@
-// Gossip on the wire: what is said comes back as it was, with either part of a state missing, and garbage is refused.
+// Gossip on the wire: what is said comes back as it was, with any part of a state missing, and garbage is refused.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { decodeGossip, encodeGossip, type GossipMessage, liveStates } from '../../../shared/membership/gossip.ts';
+import {
+  decodeGossip,
+  digestsMax,
+  encodeGossip,
+  type GossipMessage,
+  lineStates,
+  liveStates,
+} from '../../../shared/membership/gossip.ts';
 import type { Load } from '../../../shared/membership/load.ts';
 
 const amount = fc.integer({ min: 0, max: 10_000_000 }).map((thousandths) => thousandths / 1_000);
@@ -24,9 +31,17 @@ const load: fc.Arbitrary<Load> = fc.record({
   handler: maybe,
   latencyMs: maybe,
   loss: maybe,
-  lostFrames: fc.nat(),
 });
 const life = { server: fc.stringMatching(/^[A-Za-z0-9_-]{1,64}$/), incarnation: fc.maxSafeNat() };
+const line = fc.record({
+  state: fc.constantFrom(...lineStates),
+  epochNumber: fc.nat(),
+  epoch: fc.string({ maxLength: 64 }),
+  position: fc.maxSafeNat(),
+  lag: fc.nat(),
+  lagMs: fc.nat(),
+});
+const digest = fc.record({ slice: fc.nat({ max: 255 }), position: fc.maxSafeNat(), digest: fc.maxSafeNat() });
 const message: fc.Arbitrary<GossipMessage> = fc.oneof(
   fc.record({ kind: fc.constant('beat' as const), ...life, beat: fc.nat() }),
   fc.record({ kind: fc.constant('suspect' as const), ...life, from: life.server, isSure: fc.boolean() }),
@@ -36,11 +51,13 @@ const message: fc.Arbitrary<GossipMessage> = fc.oneof(
     beat: fc.nat(),
     state: fc.option(fc.constantFrom(...liveStates), { nil: undefined }),
     view: fc.nat(),
+    line: fc.option(line, { nil: undefined }),
     load: fc.option(load, { nil: undefined }),
+    digests: fc.array(digest, { maxLength: 20 }),
   }),
 );
 
-test('gossip - what is said comes back as it was, with either part of a state missing', () => {
+test('gossip - what is said comes back as it was, with any part of a state missing', () => {
   fc.assert(fc.property(message, (said) => assert.deepEqual(decodeGossip(encodeGossip(said)), structuredClone(said))));
 });
 
@@ -65,8 +82,8 @@ test('gossip - a state is small: a thousand members can afford it', () => {
     handler: 0.7,
     latencyMs: 12.5,
     loss: 0.001,
-    lostFrames: 12,
   };
+  const following = { state: 'following', epochNumber: 12, epoch: 'k3j5h2k3-server-12-1' } as const;
   const state = {
     kind: 'state',
     server: 'server-12',
@@ -74,7 +91,24 @@ test('gossip - a state is small: a thousand members can afford it', () => {
     beat: 1e6,
     state: 'active',
     view: 99,
+    line: { ...following, position: 2 ** 40, lag: 1_000, lagMs: 250 },
+    digests: [],
   } as const;
-  assert.ok(encodeGossip({ ...state, load: full }).length < 130);
+  assert.ok(encodeGossip({ ...state, load: full }).length < 170);
+  const digests = Array.from({ length: 25 }, (_, slice) => ({ slice, position: 2 ** 40, digest: 2 ** 52 }));
+  assert.ok(encodeGossip({ ...state, load: full, digests }).length < 700, 'with the digests of a second');
   assert.ok(encodeGossip({ kind: 'beat', server: 'server-12', incarnation: 2 ** 47, beat: 1e6 }).length < 40);
+});
+
+test('gossip - of more digests than fit the newest are said, and the message can still be read', () => {
+  const digests = Array.from({ length: digestsMax + 8 }, (_, index) => ({
+    slice: index & 255,
+    position: 2 ** 50 + index,
+    digest: 2 ** 52 + index,
+  }));
+  const nothing = { state: undefined, view: 0, line: undefined, load: undefined };
+  const bytes = encodeGossip({ kind: 'state', server: 'a', incarnation: 1, beat: 1, ...nothing, digests });
+  const read = decodeGossip(bytes);
+  assert.ok(read?.kind === 'state');
+  assert.deepEqual(read.digests, digests.slice(8));
 });

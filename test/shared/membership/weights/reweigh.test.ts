@@ -28,7 +28,8 @@ test('reweigh - over a newer view, who is gone is left out and who is not active
   ]);
   const newer = viewOf([100, { state: 'draining' }, { state: 'joining' }]);
   assert.deepEqual(weightsOf(reweigh(newer, weights)), [80, 100, 100]);
-  const birth = { ...newer, placement: newer.placement };
-  const rejoined = join(newer, birth, { server: 's0', incarnation: 2, weight: 50 });
+  const terms = { replaces: 1, needAt: undefined };
+  const rejoined = join(newer, { server: 's0', incarnation: 2, weight: 50 }, 3, terms);
+  assert.notEqual(rejoined, newer);
   assert.equal(reweigh(rejoined, new Map([['s0', 80]])), rejoined);
 });
