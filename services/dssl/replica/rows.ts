@@ -1,151 +1,132 @@
-// The rows of a frame, one after the other: a packet goes to the verdict ladder (decide.ts), what is accepted goes out to the
-// server, and later fragments, which do not carry their ports, are decided with the flow of their first one.
+// The rows of a frame, one after the other: a packet goes to the verdict ladder (decide.ts), what is accepted becomes an item for
+// the server, and later fragments, which do not carry their ports, are decided with the flow of their first one.
 
-import { limits } from '../../../shared/base/limits.ts';
 import { FrameFlags } from '../../../shared/flow/frameFlags.ts';
-import { type Frame, wordsPerRow } from '../../../shared/log/records/frame.ts';
-import type { Egress } from '../egress/egress.ts';
-import { accepts, type Decider } from './decide.ts';
-import { Fragments, laterFlags, type WaitingFragment } from './fragments.ts';
-import { tickOfMs } from './ticks.ts';
-import { noPacket, V, waiting } from './verdict.ts';
-import type { CompiledView } from './viewHistory.ts';
+import { wordsPerRow } from '../../../shared/log/records/frame.ts';
+import type { Decider } from './decide.ts';
+import type { EffectsBuffer } from './effects.ts';
+import { noServer } from './flows/entry.ts';
+import { Fragments, laterFlags, type WaitingFragment } from './global/fragments.ts';
+import { accepts, noPacket, V, waiting } from './verdict.ts';
 
-/** Sees every verdict, for those who check that exactly one module accepts. Costs time; absent in production. */
-export interface DecisionAudit {
-  /** Verdicts of all rows of a frame; valid during the call. `waiting` and `noPacket` are not final. */
-  onFrame(frame: Frame, verdicts: Uint8Array): void;
-  /** The verdict on a packet that had to wait. */
-  onLate(tier1Id: string, sequence: number, row: number, verdict: number): void;
-}
+const { START, LATER_FRAGMENT, DATAGRAM } = FrameFlags;
 
 export class Rows {
+  readonly fragments = new Fragments();
+  /** Flow starts of the group so far, modulo 2^31: what the round robins place by. */
+  ordinal = 0;
   /** Keeps the reads of the prefetching pass from being optimised away. */
   prefetched = 0;
   readonly #decider: Decider;
-  readonly #egress: Egress;
-  readonly #audit: DecisionAudit | undefined;
-  readonly #fragments = new Fragments();
-  readonly #verdicts = new Uint8Array(limits.frameRows);
+  readonly #effects: EffectsBuffer;
+  readonly #counts: Float64Array;
+  #tick = 0;
+  #timeMs = 0;
 
-  constructor(decider: Decider, egress: Egress, audit: DecisionAudit | undefined) {
+  /** `counts`: packets by rung, in the order of `verdicts`. */
+  constructor(decider: Decider, effects: EffectsBuffer, counts: Float64Array) {
     this.#decider = decider;
-    this.#egress = egress;
-    this.#audit = audit;
+    this.#effects = effects;
+    this.#counts = counts;
   }
 
-  /** Decides every row of a frame by the view it names. `untoldIn`: see `Decider`. */
-  decide(frame: Frame, view: CompiledView, untoldIn: number): void {
+  /** The line's time has moved on. Fragments that have waited too long are given up. */
+  setTime(timeMs: number, tick: number): void {
+    this.#timeMs = timeMs;
+    this.#tick = tick;
+    this.fragments.datagrams.table.expire(tick);
+    for (const fragment of this.fragments.expire(timeMs)) this.#late(fragment, V.dropFragment, noServer);
+  }
+
+  /** Decides every row of the frame in the effects. */
+  decideFrame(): void {
+    const { frame, verdicts, owners, items } = this.#effects;
     const decider = this.#decider;
-    const egress = this.#egress;
-    const verdicts = this.#verdicts;
-    const { words } = frame;
-    decider.begin(view, frame.timestampMs);
-    decider.untoldIn = untoldIn;
-    this.prefetched ^= decider.table.prefetch(words, frame.count);
-    egress.begin(frame.payload, frame.timestampMs, frame.tier1Id);
+    const counts = this.#counts;
+    const { words, count } = frame;
+    if (decider.ownTable !== undefined) this.prefetched ^= decider.ownTable.prefetch(words, count);
+    this.prefetched ^= decider.table.prefetch(words, count);
     let offset = 0;
-    let ordinal = frame.startOrdinal;
     let wasDatagram = false;
-    for (let row = 0, at = 0; row < frame.count; row++, at += wordsPerRow) {
+    for (let row = 0, at = 0; row < count; row++, at += wordsPerRow) {
       const hi = words[at];
       const lo = words[at + 1];
-      const length = words[at + 2] & 0xffff;
-      const flags = words[at + 2] >>> 16;
-      let verdict = noPacket;
-      if (flags & FrameFlags.LATER_FRAGMENT) {
-        verdict = this.#laterFragment(frame, view, row, offset);
-      } else if (!(flags & FrameFlags.DATAGRAM)) {
-        verdict = decider.decide(hi, lo, flags, flags & FrameFlags.START ? ordinal++ : -1);
-        if (accepts(verdict)) egress.add(offset, length, hi, lo, flags);
-        decider.counts[verdict]++;
-        if (wasDatagram) this.#learnDatagram(frame, row, hi, lo, flags, view);
+      const word = words[at + 2];
+      const length = word & 0xffff;
+      const flags = word >>> 16;
+      if ((flags & (LATER_FRAGMENT | DATAGRAM)) === 0) {
+        const verdict = decider.decide(hi, lo, flags, flags & START ? this.#nextOrdinal() : -1, row);
+        if (accepts(verdict)) items.accept(offset, length, hi, lo, flags);
+        counts[verdict]++;
+        verdicts[row] = verdict;
+        owners[row] = decider.owner;
+        if (wasDatagram) this.#learnDatagram(row, hi, lo, flags);
+        wasDatagram = false;
+      } else {
+        wasDatagram = this.#withoutPorts(row, offset, hi, lo, length, flags);
       }
-      wasDatagram = (flags & FrameFlags.DATAGRAM) !== 0;
-      verdicts[row] = verdict;
       offset += length;
     }
-    egress.end();
-    this.#audit?.onFrame(frame, verdicts);
   }
 
-  /** Gives up on a whole frame: its packets are counted under `verdict`, not decided. */
-  giveUp(frame: Frame, verdict: number): void {
-    const verdicts = this.#verdicts;
-    for (let row = 0; row < frame.count; row++) {
-      const isPacket = !(frame.flags(row) & FrameFlags.DATAGRAM);
-      verdicts[row] = isPacket ? verdict : noPacket;
-      if (isPacket) this.#decider.counts[verdict]++;
-    }
-    this.#audit?.onFrame(frame, verdicts);
+  #nextOrdinal(): number {
+    const { ordinal } = this;
+    this.ordinal = (ordinal + 1) & 0x7fff_ffff;
+    return ordinal;
   }
 
-  /** Gives up on the fragments that have waited too long at packet time `tick`. */
-  expire(tick: number): void {
-    for (const fragment of this.#fragments.expire(tick)) this.#orphan(fragment);
+  /** A row that is no packet or one without ports; whether it names the datagram of the next row. */
+  #withoutPorts(row: number, offset: number, hi: number, lo: number, length: number, flags: number): boolean {
+    const { verdicts, owners } = this.#effects;
+    owners[row] = noServer;
+    const isLater = (flags & LATER_FRAGMENT) !== 0;
+    verdicts[row] = isLater ? this.#laterFragment(row, offset, hi, lo, length) : noPacket;
+    if (isLater && verdicts[row] !== waiting) this.#counts[verdicts[row]]++;
+    return (flags & DATAGRAM) !== 0;
   }
 
-  /** Gives up on all fragments that wait: no more frames will come. */
-  finish(): void {
-    for (const fragment of this.#fragments.drain()) this.#orphan(fragment);
-  }
-
-  #laterFragment(frame: Frame, view: CompiledView, row: number, offset: number): number {
-    const hi = frame.hashHi(row);
-    const lo = frame.hashLo(row);
-    const { timestampMs, tier1Id, sequence } = frame;
-    const tick = tickOfMs(timestampMs);
-    const length = frame.length(row);
-    const { datagrams } = this.#fragments;
-    const found = datagrams.find(hi, lo, tick);
+  #laterFragment(row: number, offset: number, hi: number, lo: number, length: number): number {
+    const { frame, items, owners } = this.#effects;
+    const { datagrams } = this.fragments;
+    const found = datagrams.find(hi, lo);
     if (found !== -1) {
       const flowHi = datagrams.flowHi(found);
       const flowLo = datagrams.flowLo(found);
       const flags = laterFlags(datagrams.flags(found));
-      const verdict = this.#decider.decide(flowHi, flowLo, flags, -1);
-      if (accepts(verdict)) this.#egress.add(offset, length, flowHi, flowLo, flags);
-      this.#decider.counts[verdict]++;
+      const verdict = this.#decider.decide(flowHi, flowLo, flags, -1, -1);
+      if (accepts(verdict)) items.accept(offset, length, flowHi, flowLo, flags);
+      owners[row] = this.#decider.owner;
       return verdict;
     }
     const bytes = frame.payload.slice(offset, offset + length);
-    if (this.#fragments.wait({ hi, lo, bytes, view, timestampMs, tick, tier1Id, sequence, row })) return waiting;
-    this.#decider.counts[V.dropFragment]++;
-    return V.dropFragment;
+    const { timestampMs, tier1Id, number } = frame;
+    const fragment = { hi, lo, bytes, timestampMs, atMs: this.#timeMs, tier1Id, number, row };
+    return this.fragments.wait(fragment) ? waiting : V.dropFragment;
   }
 
   /** The row before named the datagram of which this row's packet is the first fragment. */
-  #learnDatagram(frame: Frame, row: number, hi: number, lo: number, flags: number, view: CompiledView): void {
+  #learnDatagram(row: number, hi: number, lo: number, flags: number): void {
+    const { frame, items } = this.#effects;
     const datagramHi = frame.hashHi(row - 1);
     const datagramLo = frame.hashLo(row - 1);
-    this.#fragments.datagrams.learn(datagramHi, datagramLo, tickOfMs(frame.timestampMs), hi, lo, flags);
-    const released = this.#fragments.release(datagramHi, datagramLo);
-    if (released.length === 0) return;
-    const egress = this.#egress;
-    egress.end();
-    for (const fragment of released) {
-      const verdict = this.#decideLate(fragment, hi, lo, laterFlags(flags));
-      const isHere = fragment.sequence === frame.sequence && fragment.tier1Id === frame.tier1Id;
-      if (isHere) this.#verdicts[fragment.row] = verdict;
-      else this.#audit?.onLate(fragment.tier1Id, fragment.sequence, fragment.row, verdict);
+    this.fragments.datagrams.learn(datagramHi, datagramLo, this.#tick, hi, lo, flags);
+    for (const fragment of this.fragments.release(datagramHi, datagramLo)) {
+      const verdict = this.#decider.decide(hi, lo, laterFlags(flags), -1, -1);
+      if (accepts(verdict)) items.acceptLate(fragment, hi, lo, laterFlags(flags));
+      this.#late(fragment, verdict, this.#decider.owner);
     }
-    // Back to the frame: what follows lies in its payload again.
-    this.#decider.begin(view, frame.timestampMs);
-    egress.begin(frame.payload, frame.timestampMs, frame.tier1Id);
   }
 
-  #decideLate(fragment: WaitingFragment, hi: number, lo: number, flags: number): number {
-    const egress = this.#egress;
-    this.#decider.begin(fragment.view, fragment.timestampMs);
-    egress.begin(fragment.bytes, fragment.timestampMs, fragment.tier1Id);
-    const verdict = this.#decider.decide(hi, lo, flags, -1);
-    if (accepts(verdict)) egress.add(0, fragment.bytes.length, hi, lo, flags);
-    this.#decider.counts[verdict]++;
-    egress.end();
-    return verdict;
-  }
-
-  #orphan(fragment: WaitingFragment): void {
-    this.#decider.counts[V.dropFragment]++;
-    this.#audit?.onLate(fragment.tier1Id, fragment.sequence, fragment.row, V.dropFragment);
+  /** The final verdict on a row that had waited. */
+  #late(fragment: WaitingFragment, verdict: number, owner: number): void {
+    const { frame, late, outcome, owners, verdicts } = this.#effects;
+    const { tier1Id, number, row } = fragment;
+    this.#counts[verdict]++;
+    if (outcome === 'frame' && number === frame.number && tier1Id === frame.tier1Id) {
+      verdicts[row] = verdict;
+      owners[row] = owner;
+    } else {
+      late.push({ tier1Id, number, row, verdict, owner });
+    }
   }
 }

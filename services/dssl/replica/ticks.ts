@@ -1,29 +1,16 @@
-// Time as the tables of an actor keep it: packet time in ticks of 100 ms, in 32 bits.
+// Time as the tables of a replica keep it: the line's own time in ticks of 100 ms, in 32 bits.
 //
-// The bits wrap after 13.6 years of 100 ms, so two ticks are only ever compared by their signed difference. Packet time
-// is not monotonic: frames of several tier 1s interleave, and a clock may be set back. A packet slightly older than the
-// entry it meets is simply late; one that is older by more than `limits.clockJumpMs` means that the clock was set back,
-// and whatever was learned by the old clock has no age any more.
-
-import { limits } from '../../../shared/base/limits.ts';
+// The line's time never goes back (lineTime.ts), so an entry is never younger than now. The bits wrap after 13.6 years; two
+// ticks are compared by their signed difference, and what is over is swept long before that difference could turn.
 
 export const msPerTick = 100;
 
-/** A clock set back by more than this makes earlier entries meaningless, in ticks. */
-export const clockJumpTicks: number = limits.clockJumpMs / msPerTick;
-
-/** Packet time in milliseconds (any epoch) to a tick: an int32 that wraps. */
-export function tickOfMs(timestampMs: number): number {
-  return Math.floor(timestampMs / msPerTick) | 0;
+/** The line's time in milliseconds as a tick: an int32 that wraps. */
+export function tickOfMs(timeMs: number): number {
+  return Math.floor(timeMs / msPerTick) | 0;
 }
 
-/** Ticks from `then` to `tick`: int32, negative when `then` lies in the future. */
-export function ageTicks(tick: number, then: number): number {
-  return (tick - then) | 0;
-}
-
-/** Whether something last seen at `then` has outlived `limit` ticks, or was learned by a clock that was set back. */
+/** Whether something last seen at `then` has outlived `limit` ticks. */
 export function isOver(tick: number, then: number, limit: number): boolean {
-  const age = (tick - then) | 0;
-  return age > limit || age < -clockJumpTicks;
+  return ((tick - then) | 0) > limit;
 }

@@ -1,24 +1,23 @@
-// The rungs of the verdict ladder (Figs. 6 and 7): what one DSSL module makes of one packet. Every packet that reaches a
-// module ends on exactly one rung, and each rung is counted. Accepting rungs come first, so that one comparison tells.
+// The rungs of the verdict ladder (Figs. 6 and 7): what one replica makes of one packet, for its own server. Every packet that
+// reaches a replica ends on exactly one rung, and each rung is counted. Accepting rungs come first, so that one comparison
+// tells.
 
 export const verdicts = [
-  // accepted: the packet goes to this module's server
-  'acceptBypass', // tier 1 had assigned the flow to this server already
-  'acceptKnown', // in my flow table
+  // accepted: the packet goes to this replica's server
+  'acceptKnown', // in the flow table, as a flow of this server
   'acceptNew', // a new flow, placed here
   'acceptAdopted', // a type-1 flow in mid-flow that nobody knew, placed here
-  // ignored: some other module accepts it, or the rule says that none does
+  // ignored: some other member accepts it, or the rule says that none does
   'ignoreElsewhere', // in the elsewhere table
   'ignorePlacedElsewhere', // a new flow, placed at another member
-  'ignoreNotMine', // Fig. 6: not a start, not in my table, so it is taken to be another member's
-  'ignoreRecentStart', // a repeated start of a flow that another member got a moment ago
+  'ignoreNotMine', // Fig. 6: not a start, not in the own table, so it is taken to be another member's
+  'ignoreRecentStart', // Fig. 6: a repeated start of a flow that another member got a moment ago
   'ignoreMidFlow', // Fig. 7 with `ignore`: a type-1 packet whose start no member saw
-  'ignoreRemoved', // this server is no member of the frame's view any more
-  // dropped: this module could not decide, or had no room
-  'dropView', // the frame's view is forgotten or never came
-  'dropUnsure', // frames were missed, and no peer said in time what began in them, or one that could have has gone
+  'ignoreRemoved', // this server is no member of the view
+  'ignoreAbsent', // this replica does not hold the slice that the flow is in
+  // dropped: nobody could take it, or there was no room
   'dropFragment', // a later fragment whose first fragment never came
-  'dropTableFull', // a new flow placed here, but the flow table is full of established ones
+  'dropTableFull', // a new flow placed here, but the slice is full of established ones
   'dropNoOwner', // a new flow while no member takes new flows
 ] as const;
 export type Verdict = (typeof verdicts)[number];
@@ -27,11 +26,15 @@ export type Verdict = (typeof verdicts)[number];
 export const V = Object.fromEntries(verdicts.map((name, code) => [name, code])) as { readonly [K in Verdict]: number };
 
 /** Codes up to this one accept. */
-export const lastAccept = V.acceptAdopted;
+export const lastAccept: number = V.acceptAdopted;
 
 /** Not a verdict: the row carries no packet, or its packet waits and the verdict comes later. */
 export const noPacket = 255;
 export const waiting = 254;
+
+export function accepts(verdict: number): boolean {
+  return verdict <= lastAccept;
+}
 
 /** Counts by rung, in the order of `verdicts`. */
 export function countsByName(counts: ArrayLike<number>): Record<Verdict, number> {

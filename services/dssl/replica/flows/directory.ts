@@ -1,22 +1,21 @@
 // Where the entries of a flow table are kept, and how that grows while packets wait.
 //
 // This is extendible hashing (Fagin, Nievergelt, Pippenger, Strong, 1979): the leading bits of hashHi choose a
-// segment through a directory, and the segment (flowSegment.ts) finds the slot by hashLo. A segment grows by an
+// segment through a directory, and the segment (segment.ts) finds the slot by hashLo. A segment grows by an
 // eighth when 90 % full, and splits in two when it must grow at more than 8 to 12 thousand entries. Either moves the
 // entries of one segment only, so the packet that caused it waits well below a millisecond, however large the table
 // is.
-//
-// Hashes spread evenly, so all segments fill at the same speed and would all grow at the same moment. They are
-// staggered: a segment splits at a size of its own, and its halves begin at a load of their own between 80 and 90 %.
 //
 //   directory  00 ──► segment a (depth 2)      A directory of 2^g entries; a segment of depth d shares d leading bits
 //              01 ──► segment b (depth 2)      and has 2^(g-d) directory entries. Splitting a segment of depth g
 //              10 ─┬► segment c (depth 1)      doubles the directory first.
 //              11 ─┘
 //
-// Keyed hashes do spread evenly. Should somebody choose them nevertheless, searches get longer, up to one segment,
-// and a segment that cannot split any more refuses entries when it reaches `maxSlots`; answers stay right and memory
-// bounded.
+// It begins with 256 segments at depth 8, one for each slice, so a slice is one or more whole segments and never scattered.
+// Empty segments share one array, and a table without flows costs next to nothing.
+//
+// Keyed hashes spread evenly. Should somebody choose them nevertheless, searches get longer, up to one segment; answers stay
+// right and memory bounded.
 
 import { limits } from '../../../../shared/base/limits.ts';
 import { wordsPerRow } from '../../../../shared/log/records/frame.ts';
@@ -30,33 +29,39 @@ export interface GrowthCounters {
   growthMaxEntries: number;
 }
 
-/** Looks at about `budget` slots of a segment from `from` on; returns the slot to go on at, or -1 at the segment's end. */
-export type SegmentPass = (segment: FlowSegment, from: number, budget: number) => number;
+/** Slices of a table: ranges of hashes that share their eight leading bits. */
+export const sliceCount = 256;
+const sliceDepth = 8;
 
 /** A handle is (segment id << slotBits) | slot, and never negative. */
-export const slotBits = 17;
+export const slotBits = 20;
 export const slotMask: number = maxSlots - 1;
 
-const maxSegments = 1 << 14;
+const maxSegments = 1 << 11;
 const maxDepth = 16;
-const minHomes = 64;
+const minHomes = 16;
 const splitEntries = 8_192;
-const twoTo16 = 65_536;
-const twoTo32 = 4_294_967_296;
+
+/** What `prefetch` found out last, of whichever table: by row, the segment and where its search begins. */
+const ids = new Uint16Array(limits.frameRows);
+const places = new Int32Array(limits.frameRows);
+let prefetchedBy: SegmentDirectory | undefined;
 
 export class SegmentDirectory {
   /** Segments by id. */
-  readonly all: FlowSegment[] = [new FlowSegment(0, minHomes, 0, 0)];
+  readonly all: FlowSegment[] = [];
   readonly #counters: GrowthCounters;
-  /** Leading bits of hashHi to segment id; never a single entry, since a shift by 32 does nothing. */
-  #directory = new Uint16Array(2);
-  #shift = 31;
-  readonly #ids = new Uint16Array(limits.frameRows);
-  readonly #places = new Int32Array(limits.frameRows);
-  #segmentBytes = this.all[0].data.byteLength;
+  /** Leading bits of hashHi to segment id. */
+  #directory = new Uint16Array(sliceCount);
+  #shift = 32 - sliceDepth;
+  #segmentBytes = 0;
 
   constructor(counters: GrowthCounters) {
     this.#counters = counters;
+    for (let slice = 0; slice < sliceCount; slice++) {
+      this.all.push(new FlowSegment(slice, (slice << this.#shift) >>> 0, sliceDepth));
+      this.#directory[slice] = slice;
+    }
   }
 
   /** The segment that an entry with this hashHi is in, or would be. */
@@ -64,11 +69,37 @@ export class SegmentDirectory {
     return this.all[this.#directory[hi >>> this.#shift]];
   }
 
+  /** The segments of a slice, in the order of their prefixes. */
+  ofSlice(slice: number): FlowSegment[] {
+    const segments: FlowSegment[] = [];
+    const last = slice * 2 ** 24 + (2 ** 24 - 1);
+    for (let prefix = slice * 2 ** 24; prefix <= last; ) {
+      const segment = this.of(prefix);
+      segments.push(segment);
+      prefix = segment.prefix + 2 ** (32 - segment.depth);
+    }
+    return segments;
+  }
+
+  /** Whether what `prefetch` found out is of this directory, and still true. */
+  get isPrefetched(): boolean {
+    return prefetchedBy === this;
+  }
+
+  /** The segment that the entry of a row of the prefetched frame is in, or would be. */
+  segmentOfRow(row: number): FlowSegment {
+    return this.all[ids[row]];
+  }
+
+  /** Where in the segment's data the search for it begins. */
+  placeOfRow(row: number): number {
+    return places[row];
+  }
+
   /** See FlowTable.prefetch. Two loops: the short one keeps as many loads under way as the processor can. */
   prefetch(words: Int32Array, count: number): number {
+    prefetchedBy = this;
     const { all } = this;
-    const ids = this.#ids;
-    const places = this.#places;
     const directory = this.#directory;
     const shift = this.#shift;
     for (let row = 0, at = 0; row < count; row++, at += wordsPerRow) {
@@ -85,57 +116,68 @@ export class SegmentDirectory {
     return this.#segmentBytes + this.#directory.byteLength;
   }
 
-  /** Adds an entry that is not there. Returns its handle, or -1 when its segment can neither take it nor grow. */
+  /** Adds an entry that is not there, and returns its handle. */
   insert(hi: number, lo: number, tick: number, info: number): number {
     let segment = this.of(hi);
     if (segment.count >= fullAt(segment)) {
-      if (!this.#grow(segment)) return -1;
+      this.#grow(segment);
       segment = this.of(hi);
     }
     let slot = segment.insert(hi, lo, tick, info);
     while (slot < 0) {
       // Too many entries whose home is at the end of the segment; slack takes what homes cannot.
-      if (!this.#rebuild(segment, segment.homes, segment.slack * 2) && !this.#split(segment)) return -1;
+      if (!this.#rebuild(segment, segment.homes, segment.slack * 2) && !this.#split(segment)) {
+        throw new RangeError('a segment of the flow table is full, which the cap of its slice rules out');
+      }
       segment = this.of(hi);
       slot = segment.insert(hi, lo, tick, info);
     }
     return (segment.id << slotBits) | slot;
   }
 
-  /**
-   * Leads `pass`, which may remove entries, over the segments from `cursor` on, about `budget` slots' worth. A cursor
-   * is a place in the order of (segment prefix, hashLo), so it means the same after growth and splits; 0 begins.
-   * Returns the next cursor, or -1 after the last entry. A segment that a removal left mostly empty is made smaller.
-   */
-  walk(cursor: number, budget: number, pass: SegmentPass): number {
-    let prefix = Math.floor(cursor / twoTo32) * twoTo16;
-    let lo = cursor % twoTo32;
-    let left = Math.max(1, budget);
-    while (prefix < twoTo32) {
-      const segment = this.of(prefix);
-      const from = segment.lowerBound(lo);
-      const before = segment.count;
-      const next = pass(segment, from, left);
-      // The cursor is taken before shrinking, which moves slots.
-      const nextLo = next < 0 ? 0 : segment.loAt(next) >>> 0;
-      if (segment.count < before) this.#shrink(segment);
-      if (next >= 0) return (prefix / twoTo16) * twoTo32 + nextLo;
-      left -= Math.max(1, (segment.data.length >> 2) - from);
-      prefix = segment.prefix + 2 ** (32 - segment.depth);
-      lo = 0;
-      if (left <= 0 && prefix < twoTo32) return (prefix / twoTo16) * twoTo32;
+  /** Makes room for as many entries in a slice that has none. */
+  reserve(slice: number, entries: number): void {
+    const segments = this.ofSlice(slice);
+    for (const segment of segments) {
+      const share = Math.min(splitEntries, Math.ceil(entries / segments.length));
+      this.#rebuild(segment, homesFor(share, 0.85), 0);
     }
-    return -1;
   }
 
-  #grow(segment: FlowSegment): boolean {
-    if (segment.count >= splitAt(segment) && this.#split(segment)) return true;
-    const homes = segment.homes + Math.max(minHomes, segment.homes >> 3);
-    return this.#rebuild(segment, homes, 0);
+  /** Forgets the entries of a slice. */
+  clear(slice: number): void {
+    this.#changed();
+    for (const segment of this.ofSlice(slice)) {
+      this.#segmentBytes -= segment.homes === 1 ? 0 : segment.data.byteLength;
+      segment.clear();
+    }
+  }
+
+  /** Makes a segment smaller that removals left mostly empty. */
+  shrink(segment: FlowSegment): void {
+    if (segment.homes <= minHomes || segment.count > segment.homes * 0.4) return;
+    this.#changed();
+    const before = segment.data.byteLength;
+    if (segment.count === 0) {
+      segment.clear();
+      this.#segmentBytes -= before;
+    } else if (segment.rebuild(segment, homesFor(segment.count, 0.8), 0, 0, 0)) {
+      this.#segmentBytes += segment.data.byteLength - before;
+    }
+    this.#counters.shrunk++;
+  }
+
+  #grow(segment: FlowSegment): void {
+    if (segment.count >= splitAt(segment) && this.#split(segment)) return;
+    const { homes } = segment;
+    // Small ones double: their growth costs nothing, and there are many of them.
+    const more = homes < 4 * minHomes ? homes : homes >> 3;
+    this.#rebuild(segment, homes + Math.max(minHomes, more), 0);
   }
 
   #rebuild(segment: FlowSegment, homes: number, slack: number): boolean {
-    const before = segment.data.byteLength;
+    this.#changed();
+    const before = segment.homes === 1 ? 0 : segment.data.byteLength;
     if (!segment.rebuild(segment, homes, slack, 0, 0)) return false;
     this.#segmentBytes += segment.data.byteLength - before;
     this.#counters.grown++;
@@ -143,21 +185,14 @@ export class SegmentDirectory {
     return true;
   }
 
-  #shrink(segment: FlowSegment): void {
-    if (segment.homes <= minHomes || segment.count > segment.homes * 0.4) return;
-    const before = segment.data.byteLength;
-    if (!segment.rebuild(segment, homesFor(segment.count, 0.8), 0, 0, 0)) return;
-    this.#segmentBytes += segment.data.byteLength - before;
-    this.#counters.shrunk++;
-  }
-
   /** Splits by the next bit of hashHi; false when there are no more bits or segments to be had. */
   #split(left: FlowSegment): boolean {
     if (left.depth >= maxDepth || this.all.length >= maxSegments) return false;
+    this.#changed();
     const bit = (1 << (31 - left.depth)) >>> 0;
     const moved = left.count;
     const before = left.data.byteLength;
-    const right = new FlowSegment(this.all.length, 1, (left.prefix | bit) >>> 0, left.depth + 1);
+    const right = new FlowSegment(this.all.length, (left.prefix | bit) >>> 0, left.depth + 1);
     const rightCount = left.countWith(bit);
     const rightHomes = homesFor(rightCount, startLoad(right));
     const leftHomes = homesFor(left.count - rightCount, startLoad(left));
@@ -175,17 +210,17 @@ export class SegmentDirectory {
     return true;
   }
 
+  /** Entries lie elsewhere now. */
+  #changed(): void {
+    if (prefetchedBy === this) prefetchedBy = undefined;
+  }
+
   #doubleDirectory(): void {
     const doubled = new Uint16Array(this.#directory.length * 2);
     for (let index = 0; index < doubled.length; index++) doubled[index] = this.#directory[index >> 1];
     this.#directory = doubled;
     this.#shift--;
   }
-}
-
-/** The cursor of a walk that begins at the first entry whose hashHi is not below this (u32). */
-export function cursorOf(hi: number): number {
-  return Math.floor(hi / twoTo16) * twoTo32;
 }
 
 /** Entries at which a segment must grow before it takes another one. */

@@ -2,11 +2,11 @@
 //
 //   31     30     29..26    25..24   23..12    11..0
 //   +------+------+---------+--------+---------+---------+
-//   | used | mark |  class  | state  | backup  |  owner  |
+//   | used |   0  |  class  | state  | backup  |  owner  |
 //   +------+------+---------+--------+---------+---------+
 //
-// `owner` and `backup` are server numbers of the actor that holds the table, not names; `class` is the protocol class
-// that chooses the idle limits; `mark` belongs to the caller: a peer told of the flow, and none of its packets was seen since.
+// `owner` and `backup` are server numbers, which the group's log gives out (roster.ts), not names; `class` is the protocol
+// class that chooses the idle limits.
 
 /** How far a flow has come; idle limits differ by it. */
 export const FlowState = {
@@ -20,21 +20,22 @@ export type FlowState = (typeof FlowState)[keyof typeof FlowState];
 
 /** Why a table ended a flow by itself. */
 export const EndReason = {
-  /** Idle for longer than its limit, or learned by a clock that was set back since. */
+  /** Idle for longer than its limit. */
   expired: 0,
-  /** Unconfirmed, and gave way to a new flow in a full table. */
+  /** Unconfirmed or closing, and gave way to new flows in a full slice. */
   evicted: 1,
 } as const;
 export type EndReason = (typeof EndReason)[keyof typeof EndReason];
 
 /** Server numbers are below this. */
-export const serverNumbers = 4_095;
+export const serverNumbers = 4_094;
+/** Nobody, where a server number is asked for. */
+export const noServer = 4_095;
 /** The backup of a flow that has none. */
-export const noBackup = 4_095;
+export const noBackup: number = noServer;
 export const protocolClassCount = 16;
 
 export const usedBit: number = 0x8000_0000 | 0;
-export const markBit = 0x4000_0000;
 
 export function packInfo(owner: number, backup: number, state: FlowState, protocolClass: number): number {
   return usedBit | (protocolClass << 26) | (state << 24) | (backup << 12) | owner;
@@ -56,11 +57,14 @@ export function protocolClassOf(info: number): number {
   return (info >>> 26) & 15;
 }
 
-export function isMarked(info: number): boolean {
-  return (info & markBit) !== 0;
-}
-
 /** Index into the idle limits: protocolClass * 4 + state. */
 export function idleIndexOf(info: number): number {
   return (info >>> 24) & 63;
+}
+
+/** Whether a word that came from outside can be the info word of an entry. */
+export function isInfo(info: number): boolean {
+  const backup = backupOf(info);
+  const isOurs = info < 0 && (info & 0x4000_0000) === 0 && stateOf(info) <= FlowState.closing;
+  return isOurs && ownerOf(info) < serverNumbers && (backup < serverNumbers || backup === noBackup);
 }

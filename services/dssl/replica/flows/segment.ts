@@ -5,7 +5,7 @@
 // homes, so it grows with hashLo, and keeping the order is the same as Robin Hood hashing: no entry is far from home
 // while another nearby is at home, and a search for something absent stops at the first larger hash instead of at the
 // next hole. That is what lets a segment run 80-90 % full. The order gives two more things for nothing: a segment is
-// rebuilt at another size by one pass from left to right, and a walk can be resumed by hash after any such rebuild.
+// rebuilt at another size by one pass from left to right, and so are the gaps closed that a sweep leaves.
 //
 //   slot     0             4             8             12            16
 //            +-------------+-------------+-------------+-------------+
@@ -25,22 +25,26 @@
 import { isOver } from '../ticks.ts';
 import { idleIndexOf } from './entry.ts';
 
-/** Slots of one segment, slack included, at most; a handle has 17 bits for the slot. */
-export const maxSlots: number = 1 << 17;
+/**
+ * Slots of one segment, slack included, at most; a handle has 20 bits for the slot. Enough for all entries that a slice may hold,
+ * also if somebody chose their hashes, so that no segment ever refuses what the slice's cap allows.
+ */
+export const maxSlots: number = 1 << 20;
 
-/** Decides about the entry at `slot` during a walk; true removes it. */
+/** Decides about the entry at `slot`; true removes it. */
 export type DropEntry = (slot: number) => boolean;
 
 const freeKey = 0x7fff_ffff;
 const topBit = 0x8000_0000 | 0;
-const minSlack = 32;
+/** What all segments without entries share: the one free slot that stops a search. Never written to. */
+const nothing = new Int32Array(4).fill(freeKey);
 const perWrap = 1 / 4_294_967_296;
 
 export class FlowSegment {
   /** Entries, four words a slot. Replaced as a whole when the segment is rebuilt. */
-  data: Int32Array<ArrayBuffer>;
+  data: Int32Array<ArrayBuffer> = nothing;
   /** Slots that a hash can name; the rest of `data` is slack. */
-  homes: number;
+  homes = 1;
   count = 0;
   /** Place in the directory's list. */
   readonly id: number;
@@ -48,22 +52,26 @@ export class FlowSegment {
   readonly prefix: number;
   depth: number;
 
-  constructor(id: number, homes: number, prefix: number, depth: number) {
+  /** A segment without entries. It must be rebuilt before it takes one. */
+  constructor(id: number, prefix: number, depth: number) {
     this.id = id;
-    this.homes = homes;
     this.prefix = prefix;
     this.depth = depth;
-    this.data = new Int32Array((homes + minSlack) << 2).fill(freeKey);
   }
 
   /** Slot of the entry, or -1. */
   find(hi: number, lo: number): number {
+    return this.search(hi, lo, this.place(lo)) >> 2;
+  }
+
+  /** Index in `data` of the entry, or -1, searched from the place of `lo` on. */
+  search(hi: number, lo: number, place: number): number {
     const data = this.data;
     const key = lo ^ topBit;
-    let at = this.place(lo);
+    let at = place;
     while (data[at] < key) at += 4;
     while (data[at] === key && data[at + 3] < 0) {
-      if (data[at + 1] === hi) return at >> 2;
+      if (data[at + 1] === hi) return at;
       at += 4;
     }
     return -1;
@@ -72,15 +80,6 @@ export class FlowSegment {
   /** Index in `data` at which a search for `lo` begins. */
   place(lo: number): number {
     return (((lo >>> 0) * this.homes * perWrap) | 0) << 2;
-  }
-
-  /** Slot of the first entry whose hashLo is not below `lo` (u32), or a free slot before it. */
-  lowerBound(lo: number): number {
-    const data = this.data;
-    const key = lo ^ topBit;
-    let at = this.place(lo);
-    while (data[at] < key) at += 4;
-    return at >> 2;
   }
 
   /**
@@ -115,62 +114,38 @@ export class FlowSegment {
     this.count--;
   }
 
-  /**
-   * Shows entries to `drop` from slot `from` on, in the order of hashLo, removes those it says yes to and closes the
-   * gaps, in one pass. Stops after `budget` slots, but never between two entries of the same hashLo. Returns the slot
-   * of the first entry not shown, or -1 when all were. `drop` must not change the segment.
-   */
-  walk(from: number, budget: number, drop: DropEntry): number {
+  /** Removes the entries to whose slots `isDropped`, which must not change the segment, says yes; closes the gaps in one pass. */
+  drop(isDropped: DropEntry): void {
     const data = this.data;
     const slots = data.length >> 2;
-    const stop = from + budget;
-    let slot = from;
     // The first slot that a following entry may move to.
-    let gap = from;
-    let lastKey = 0;
-    let any = false;
-    for (; slot < slots; slot++) {
-      const at = slot << 2;
-      if (data[at + 3] >= 0) {
+    let gap = 0;
+    for (let slot = 0; slot < slots; slot++) {
+      if (data[(slot << 2) + 3] >= 0) {
         gap = slot + 1;
-        continue;
-      }
-      const key = data[at];
-      if (slot >= stop && !(any && key === lastKey)) return this.#closeGap(gap, slot);
-      lastKey = key;
-      any = true;
-      if (drop(slot)) {
+      } else if (isDropped(slot)) {
         this.#free(slot);
         this.count--;
       } else {
         gap = this.#move(slot, gap) + 1;
       }
     }
-    return -1;
   }
 
   /**
-   * Removes the entries from slot `from` on that are over at `tick`, each after `end` was told. `idleTicks` has the
-   * limits by `idleIndexOf`. Stops, and returns, as walk() does, and is the same loop: with its question written out,
-   * since a table is swept many times a second.
+   * Removes the entries that are over at `tick`, each after `end` was told. `idleTicks` has the limits by `idleIndexOf`. The same
+   * loop as in `drop`, with its question written out, since slices are swept many times a second.
    */
-  sweep(from: number, budget: number, tick: number, idleTicks: Int32Array, end: (slot: number) => void): number {
+  sweep(tick: number, idleTicks: Int32Array, end: (slot: number) => void): void {
     const data = this.data;
     const slots = data.length >> 2;
-    const stop = from + budget;
-    let gap = from;
-    let lastKey = 0;
-    for (let slot = from; slot < slots; slot++) {
+    let gap = 0;
+    for (let slot = 0; slot < slots; slot++) {
       const at = slot << 2;
       const info = data[at + 3];
       if (info >= 0) {
         gap = slot + 1;
-        continue;
-      }
-      const key = data[at];
-      if (slot >= stop && key !== lastKey) return this.#closeGap(gap, slot);
-      lastKey = key;
-      if (isOver(tick, data[at + 2], idleTicks[idleIndexOf(info)])) {
+      } else if (isOver(tick, data[at + 2], idleTicks[idleIndexOf(info)])) {
         end(slot);
         this.#free(slot);
         this.count--;
@@ -178,7 +153,6 @@ export class FlowSegment {
         gap = this.#move(slot, gap) + 1;
       }
     }
-    return -1;
   }
 
   /** hashLo (int32) of the entry at `slot`. */
@@ -200,7 +174,7 @@ export class FlowSegment {
    * changes nothing, when that needs more than `maxSlots`.
    */
   rebuild(source: FlowSegment, homes: number, slack: number, bits: number, value: number): boolean {
-    for (let extra = Math.max(slack, minSlack); homes + extra <= maxSlots; extra *= 2) {
+    for (let extra = Math.max(slack, slackFor(homes)); homes + extra <= maxSlots; extra *= 2) {
       const data = new Int32Array((homes + extra) << 2).fill(freeKey);
       const placed = place(source.data, data, homes, bits, value);
       if (placed < 0) continue;
@@ -211,6 +185,14 @@ export class FlowSegment {
       return true;
     }
     return false;
+  }
+
+  /** Forgets all entries. */
+  clear(): void {
+    release(this.data);
+    this.data = nothing;
+    this.homes = 1;
+    this.count = 0;
   }
 
   get slack(): number {
@@ -241,19 +223,6 @@ export class FlowSegment {
     this.#free(slot);
     return target;
   }
-
-  /** Moves entries from `slot` on towards `gap` until one stays; returns where the first of them is then. */
-  #closeGap(gap: number, slot: number): number {
-    const data = this.data;
-    const first = this.#move(slot, gap);
-    let target = first;
-    for (let next = slot; target !== next; ) {
-      next++;
-      if (data[(next << 2) + 3] >= 0) break;
-      target = this.#move(next, target + 1);
-    }
-    return first;
-  }
 }
 
 /**
@@ -262,7 +231,14 @@ export class FlowSegment {
  * longest pauses that a growing table knows.
  */
 function release(array: Int32Array<ArrayBuffer>): void {
-  array.buffer.transfer(0);
+  if (array.byteLength > smallBytes) array.buffer.transfer(0);
+}
+
+/** Below this the collector is cheaper. */
+const smallBytes = 16_384;
+
+function slackFor(homes: number): number {
+  return 8 + (homes >> 7);
 }
 
 /** Copies the chosen entries into an empty `target` in their order; returns how many, or -1 when they do not fit. */

@@ -1,58 +1,56 @@
-// The flow table of a DSSL actor: which server owns each flow the group has seen.
+// The flow table of a replica: which server owns each flow that the group has seen.
 //
-// The actor of server s accepts packets of the flows whose owner is s ("own") and ignores those whose owner is another
+// The replica of server s accepts packets of the flows whose owner is s ("own") and ignores those whose owner is another
 // ("elsewhere", Figs. 8 and 9). Both kinds are entries of one table that differ in the owner number only. So they are
 // disjoint by construction, and one look-up, usually one cache miss, answers both questions.
 //
 // This file is what the table means: owners, expiry, and what happens when it is full. Where entries are kept, and how
-// the table grows without stopping, is in segmentDirectory.ts and flowSegment.ts. A flow takes 18-20 bytes.
+// the table grows without stopping, is in directory.ts and segment.ts. A flow takes 18-20 bytes.
 //
-// Expiry is a matter of packet time only: an entry is over when the packet that looks for it comes later than its idle
-// limit allows, whether or not a sweep has passed. All actors of a group thus forget a flow at the same packet.
-//
-// A full table (`maxFlows`, or `maxOwn` for a new own flow) makes room within 64 slots around the new flow's place: the
-// first entry found expired goes; else the unconfirmed one that was silent longest; else the new flow is refused. Under
-// `maxOwn` only own entries may go. An established flow never gives way, so a flood of starts can push out only its own
-// kind. The choice depends on nothing but the table's content and the packet's time, so a replay repeats it.
+// Replicas of a group hold the same living entries, but in other places: they grew, swept and were restored at other times. So
+// nothing here depends on where an entry lies.
+//   - Expiry: an entry that was idle for longer than its limit does not exist, whether or not a sweep has passed.
+//   - A slice is a 256th of the table, by the leading eight bits of the hash, and is bounded by itself. It has an *allowance* of new
+//     flows. When that is used up, the slice is looked at: what is over is swept, and where less than a sixteenth of the cap is left
+//     free, flows give way (evict.ts) until it is. What is free then is the next allowance. So a look costs a few entries for each
+//     flow that came since, and looks come at the same flows everywhere. Where a look frees less than a sixteenth (the slice is full of
+//     established flows), the slice *rests*: once the allowance is used up, new flows are refused without another look for a second.
+// Allowance and rest are part of a slice's content, as its entries are.
 //
 // The table compares the 64-bit hash and keeps no key: two of n flows share a hash with probability n^2 / 2^65, about 3
 // in a million at 10^7 flows.
 
-import { clockJumpTicks, isOver } from '../ticks.ts';
-import { cursorOf, type GrowthCounters, SegmentDirectory, slotBits, slotMask } from './directory.ts';
+import { limits } from '../../../../shared/base/limits.ts';
+import { mixSeeded } from '../../../../shared/hash/mix.ts';
+import { type GrowthCounters, SegmentDirectory, sliceCount, slotBits, slotMask } from './directory.ts';
 import {
-  backupOf,
   EndReason,
-  FlowState,
+  type FlowState,
   idleIndexOf,
-  isMarked,
-  markBit,
   noBackup,
   ownerOf,
   packInfo,
   protocolClassCount,
   stateOf,
 } from './entry.ts';
+import { evictionLine, givesWay } from './evict.ts';
 import type { FlowSegment } from './segment.ts';
+import { livingEntries, type SliceContent, sumOf } from './sliceContent.ts';
 
 /**
- * Told about each flow that the table itself ends, own or elsewhere: int32 hashes, the info word (flowEntry.ts) and
- * why. Not called for `remove`. Must not call the table.
+ * Told about each flow that the table itself ends, own or elsewhere: int32 hashes, the info word (entry.ts) and
+ * why. Not called for `remove`, `clear` and `load`. Must not call the table.
  */
 export type FlowEndListener = (hi: number, lo: number, info: number, reason: EndReason) => void;
 
-/** Sees one entry. May change it through `handle` (touch and the setters), but not add or remove entries. */
-export type FlowVisitor = (hi: number, lo: number, lastSeen: number, info: number, handle: number) => void;
+/** Sees one entry, which may be over. Must not change the table. */
+export type FlowVisitor = (hi: number, lo: number, lastSeen: number, info: number) => void;
 
 export interface FlowTableOptions {
-  /** Number of the server whose actor holds the table; only `maxOwn` needs it. */
-  readonly self?: number;
-  /** Entries at most, own and elsewhere together; up to `maxTableFlows`. Costs about 20 bytes each when used. */
+  /** Entries at most, up to `limits.tableFlows`; a 256th of it in each slice. Costs about 20 bytes each when used. */
   readonly maxFlows: number;
-  /** Own entries at most before a new own flow must find room; default `maxFlows`. `setOwner` may exceed it. */
-  readonly maxOwn?: number;
   /** Idle limits in ticks: [protocolClass * 4 + state], 64 of them. */
-  readonly idleTicks: ArrayLike<number>;
+  readonly idleTicks: Int32Array;
   readonly onEnd?: FlowEndListener;
 }
 
@@ -60,75 +58,87 @@ export interface FlowTableCounters extends GrowthCounters {
   inserted: number;
   /** Ended by time, at a look-up, in a sweep or to make room. */
   expired: number;
-  evictedUnconfirmed: number;
+  evicted: number;
   /** New flows for which there was no room. */
   refusedFull: number;
 }
 
-/** Largest `maxFlows`: all segments at the size at which they split. */
-export const maxTableFlows = 100_000_000;
-
-const evictWindow = 64;
-/** Values of hashHi that share eight leading bits; slots looked at between two looks at whether a bucket is over. */
-const bucketSpan = 2 ** 24;
-const slotsPerLook = 2_048;
+/** Ticks for which a slice is not looked at again that is full of flows that may not give way. */
+export const restTicks = 10;
 
 export class FlowTable {
   readonly counters: FlowTableCounters = {
     inserted: 0,
     expired: 0,
-    evictedUnconfirmed: 0,
+    evicted: 0,
     refusedFull: 0,
     grown: 0,
     split: 0,
     shrunk: 0,
     growthMaxEntries: 0,
   };
-  /** Info word (flowEntry.ts) of the entry that `find` or `meet` returned last, as it was then. */
+  /** Info word (entry.ts) of the entry that `find` or `meet` returned last, as it was then. */
   foundInfo = 0;
-  readonly #self: number;
-  readonly #maxFlows: number;
-  readonly #maxOwn: number;
   readonly #idleTicks: Int32Array;
   readonly #onEnd: FlowEndListener | undefined;
   readonly #segments: SegmentDirectory;
+  readonly #allowances = new Int32Array(sliceCount);
+  /** Ticks until which slices rest. */
+  readonly #rests = new Int32Array(sliceCount);
+  #cap: number;
   #owners = new Int32Array(64);
   #size = 0;
-  #sweepCursor = 0;
 
   /** Throws RangeError when an option is out of range. */
-  constructor(options: FlowTableOptions) {
-    const { self = noBackup, maxFlows, maxOwn = maxFlows, idleTicks, onEnd } = options;
-    if (!(self >= 0 && self <= noBackup)) throw new RangeError(`self must be a server number, not ${self}`);
-    if (!(maxFlows >= 1 && maxFlows <= maxTableFlows)) throw new RangeError(`maxFlows out of range: ${maxFlows}`);
-    if (!(maxOwn >= 1)) throw new RangeError(`maxOwn out of range: ${maxOwn}`);
+  constructor({ maxFlows, idleTicks, onEnd }: FlowTableOptions) {
     if (idleTicks.length !== protocolClassCount * 4) throw new RangeError('idleTicks needs 64 limits');
-    this.#self = self;
-    this.#maxFlows = maxFlows;
-    this.#maxOwn = maxOwn;
-    this.#idleTicks = Int32Array.from(idleTicks);
+    this.#idleTicks = idleTicks;
     this.#onEnd = onEnd;
     this.#segments = new SegmentDirectory(this.counters);
+    this.#cap = capOf(maxFlows);
+    this.#allowances.fill(this.#cap);
   }
 
   /**
-   * Handle of the live entry of a flow, or -1. An expired entry is removed and counts as absent. Hashes are int32,
-   * `tick` is the packet's time. A handle holds until the next find, insert, remove or sweep.
+   * Handle of the living entry of a flow, or -1. An expired entry is removed and counts as absent. Hashes are int32,
+   * `tick` is the line's time. A handle holds until the next find, insert, remove or sweep.
    */
   find(hi: number, lo: number, tick: number): number {
-    return this.#look(hi, lo, tick, false);
-  }
-
-  /** Handle of the entry of a flow, expired or not, or -1: for what is told to others, by whose clock it may live on. */
-  peek(hi: number, lo: number): number {
     const segment = this.#segments.of(hi);
     const slot = segment.find(hi, lo);
-    return slot < 0 ? -1 : (segment.id << slotBits) | slot;
+    if (slot < 0) return -1;
+    const { data } = segment;
+    const at = slot << 2;
+    const info = data[at + 3];
+    if (((tick - data[at + 2]) | 0) > this.#idleTicks[idleIndexOf(info)]) {
+      this.#end(segment, slot, EndReason.expired);
+      segment.removeAt(slot);
+      return -1;
+    }
+    this.foundInfo = info;
+    return (segment.id << slotBits) | slot;
   }
 
-  /** `find` and `touch` in one, for a packet of this flow at `tick`. */
-  meet(hi: number, lo: number, tick: number): number {
-    return this.#look(hi, lo, tick, true);
+  /**
+   * `find` and `touch` in one, for a packet of this flow at `tick`. `row`: the packet's row in the frame that was prefetched
+   * last, or -1.
+   */
+  meet(hi: number, lo: number, tick: number, row = -1): number {
+    const segments = this.#segments;
+    const isKnown = row >= 0 && segments.isPrefetched;
+    const segment = isKnown ? segments.segmentOfRow(row) : segments.of(hi);
+    const at = segment.search(hi, lo, isKnown ? segments.placeOfRow(row) : segment.place(lo));
+    if (at < 0) return -1;
+    const { data } = segment;
+    const info = data[at + 3];
+    if (((tick - data[at + 2]) | 0) > this.#idleTicks[idleIndexOf(info)]) {
+      this.#end(segment, at >> 2, EndReason.expired);
+      segment.removeAt(at >> 2);
+      return -1;
+    }
+    data[at + 2] = tick;
+    this.foundInfo = info;
+    return (segment.id << slotBits) | (at >> 2);
   }
 
   /**
@@ -140,34 +150,26 @@ export class FlowTable {
     return this.#segments.prefetch(words, count);
   }
 
-  /** Notes a packet at `tick`. Late packets do not make an entry older, unless the clock was set back. */
+  /** Notes a packet at `tick`. */
   touch(handle: number, tick: number): void {
-    const data = this.#segments.all[handle >>> slotBits].data;
-    const at = ((handle & slotMask) << 2) + 2;
-    const age = (tick - data[at]) | 0;
-    if (age > 0 || age < -clockJumpTicks) data[at] = tick;
+    this.#segments.all[handle >>> slotBits].data[((handle & slotMask) << 2) + 2] = tick;
   }
 
   /**
-   * Adds a flow without backup, or replaces the entry it has. Returns its handle, or -1 when the table is full and
-   * nothing may give way. `owner` is below 4095, `protocolClass` below 16.
+   * Adds a flow that is not there (as `find` has just found). Returns its handle, or -1 when its slice is full and nothing may
+   * give way. `owner` is a server number, `protocolClass` below 16.
    */
   insert(hi: number, lo: number, tick: number, owner: number, state: FlowState, protocolClass: number): number {
-    const info = packInfo(owner, noBackup, state, protocolClass);
-    const segment = this.#segments.of(hi);
-    const known = segment.find(hi, lo);
-    if (known >= 0) return this.#replace(segment, known, tick, info);
-    const ownFull = owner === this.#self && this.countByOwner(owner) >= this.#maxOwn;
-    const full = ownFull || this.#size >= this.#maxFlows;
-    const handle = full && !this.#makeRoom(segment, lo, tick, ownFull) ? -1 : this.#segments.insert(hi, lo, tick, info);
-    if (handle < 0) {
+    const slice = hi >>> 24;
+    if (this.#allowances[slice] <= 0 && !this.#lookAt(slice, tick)) {
       this.counters.refusedFull++;
       return -1;
     }
+    this.#allowances[slice]--;
     this.#size++;
     this.counters.inserted++;
     this.#countOwner(owner, 1);
-    return handle;
+    return this.#segments.insert(hi, lo, tick, packInfo(owner, noBackup, state, protocolClass));
   }
 
   /** Removes an entry; the listener is not told. */
@@ -178,65 +180,98 @@ export class FlowTable {
   }
 
   /**
-   * Removes expired entries among the next `budgetSlots` slots, and goes on there next time, across growth. Returns
-   * how many it removed. Only reclaims memory: `find` never returns an expired entry. Segments left mostly empty are
-   * made smaller.
+   * Removes the expired entries of a slice. Only reclaims memory: `find` never returns an expired entry. Segments left mostly
+   * empty are made smaller.
    */
-  sweep(budgetSlots: number, tick: number): number {
-    const before = this.#size;
-    const next = this.#segments.walk(this.#sweepCursor, budgetSlots, (segment, from, budget) =>
-      segment.sweep(from, budget, tick, this.#idleTicks, (slot) => this.#end(segment, slot, EndReason.expired)),
-    );
-    this.#sweepCursor = Math.max(next, 0);
-    return before - this.#size;
+  sweepSlice(slice: number, tick: number): void {
+    for (const segment of this.#segments.ofSlice(slice)) {
+      const before = segment.count;
+      if (before === 0) continue;
+      segment.sweep(tick, this.#idleTicks, (slot) => this.#end(segment, slot, EndReason.expired));
+      if (segment.count < before) this.#segments.shrink(segment);
+    }
+    // A rest that is over long ago must not look like one to come when ticks wrap.
+    if (this.#restOf(slice, tick) === 0) this.#rests[slice] = tick;
   }
 
-  /**
-   * Shows entries to `visit`, about `limit` slots' worth, beginning at `cursor` (0 at first). Returns the next
-   * cursor, or -1 at the end. The order is by hash, not by slot, so that an entry that lives during the whole scan is
-   * visited at least once whatever is inserted, removed or grown between the calls; it is visited twice only if its
-   * segment is split while the scan is inside it. Entries that come or go during the scan may be missed. Expired ones
-   * are shown too.
-   */
-  scan(cursor: number, limit: number, visit: FlowVisitor): number {
-    return this.#segments.walk(cursor, limit, (segment, from, budget) =>
-      segment.walk(from, budget, (slot) => {
-        const { data } = segment;
-        const at = slot << 2;
-        visit(data[at + 1], segment.loAt(slot), data[at + 2], data[at + 3], (segment.id << slotBits) | slot);
+  /** Shows the entries of a slice, expired ones included, in no particular order. */
+  scanSlice(slice: number, visit: FlowVisitor): void {
+    for (const segment of this.#segments.ofSlice(slice)) {
+      const { data } = segment;
+      for (let at = 0; at < data.length; at += 4) {
+        if (data[at + 3] < 0) visit(data[at + 1], segment.loAt(at >> 2), data[at + 2], data[at + 3]);
+      }
+    }
+  }
+
+  /** Shows all entries. */
+  scan(visit: FlowVisitor): void {
+    for (let slice = 0; slice < sliceCount; slice++) this.scanSlice(slice, visit);
+  }
+
+  /** Another bound holds. What is free under it is found out when the next flow comes to a slice. */
+  setMaxFlows(maxFlows: number, isAffected: (slice: number) => boolean): void {
+    this.#cap = capOf(maxFlows);
+    for (let slice = 0; slice < sliceCount; slice++) {
+      if (!isAffected(slice)) continue;
+      this.#allowances[slice] = 0;
+      this.#rests[slice] = 0;
+    }
+  }
+
+  /** A sum over what the slice holds that is the same in whatever places it lies; below 2^53. */
+  digest(slice: number, tick: number): number {
+    const mark = mixSeeded(this.#allowances[slice], this.#restOf(slice, tick), slice, 0);
+    return sumOf(this.#segments.ofSlice(slice), tick, this.#idleTicks, mark);
+  }
+
+  content(slice: number, tick: number): SliceContent {
+    const entries = livingEntries(this.#segments.ofSlice(slice), tick, this.#idleTicks);
+    return { entries, allowance: this.#allowances[slice], rest: this.#restOf(slice, tick) };
+  }
+
+  /** Forgets what is in a slice; the listener is not told. */
+  clear(slice: number): void {
+    this.scanSlice(slice, (_hi, _lo, _lastSeen, info) => this.#forget(info));
+    this.#segments.clear(slice);
+    this.#allowances[slice] = this.#cap;
+    this.#rests[slice] = 0;
+  }
+
+  /** Puts this into a slice, in place of what is there. False, and the slice is empty, when a flow comes twice. */
+  load(slice: number, { entries, allowance, rest }: SliceContent, tick: number): boolean {
+    this.clear(slice);
+    if (entries.length > 0) this.#segments.reserve(slice, entries.length >> 2);
+    for (let at = 0; at < entries.length; at += 4) {
+      const [hi, lo, lastSeen, info] = [entries[at], entries[at + 1], entries[at + 2], entries[at + 3]];
+      if (this.#segments.of(hi).find(hi, lo) >= 0) {
+        this.clear(slice);
         return false;
-      }),
-    );
+      }
+      this.#segments.insert(hi, lo, lastSeen, info);
+      this.#size++;
+      this.#countOwner(ownerOf(info), 1);
+    }
+    this.#allowances[slice] = allowance;
+    this.#rests[slice] = (tick + rest) | 0;
+    return true;
   }
 
-  /** Shows, at once, every entry whose hash begins with these eight bits: a 256th of the table. */
-  scanBucket(bucket: number, visit: FlowVisitor): void {
-    const step = (hi: number, lo: number, lastSeen: number, info: number, handle: number): void => {
-      if (hi >>> 24 === bucket) visit(hi, lo, lastSeen, info, handle);
-    };
-    const end = cursorOf((bucket + 1) * bucketSpan);
-    for (let cursor = cursorOf(bucket * bucketSpan); cursor !== -1 && cursor < end; )
-      cursor = this.scan(cursor, slotsPerLook, step);
-  }
-
-  /** Like `scan`, but removes the entries for which `drop` says true, without telling the listener. */
-  prune(
-    cursor: number,
-    limit: number,
-    drop: (hi: number, lo: number, lastSeen: number, info: number) => boolean,
-  ): number {
-    return this.#segments.walk(cursor, limit, (segment, from, budget) =>
-      segment.walk(from, budget, (slot) => {
-        const { data } = segment;
-        const at = slot << 2;
-        if (!drop(data[at + 1], segment.loAt(slot), data[at + 2], data[at + 3])) return false;
-        this.#forget(data[at + 3]);
+  /** Forgets the entries of an owner in the slices that are affected; the listener is not told. */
+  forgetOwner(owner: number, isAffected: (slice: number) => boolean): void {
+    if (this.countByOwner(owner) === 0) return;
+    for (const segment of this.#segments.all) {
+      if (!isAffected(segment.prefix >>> 24)) continue;
+      segment.drop((slot) => {
+        const info = segment.data[(slot << 2) + 3];
+        if (ownerOf(info) !== owner) return false;
+        this.#forget(info);
         return true;
-      }),
-    );
+      });
+    }
   }
 
-  /** The info word of an entry; see flowEntry.ts. */
+  /** The info word of an entry; see entry.ts. */
   info(handle: number): number {
     return this.#segments.all[handle >>> slotBits].data[((handle & slotMask) << 2) + 3];
   }
@@ -249,23 +284,8 @@ export class FlowTable {
     return ownerOf(this.info(handle));
   }
 
-  backup(handle: number): number {
-    return backupOf(this.info(handle));
-  }
-
   state(handle: number): FlowState {
     return stateOf(this.info(handle));
-  }
-
-  marked(handle: number): boolean {
-    return isMarked(this.info(handle));
-  }
-
-  setOwner(handle: number, owner: number): void {
-    const info = this.info(handle);
-    this.#countOwner(ownerOf(info), -1);
-    this.#countOwner(owner, 1);
-    this.#setInfo(handle, (info & ~0xfff) | owner);
   }
 
   setBackup(handle: number, backup: number): void {
@@ -274,10 +294,6 @@ export class FlowTable {
 
   setState(handle: number, state: FlowState): void {
     this.#setInfo(handle, (this.info(handle) & ~(3 << 24)) | (state << 24));
-  }
-
-  setMark(handle: number, marked: boolean): void {
-    this.#setInfo(handle, marked ? this.info(handle) | markBit : this.info(handle) & ~markBit);
   }
 
   /** Entries of one owner, expired ones that nobody has met yet included. */
@@ -291,33 +307,46 @@ export class FlowTable {
 
   /** Bytes of all arrays of the table. */
   get capacityBytes(): number {
-    return this.#segments.bytes + this.#owners.byteLength + this.#idleTicks.byteLength;
+    return this.#segments.bytes + this.#owners.byteLength + 2 * this.#rests.byteLength;
   }
 
-  #look(hi: number, lo: number, tick: number, touch: boolean): number {
-    const segment = this.#segments.of(hi);
-    const slot = segment.find(hi, lo);
-    if (slot < 0) return -1;
-    const data = segment.data;
-    const at = slot << 2;
-    const info = data[at + 3];
-    const age = (tick - data[at + 2]) | 0;
-    if (age > this.#idleTicks[idleIndexOf(info)] || age < -clockJumpTicks) {
-      this.#end(segment, slot, EndReason.expired);
-      segment.removeAt(slot);
-      return -1;
+  /** Looks for room in a slice whose allowance is used up; whether there is some. See the header. */
+  #lookAt(slice: number, tick: number): boolean {
+    if (this.#restOf(slice, tick) > 0) return false;
+    this.sweepSlice(slice, tick);
+    const segments = this.#segments.ofSlice(slice);
+    const living = segments.reduce((sum, { count }) => sum + count, 0);
+    const batch = Math.max(1, this.#cap >> 4);
+    const wanted = living + batch - this.#cap;
+    const free = this.#cap - living + (wanted > 0 ? this.#evict(segments, tick, wanted) : 0);
+    this.#allowances[slice] = Math.max(0, free);
+    this.#rests[slice] = free < batch ? (tick + restTicks) | 0 : tick;
+    return free > 0;
+  }
+
+  /** Ends that many flows that may give way, or as many as there are; returns how many. */
+  #evict(segments: readonly FlowSegment[], tick: number, wanted: number): number {
+    const line = evictionLine(segments, tick, wanted);
+    if (line === undefined) return 0;
+    const before = this.#size;
+    for (const segment of segments) {
+      segment.drop((slot) => {
+        const { data } = segment;
+        const at = slot << 2;
+        if (!givesWay(line, tick, data[at + 1], segment.loAt(slot), data[at + 2], data[at + 3])) return false;
+        this.#end(segment, slot, EndReason.evicted);
+        return true;
+      });
     }
-    if (touch && age > 0) data[at + 2] = tick;
-    this.foundInfo = info;
-    return (segment.id << slotBits) | slot;
+    return before - this.#size;
+  }
+
+  #restOf(slice: number, tick: number): number {
+    return Math.min(Math.max((this.#rests[slice] - tick) | 0, 0), restTicks);
   }
 
   #setInfo(handle: number, info: number): void {
     this.#segments.all[handle >>> slotBits].data[((handle & slotMask) << 2) + 3] = info;
-  }
-
-  #isExpired(lastSeen: number, info: number, tick: number): boolean {
-    return isOver(tick, lastSeen, this.#idleTicks[idleIndexOf(info)]);
   }
 
   #countOwner(owner: number, change: number): void {
@@ -340,46 +369,12 @@ export class FlowTable {
     const info = segment.data[at + 3];
     this.#forget(info);
     if (reason === EndReason.expired) this.counters.expired++;
-    else this.counters.evictedUnconfirmed++;
+    else this.counters.evicted++;
     if (this.#onEnd !== undefined) this.#onEnd(segment.data[at + 1], segment.loAt(slot), info, reason);
   }
+}
 
-  #replace(segment: FlowSegment, slot: number, tick: number, info: number): number {
-    const { data } = segment;
-    const at = slot << 2;
-    this.#countOwner(ownerOf(data[at + 3]), -1);
-    this.#countOwner(ownerOf(info), 1);
-    data[at + 2] = tick;
-    data[at + 3] = info;
-    return (segment.id << slotBits) | slot;
-  }
-
-  /** Ends one entry near the place of `lo` by the rule in the header; false when none may go. */
-  #makeRoom(segment: FlowSegment, lo: number, tick: number, ownOnly: boolean): boolean {
-    const { data } = segment;
-    const centre = segment.lowerBound(lo);
-    const from = Math.max(0, centre - evictWindow / 2);
-    const to = Math.min(data.length >> 2, from + evictWindow);
-    let victim = -1;
-    let victimAge = 0;
-    for (let slot = from; slot < to; slot++) {
-      const at = slot << 2;
-      const info = data[at + 3];
-      if (info >= 0 || (ownOnly && ownerOf(info) !== this.#self)) continue;
-      if (this.#isExpired(data[at + 2], info, tick)) {
-        this.#end(segment, slot, EndReason.expired);
-        segment.removeAt(slot);
-        return true;
-      }
-      const age = (tick - data[at + 2]) | 0;
-      if (stateOf(info) === FlowState.unconfirmed && (victim < 0 || age > victimAge)) {
-        victim = slot;
-        victimAge = age;
-      }
-    }
-    if (victim < 0) return false;
-    this.#end(segment, victim, EndReason.evicted);
-    segment.removeAt(victim);
-    return true;
-  }
+function capOf(maxFlows: number): number {
+  if (!(maxFlows >= 1 && maxFlows <= limits.tableFlows)) throw new RangeError(`maxFlows out of range: ${maxFlows}`);
+  return Math.max(1, Math.floor(maxFlows / sliceCount));
 }

@@ -1,4 +1,4 @@
-// The verdict ladder of Figs. 6 and 7, case by case, in groups of several modules that must agree.
+// The verdict ladder of Figs. 6 and 7, case by case, in groups of several replicas that must agree.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -6,14 +6,15 @@ import { FlowState, ownerOf } from '../../../../services/dssl/replica/flows/entr
 import { tickOfMs } from '../../../../services/dssl/replica/ticks.ts';
 import { limits } from '../../../../shared/base/limits.ts';
 import { FrameFlags } from '../../../../shared/flow/frameFlags.ts';
-import { activate, drain, join, leave } from '../../../../shared/membership/transitions.ts';
-import { fin, groupOf, gtp, hiOf, syn, type TestGroup, tcp, udp } from '../../../support/group.ts';
+import { decidedBy, fin, gtp, hiOf, lifeOf, noServer, syn, TestGroup, tcp, udp } from './support.ts';
 
 /** Flows 1 to 60 as the group places them. */
 const flows = Array.from({ length: 60 }, (_, index) => index + 1);
 
-test('decide - Fig. 6: a start is accepted by exactly one module, and so are the packets behind it', () => {
-  const group = groupOf(3);
+const fig6 = { typeOneMethod: 'fig-6' } as const;
+
+test('decide - Fig. 6: a start is accepted by exactly one replica, and so are the packets behind it', () => {
+  const group = new TestGroup(3, fig6);
   for (const flow of flows) {
     const verdicts = group.now({ flow, flags: syn });
     assert.deepEqual(Object.values(verdicts).sort(), ['acceptNew', 'ignorePlacedElsewhere', 'ignorePlacedElsewhere']);
@@ -25,43 +26,44 @@ test('decide - Fig. 6: a start is accepted by exactly one module, and so are the
 
 test('decide - Fig. 6 keeps own flows only, Fig. 7 all flows of the group, own and elsewhere disjoint', () => {
   for (const typeOneMethod of ['fig-6', 'fig-7'] as const) {
-    const group = groupOf(3, { typeOneMethod });
+    const group = new TestGroup(3, { typeOneMethod });
     for (const flow of flows) group.now({ flow, flags: syn });
-    const own = group.modules.map(({ core }) => core.ownFlows);
+    const replicas = [...group.replicas.values()];
     assert.equal(
-      own.reduce((sum, each) => sum + each),
+      replicas.reduce((sum, { ownFlows }) => sum + ownFlows, 0),
       flows.length,
     );
-    for (const { core } of group.modules) {
-      assert.equal(core.decider.table.size, typeOneMethod === 'fig-6' ? core.ownFlows : flows.length);
+    for (const { table, ownTable, ownFlows } of replicas) {
+      assert.equal(table.size, typeOneMethod === 'fig-6' ? 0 : flows.length);
+      assert.equal(ownTable?.size, typeOneMethod === 'fig-6' ? ownFlows : undefined);
     }
   }
 });
 
-test('decide - Figs. 8 and 9: after six flows the tables of three modules are those of the figures', () => {
-  const group = groupOf(3, { typeOneMethod: 'fig-7', midFlow: 'adopt' });
+test('decide - Figs. 8 and 9: after six flows the tables of three replicas are those of the figures', () => {
+  const group = new TestGroup(3, { midFlow: 'adopt' });
   const owners = new Map<number, string>();
   // As in the figures, server a has three flows, b one and c two; which flows these are, placement decides.
   const wanted: Record<string, number> = { a: 3, b: 1, c: 2 };
   for (let flow = 1; owners.size < 6; flow++) {
-    const probe = groupOf(3, { typeOneMethod: 'fig-7' }).owner({ flow, flags: syn });
+    const probe = new TestGroup(3).owner({ flow, flags: syn });
     if (wanted[probe]-- <= 0) continue;
     owners.set(flow, group.owner({ flow, flags: syn }));
   }
-  for (const { name, core } of group.modules) {
-    const seen = new Map<number, string>();
-    core.decider.table.scan(0, 1e9, (_hi, lo, _lastSeen, info) => seen.set(lo, core.views.serverName(ownerOf(info))));
+  for (const [name, replica] of group.replicas) {
+    const seen = new Map<number, string | undefined>();
+    replica.table.scan((_hi, lo, _lastSeen, info) => seen.set(lo, replica.lifeOf(ownerOf(info))?.server));
     assert.deepEqual(
       new Map([...seen].sort()),
       new Map([...owners].sort()),
-      `module ${name} knows the owner of every flow`,
+      `replica ${name} knows the owner of every flow`,
     );
-    assert.equal(core.ownFlows, { a: 3, b: 1, c: 2 }[name]);
+    assert.equal(replica.ownFlows, { a: 3, b: 1, c: 2 }[name]);
   }
 });
 
 test('decide - Fig. 7: a flow whose start does not show is placed once and stays', () => {
-  const group = groupOf(3);
+  const group = new TestGroup(3);
   for (const flow of flows) {
     const first = group.now({ flow, flags: udp });
     assert.deepEqual(Object.values(first).sort(), ['acceptNew', 'ignorePlacedElsewhere', 'ignorePlacedElsewhere']);
@@ -72,66 +74,66 @@ test('decide - Fig. 7: a flow whose start does not show is placed once and stays
 });
 
 test('decide - Fig. 10: in one group type 1 goes by Fig. 6 and type 2 by Fig. 7', () => {
-  const group = groupOf(3);
+  const group = new TestGroup(3, fig6);
   for (const flow of flows) group.now({ flow, flags: flow % 2 ? syn : udp });
-  const own = group.modules.reduce((sum, { core }) => sum + core.ownFlows, 0);
-  assert.equal(own, flows.length);
-  for (const { core } of group.modules) {
-    const ownType2 = [...flows.filter((flow) => flow % 2 === 0)].length;
-    assert.ok(core.decider.table.size >= ownType2, 'every module knows all flows of type 2');
-    assert.ok(core.decider.table.size <= ownType2 + core.ownFlows);
-  }
+  const replicas = [...group.replicas.values()];
+  assert.equal(
+    replicas.reduce((sum, { ownFlows }) => sum + ownFlows, 0),
+    flows.length,
+  );
+  for (const { table } of replicas) assert.equal(table.size, flows.length / 2, 'all know all flows of type 2');
+  assert.equal(
+    replicas.reduce((sum, { ownTable }) => sum + (ownTable?.size ?? 0), 0),
+    flows.length / 2,
+  );
 });
 
 test('decide - mid-flow packets that nobody knows are ignored by all, or adopted by one', () => {
   const cases = [
-    { rules: {}, verdicts: ['ignoreNotMine', 'ignoreNotMine', 'ignoreNotMine'] },
-    { rules: { typeOneMethod: 'fig-7' }, verdicts: ['ignoreMidFlow', 'ignoreMidFlow', 'ignoreMidFlow'] },
+    { rules: fig6, verdicts: ['ignoreNotMine', 'ignoreNotMine', 'ignoreNotMine'] },
+    { rules: {}, verdicts: ['ignoreMidFlow', 'ignoreMidFlow', 'ignoreMidFlow'] },
     {
-      rules: { typeOneMethod: 'fig-7', midFlow: 'adopt' },
+      rules: { midFlow: 'adopt' },
       verdicts: ['acceptAdopted', 'ignorePlacedElsewhere', 'ignorePlacedElsewhere'],
     },
   ] as const;
   for (const { rules, verdicts } of cases) {
-    assert.deepEqual(Object.values(groupOf(3, rules).now({ flow: 5, flags: tcp })).sort(), [...verdicts]);
+    assert.deepEqual(Object.values(new TestGroup(3, rules).now({ flow: 5, flags: tcp })).sort(), [...verdicts]);
   }
 });
 
-test('decide - a repeated start under a newer view stays with its first owner for a while', () => {
+test('decide - Fig. 6: a repeated start under a newer view stays with its first owner for a while', () => {
   for (const tableFirst of [false, true]) {
-    const group = groupOf(3, { tableFirst });
+    const group = new TestGroup(3, { ...fig6, tableFirst });
     const before = new Map(flows.map((flow) => [flow, group.owner({ flow, flags: syn })]));
-    addActive(group, 'd');
+    group.activate('d');
     for (const flow of flows) assert.equal(group.owner({ flow, flags: syn }), before.get(flow), `flow ${flow}`);
     // Later, it counts as a new connection on the same addresses: the member that the new view places it at takes it,
     // and the old holder lets go. Never both.
-    group.nowMs += limits.recentStartMs + 200;
+    group.pass(limits.recentStartMs + 200);
     const moved = flows.filter((flow) => group.owner({ flow, flags: syn }) !== before.get(flow));
     assert.ok(moved.length > 0, 'some flow is placed at the new member');
     for (const flow of moved) {
       assert.equal(group.owner({ flow, flags: tcp }), 'd');
-      const former = group.modules.find(({ name }) => name === before.get(flow));
-      assert.ok(
-        former?.events.some((event) => event.startsWith(`-${flow} `)),
-        'the old holder was told',
-      );
+      const told = group.events.get(before.get(flow) ?? '');
+      assert.ok(told?.includes(`-${flow} moved`), 'the old holder was told');
     }
   }
 });
 
 test('decide - with the elsewhere table, a start on a tuple that somebody holds does not move it', () => {
-  const group = groupOf(3, { typeOneMethod: 'fig-7' });
+  const group = new TestGroup(3);
   const before = new Map(flows.map((flow) => [flow, group.owner({ flow, flags: syn })]));
-  addActive(group, 'd');
-  group.nowMs += limits.recentStartMs + 200;
+  group.activate('d');
+  group.pass(limits.recentStartMs + 200);
   for (const flow of flows) assert.equal(group.owner({ flow, flags: syn }), before.get(flow));
 });
 
 test('decide - a second session inside a flow does not move the flow', () => {
-  const group = groupOf(3);
+  const group = new TestGroup(3);
   const before = new Map(flows.map((flow) => [flow, group.owner({ flow, flags: gtp | FrameFlags.START })]));
-  addActive(group, 'd');
-  group.nowMs += limits.recentStartMs + 200;
+  group.activate('d');
+  group.pass(limits.recentStartMs + 200);
   for (const flow of flows) {
     assert.equal(group.owner({ flow, flags: gtp | FrameFlags.START }), before.get(flow));
     assert.equal(group.owner({ flow, flags: gtp | FrameFlags.END }), before.get(flow));
@@ -139,46 +141,53 @@ test('decide - a second session inside a flow does not move the flow', () => {
   }
 });
 
-test('decide - all modules forget an idle flow at the same packet, in every state', () => {
+test('decide - all replicas forget an idle flow at the same packet, in every state', () => {
   const cases = [
     { name: 'one packet', more: [], limitMs: 30_000 },
     { name: 'established', more: [udp], limitMs: 180_000 },
   ];
   for (const { name, more, limitMs } of cases) {
     for (const lateMs of [-200, 0, 200]) {
-      const group = groupOf(3);
+      const group = new TestGroup(3);
+      group.log.nowMs += 50;
       const before = group.owner({ flow: 9, flags: udp });
       for (const flags of more) group.owner({ flow: 9, flags });
-      addActive(group, 'd', 0);
-      const verdicts = group.now({ flow: 9, flags: udp }, { timestampMs: group.nowMs + limitMs + lateMs });
+      group.activate('d', 0);
+      group.pass(limitMs + lateMs);
+      const verdicts = group.now({ flow: 9, flags: udp });
+      const takers = Object.values(verdicts).filter((verdict) => verdict.startsWith('accept'));
       const expected = lateMs <= 0 ? 'acceptKnown' : 'acceptNew';
-      assert.equal(
-        Object.values(verdicts).filter((verdict) => verdict.startsWith('accept')).length,
-        1,
-        `${name} ${lateMs}`,
-      );
-      assert.equal(verdicts[takerOf(verdicts)], expected, `${name}, ${lateMs} ms past the limit`);
+      assert.deepEqual(takers, [expected], `${name}, ${lateMs} ms past the limit`);
       assert.equal(takerOf(verdicts), before, 'a member without weight gets nothing');
     }
   }
 });
 
 test('decide - a closed flow is forgotten soon, and its end told', () => {
-  const group = groupOf(1);
+  const group = new TestGroup(1);
   group.owner({ flow: 3, flags: syn });
   group.owner({ flow: 3, flags: tcp });
   group.owner({ flow: 3, flags: fin });
   assert.equal(group.owner({ flow: 3, flags: tcp }), 'a', 'the last ACK still belongs to it');
-  group.now({ flow: 4, flags: udp }, { timestampMs: group.nowMs + 11_000 + limits.clockErrorMs });
-  group.tick(20);
-  assert.deepEqual(group.modules[0].events, ['+3', '+4', '-3 closed']);
+  // A sweep passes over one slice in each tick, so over all of them in half a minute.
+  for (let turn = 0; turn < 400; turn++) group.pass(100);
+  assert.deepEqual(group.events.get('a'), ['+3', '3', '3', '3', '3', '-3 closed']);
+});
+
+test('decide - a new connection on a tuple that was closing stays with its server, which is told', () => {
+  const group = new TestGroup(3);
+  const before = group.owner({ flow: 3, flags: syn });
+  group.owner({ flow: 3, flags: fin });
+  group.activate('d');
+  assert.equal(group.owner({ flow: 3, flags: syn }), before);
+  assert.deepEqual(group.events.get(before), ['+3', '3', '3', '-3 closed', '+3', '3']);
 });
 
 test('decide - the answer to a start does not confirm it: a flood of starts stays unconfirmed', () => {
-  const group = groupOf(1);
+  const group = new TestGroup(1);
   const state = () => {
-    const { table } = group.modules[0].core.decider;
-    return table.state(table.find(hiOf(8), 8, tickOfMs(group.nowMs)));
+    const { table, timeMs } = group.replica('a');
+    return table.state(table.find(hiOf(8), 8, tickOfMs(timeMs)));
   };
   group.now({ flow: 8, flags: syn });
   group.now({ flow: 8, flags: tcp | FrameFlags.HANDSHAKE });
@@ -187,77 +196,84 @@ test('decide - the answer to a start does not confirm it: a flood of starts stay
   assert.equal(state(), FlowState.established);
 });
 
-test('decide - draining: no new flows, the old ones stay; leaving: the server is fenced', () => {
-  const group = groupOf(3);
+test('decide - draining: no new flows, the old ones stay; leaving: the server is fenced, and its flows go elsewhere', () => {
+  const group = new TestGroup(3);
   const before = new Map(flows.map((flow) => [flow, group.owner({ flow, flags: udp })]));
-  const candidate = group.modules[0].core.candidate;
-  group.propose((view) => drain(view, candidate));
+  group.command('a', { kind: 'drain', life: lifeOf('a') });
   for (const flow of flows) assert.equal(group.owner({ flow, flags: udp }), before.get(flow));
   for (const flow of flows) assert.notEqual(group.owner({ flow: flow + 100, flags: udp }), 'a');
-  group.propose((view) => leave(view, candidate));
+  group.command('a', { kind: 'leave', life: lifeOf('a') });
   for (const flow of flows) {
     const verdicts = group.now({ flow, flags: udp });
     assert.equal(verdicts.a, 'ignoreRemoved');
     const expected = before.get(flow) === 'a' ? /^[bc]$/ : new RegExp(`^${before.get(flow)}$`);
     assert.match(takerOf(verdicts), expected);
+    if (before.get(flow) === 'a') assert.ok(group.events.get('a')?.includes(`-${flow} moved`));
   }
+  assert.equal(group.replica('a').ownFlows, 0);
 });
 
-test('decide - a frame of an older view is decided by that view', () => {
-  const group = groupOf(2);
-  const older = group.view.number;
-  addActive(group, 'c');
-  for (const flow of flows) {
-    const taker = group.owner({ flow, flags: udp }, { viewNumber: older });
-    assert.notEqual(taker, 'c', 'c took no new flows in that view');
-    assert.equal(group.owner({ flow, flags: udp }), taker, 'and the flow stays under the newer one');
-  }
-});
-
-test('decide - placement by round robin goes by the ordinal of the start, the same in every module', () => {
-  const group = groupOf(3, {}, 'round-robin');
-  const takers = flows.map((flow) => group.owner({ flow, flags: syn }));
+test('decide - placement by round robin goes by the number of the start in the group, by whichever tier 1 it comes', () => {
+  const group = new TestGroup(3, {}, 'round-robin');
+  const takers = flows.map((flow) => group.owner({ flow, flags: syn }, { tier1Id: `t${flow % 2}` }));
   assert.ok(new Set(takers.slice(0, 3)).size === 3);
   for (let index = 3; index < takers.length; index++) assert.equal(takers[index], takers[index - 3]);
 });
 
 test('decide - with no member that takes new flows a packet is dropped by all, for that cause', () => {
-  const group = groupOf(2);
-  for (const { core } of group.modules) group.propose((view) => drain(view, core.candidate));
-  assert.deepEqual(Object.values(group.now({ flow: 1, flags: udp })), ['dropNoOwner', 'dropNoOwner']);
-  assert.deepEqual(Object.values(group.now({ flow: 1, flags: syn })), ['dropNoOwner', 'dropNoOwner']);
+  for (const rules of [{}, fig6]) {
+    const group = new TestGroup(2, rules);
+    for (const server of ['a', 'b']) group.command(server, { kind: 'drain', life: lifeOf(server) });
+    assert.deepEqual(Object.values(group.now({ flow: 1, flags: udp })), ['dropNoOwner', 'dropNoOwner']);
+    assert.deepEqual(Object.values(group.now({ flow: 1, flags: syn })), ['dropNoOwner', 'dropNoOwner']);
+  }
 });
 
-function addActive(group: TestGroup, name: string, weight = 100): void {
-  const birth = { group: 'g1', cluster: 'c', placement: group.view.placement, seed: 7, rules: group.view.rules };
-  const candidate = { server: name, incarnation: 1, weight };
-  if (weight > 0) {
-    group.add(name, weight);
-    group.settle(20);
-    return;
+test('decide - a new flow for which there is no room is dropped by the one that would have it, and owned by nobody', () => {
+  // One flow a slice.
+  const group = new TestGroup(3, { maxFlows: 256 });
+  const hi = 0x1200_0000;
+  group.owner({ flow: 1, hi, flags: udp });
+  const first = group.owner({ flow: 1, hi, flags: udp });
+  for (let flow = 2; flow < 20; flow++) {
+    const verdicts = group.now({ flow, hi, flags: udp });
+    assert.deepEqual(Object.values(verdicts).sort(), [
+      'dropTableFull',
+      'ignorePlacedElsewhere',
+      'ignorePlacedElsewhere',
+    ]);
   }
-  group.propose((view) => join(view, birth, candidate));
-  group.propose((view) => activate(view, candidate));
-}
+  group.log.frame([{ flow: 30, hi, flags: udp }]);
+  group.catchUp((_, effects) => assert.deepEqual(decidedBy(effects)[0].owner, noServer));
+  assert.equal(group.owner({ flow: 1, hi, flags: udp }), first, 'the established one stays');
+  for (const { table } of group.replicas.values()) assert.equal(table.size, 1);
+});
+
+test('decide - Fig. 6: the own table of a server is bounded by itself', () => {
+  const group = new TestGroup(2, { ...fig6, maxFlows: 256 });
+  const hi = 0x1200_0000;
+  for (let flow = 1; flow < 20; flow++) {
+    group.owner({ flow, hi, flags: syn });
+  }
+  for (const { ownTable } of group.replicas.values()) assert.equal(ownTable?.size, 1);
+});
+
+test('decide - flags that belong together only by mistake do not let two servers accept', () => {
+  const group = new TestGroup(3, fig6);
+  for (const flow of flows.slice(0, 20)) {
+    for (const flags of [syn, udp, tcp, gtp, fin, syn, tcp]) {
+      const takers = Object.values(group.now({ flow, flags })).filter((verdict) => verdict.startsWith('accept'));
+      assert.equal(takers.length, 1);
+    }
+    group.activate(`d${flow}`);
+  }
+});
+
+test('decide - a packet that is marked as sent straight to a server is accepted by the owner alone', () => {
+  const group = new TestGroup(3);
+  for (const flow of flows) group.owner({ flow, flags: udp | FrameFlags.BYPASS });
+});
 
 function takerOf(verdicts: Record<string, string>): string {
   return Object.entries(verdicts).find(([, verdict]) => verdict.startsWith('accept'))?.[0] ?? '';
 }
-
-test('decide - a module that is removed gives up its own flows bit by bit, and its server is told that they moved', () => {
-  const group = groupOf(3, { typeOneMethod: 'fig-7' });
-  for (const flow of flows) group.now({ flow, flags: syn });
-  const [module] = group.modules;
-  const { core, events } = module;
-  const own = core.ownFlows;
-  const before = events.length;
-  assert.ok(own > 5);
-  let cursor = 0;
-  let goes = 0;
-  for (; cursor >= 0; goes++) cursor = core.decider.giveUp(cursor, 8);
-  assert.ok(goes > 1, 'not all at once');
-  const told = events.slice(before);
-  assert.deepEqual([core.ownFlows, core.decider.table.size], [0, flows.length - own]);
-  assert.equal(new Set(told).size, own);
-  for (const event of told) assert.match(event, /^-\d+ moved$/);
-});

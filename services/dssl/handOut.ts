@@ -1,0 +1,57 @@
+// Hands what an entry of the log means for this server to the server: accepted packets, and flows that begin or end.
+
+import type { Egress } from './egress/egress.ts';
+import { type DecisionAudit, type Effects, endReasons, ItemKind, wordsPerItem } from './replica/effects.ts';
+
+/**
+ * Walks the items in order. `audit` sees the verdicts, for those who check them. `isAgain`: the server has had the packets before, and gets only
+ * what has become of its flows.
+ */
+export function handOut(effects: Effects, egress: Egress, audit?: DecisionAudit, isAgain = false): void {
+  if (effects.outcome === 'frame') handOutFrame(effects, egress, isAgain);
+  else if (effects.items.count > 0) handOutEnds(effects, egress);
+  if (audit === undefined) return;
+  for (const { tier1Id, number, row, verdict } of effects.late) audit.onLate(tier1Id, number, row, verdict);
+  if (effects.outcome === 'frame') audit.onFrame(effects.frame, effects.verdicts);
+}
+
+/** An applied frame opens a run also when no packet of it is accepted, so that the egress knows which tier 1s live. */
+function handOutFrame({ frame, items, timestampMs }: Effects, egress: Egress, isAgain: boolean): void {
+  const { words, count, lateAccepts } = items;
+  const { payload, tier1Id } = frame;
+  egress.begin(payload, timestampMs, tier1Id);
+  for (let item = 0, at = 0; item < count; item++, at += wordsPerItem) {
+    const hi = words[at + 3];
+    const lo = words[at + 4];
+    switch (words[at]) {
+      case ItemKind.accept:
+        if (!isAgain) egress.add(words[at + 1], words[at + 2], hi, lo, words[at + 5]);
+        break;
+      case ItemKind.flowStarted:
+        egress.flowStarted(hi, lo, timestampMs);
+        break;
+      case ItemKind.flowEnded:
+        egress.flowEnded(hi, lo, endReasons[words[at + 1]], timestampMs);
+        break;
+      case ItemKind.acceptLate: {
+        // Its bytes lie elsewhere, so it is a run of its own.
+        const late = lateAccepts[words[at + 1]];
+        if (isAgain) break;
+        egress.end();
+        egress.begin(late.bytes, late.timestampMs, late.tier1Id);
+        egress.add(0, words[at + 2], hi, lo, words[at + 5]);
+        egress.end();
+        egress.begin(payload, timestampMs, tier1Id);
+        break;
+      }
+    }
+  }
+  egress.end();
+}
+
+/** Without a frame flows can only end: they were idle for too long. */
+function handOutEnds({ items, timestampMs }: Effects, egress: Egress): void {
+  for (let item = 0, at = 0; item < items.count; item++, at += wordsPerItem) {
+    egress.flowEnded(items.words[at + 3], items.words[at + 4], endReasons[items.words[at + 1]], timestampMs);
+  }
+}

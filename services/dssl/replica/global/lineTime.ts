@@ -1,0 +1,66 @@
+// The time of a line of the log: what flows age by.
+//
+// Wall clocks are wrong now and then, and a log's stamps come from wall clocks: a leader that is an hour ahead would end every
+// flow at once. So the line counts a time of its own, from 0 at its beginning, and takes from the stamps only their
+// differences: between two entries at least 0 and at most a second. A clock that steps costs a second at most, and a clock that
+// steps back costs nothing but standing still for one entry. In a capture the packets' own times count in the same way, with
+// steps of up to an hour, since a capture may well pause.
+//
+// Both are kept side by side: the group's rules say which one flows age by, and the log's one times the second hand of epochs.
+
+/** Longest step between two entries, in milliseconds. */
+export const maxLogStepMs = 1_000;
+/** Longest step between two frames of a capture. */
+export const maxCaptureStepMs = 3_600_000;
+
+export interface LineTimeState {
+  readonly logMs: number;
+  readonly captureMs: number;
+  readonly stampMs: number | undefined;
+  readonly captureStampMs: number | undefined;
+}
+
+export class LineTime {
+  /** Milliseconds since the line began, by the log's stamps. */
+  logMs = 0;
+  /** The same by the packets' times. */
+  captureMs = 0;
+  #stampMs: number | undefined;
+  #captureStampMs: number | undefined;
+
+  /** An entry with this stamp of the log. The newest stamp is remembered, also if it lies before the last one. */
+  onEntry(stampMs: number): void {
+    if (this.#stampMs !== undefined) this.logMs += clamp(stampMs - this.#stampMs, maxLogStepMs);
+    this.#stampMs = stampMs;
+  }
+
+  /** A frame with packets of this time, applied or not. */
+  onFrame(timestampMs: number): void {
+    const stampMs = Math.floor(timestampMs);
+    if (this.#captureStampMs !== undefined) {
+      this.captureMs += clamp(stampMs - this.#captureStampMs, maxCaptureStepMs);
+    }
+    this.#captureStampMs = stampMs;
+  }
+
+  /** A line begins with this entry. */
+  begin(stampMs: number): void {
+    this.restore({ logMs: 0, captureMs: 0, stampMs, captureStampMs: undefined });
+  }
+
+  state(): LineTimeState {
+    const { logMs, captureMs } = this;
+    return { logMs, captureMs, stampMs: this.#stampMs, captureStampMs: this.#captureStampMs };
+  }
+
+  restore({ logMs, captureMs, stampMs, captureStampMs }: LineTimeState): void {
+    this.logMs = logMs;
+    this.captureMs = captureMs;
+    this.#stampMs = stampMs;
+    this.#captureStampMs = captureStampMs;
+  }
+}
+
+function clamp(stepMs: number, mostMs: number): number {
+  return stepMs > 0 ? Math.min(stepMs, mostMs) : 0;
+}

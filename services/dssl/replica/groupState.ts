@@ -1,0 +1,167 @@
+// The state of a group as one replica holds it, with the parts that keep it. Who may change it, and when, is the replica's part
+// (replica.ts).
+
+import type { Command, EpochCommand } from '../../../shared/log/records/command.ts';
+import type { Life } from '../../../shared/membership/transitions.ts';
+import type { View } from '../../../shared/membership/view.ts';
+import { applyCommand } from './commands.ts';
+import { Decider } from './decide.ts';
+import type { EffectsBuffer } from './effects.ts';
+import { sliceCount } from './flows/directory.ts';
+import { noServer } from './flows/entry.ts';
+import { CompiledView } from './global/compiledView.ts';
+import { EpochLine } from './global/epochLine.ts';
+import { LineTime } from './global/lineTime.ts';
+import { Roster } from './global/roster.ts';
+import { Tier1Lasts } from './global/tier1Lasts.ts';
+import { Rows } from './rows.ts';
+import { AbsentSlices } from './snapshot/absentSlices.ts';
+import { Fingerprint, viewFingerprint } from './snapshot/fingerprint.ts';
+import type { GlobalSnapshot } from './snapshot/globalSnapshot.ts';
+import { tickOfMs } from './ticks.ts';
+
+/** The whole table in three seconds: so long a flow that is over may still be counted. */
+const slicesPerTick = 8;
+
+export class GroupState {
+  readonly time = new LineTime();
+  readonly line = new EpochLine();
+  readonly roster = new Roster();
+  readonly lasts = new Tier1Lasts();
+  readonly absent = new AbsentSlices();
+  readonly decider: Decider;
+  readonly rows: Rows;
+  selfNumber = noServer;
+  /** The line's time as the tables keep it. */
+  tick = 0;
+  /** Position of the entry that made the view, or began the epoch with it. */
+  viewPosition = 0;
+  readonly #self: Life;
+  #compiled: CompiledView;
+  #viewFingerprint: number | undefined;
+
+  constructor(view: View, self: Life, effects: EffectsBuffer, counts: Float64Array) {
+    this.#self = self;
+    this.#compiled = new CompiledView(view);
+    this.decider = new Decider(this.#compiled, effects.items, this.absent);
+    this.rows = new Rows(this.decider, effects, counts);
+  }
+
+  get view(): View {
+    return this.#compiled.view;
+  }
+
+  get timeMs(): number {
+    return this.#compiled.usesCaptureTime ? this.time.captureMs : this.time.logMs;
+  }
+
+  /** Time has moved on: what is over in the small tables goes, and some slices are swept for each tick that has passed. */
+  setTick(): void {
+    const tick = tickOfMs(this.timeMs);
+    const passed = Math.min(tick - this.tick, sliceCount / slicesPerTick);
+    this.tick = tick;
+    this.rows.setTime(this.timeMs, tick);
+    if (passed === 0) return;
+    this.decider.setTick(tick);
+    for (let turn = (tick - passed) * slicesPerTick; turn < tick * slicesPerTick; turn++) {
+      const slice = turn & (sliceCount - 1);
+      this.decider.table.sweepSlice(slice, tick);
+      this.decider.ownTable?.sweepSlice(slice, tick);
+    }
+  }
+
+  /** Whether the command has changed the view. */
+  carryOut(command: Command, position: number): boolean {
+    const { view, roster } = this;
+    const next = applyCommand({ view, roster }, command, position, this.timeMs);
+    if (next === view) return false;
+    const isHeld = (slice: number) => !this.absent.some || !this.absent.covers(slice);
+    const before = new Set(view.members.map(({ number }) => number));
+    for (const { number } of next.members) {
+      // It joins. What its number's former life has left is over, and only in the way.
+      if (!before.has(number)) this.decider.table.forgetOwner(number, isHeld);
+    }
+    const { maxFlows } = next.rules;
+    if (maxFlows !== view.rules.maxFlows) {
+      this.decider.table.setMaxFlows(maxFlows, isHeld);
+      this.decider.ownTable?.setMaxFlows(maxFlows, () => true);
+    }
+    this.#setView(next);
+    this.viewPosition = position;
+    return true;
+  }
+
+  /** An epoch begins with this state, at the entry with this position and stamp. */
+  begin(command: EpochCommand, position: number, stampMs: number): void {
+    this.line.begin(command, position, stampMs);
+    this.viewPosition = position;
+    this.absent.begin(position);
+  }
+
+  snapshot(): Omit<GlobalSnapshot, 'group' | 'position' | 'mark' | 'epoch'> {
+    const { datagrams, waiting } = this.rows.fragments;
+    const { recentStarts } = this.decider;
+    return {
+      sign: this.line.sign,
+      askings: this.line.askings(),
+      time: this.time.state(),
+      view: this.view,
+      viewPosition: this.viewPosition,
+      roster: this.roster.entries(),
+      lasts: this.lasts.entries(),
+      ordinal: this.rows.ordinal,
+      datagrams: { next: datagrams.table.next, records: datagrams.table.records() },
+      recentStarts: { next: recentStarts.table.next, records: recentStarts.table.records() },
+      waiting,
+    };
+  }
+
+  /** Fills an empty state; false, and unusable, when the parts do not go together. */
+  restore(snapshot: GlobalSnapshot): boolean {
+    const { epoch, sign, askings, time, view, roster, lasts, ordinal, datagrams, recentStarts, waiting } = snapshot;
+    this.time.restore(time);
+    this.viewPosition = snapshot.viewPosition;
+    this.rows.ordinal = ordinal;
+    if (!this.line.restore(epoch, sign, askings) || !this.roster.restore(roster) || !this.lasts.restore(lasts))
+      return false;
+    for (const member of view.members) {
+      const entry = this.roster.entry(member.number);
+      if (entry === undefined || this.roster.numberOf(member) !== member.number || entry.goneMs !== undefined)
+        return false;
+    }
+    this.#setView(view);
+    this.tick = tickOfMs(this.timeMs);
+    this.decider.setTick(this.tick);
+    this.rows.setTime(this.timeMs, this.tick);
+    const { fragments } = this.rows;
+    return (
+      fragments.datagrams.table.restore(datagrams.next, datagrams.records, this.tick) &&
+      this.decider.recentStarts.restore(recentStarts.next, recentStarts.records, this.tick) &&
+      waiting.every((fragment) => fragments.wait(fragment))
+    );
+  }
+
+  fingerprint(position: number, mark: number): number {
+    const { logMs, captureMs, stampMs, captureStampMs } = this.time.state();
+    this.#viewFingerprint ??= viewFingerprint(this.view);
+    const sum = new Fingerprint().number(position).number(mark);
+    sum.number(logMs).number(captureMs).number(stampMs).number(captureStampMs);
+    sum
+      .number(this.#viewFingerprint)
+      .number(this.viewPosition)
+      .number(this.roster.fingerprint)
+      .number(this.rows.ordinal);
+    sum.number(this.rows.fragments.datagrams.table.fingerprint).number(this.rows.fragments.fingerprint);
+    sum.number(this.decider.recentStarts.table.fingerprint);
+    this.lasts.addTo(sum);
+    this.line.addTo(sum);
+    return sum.value;
+  }
+
+  #setView(view: View): void {
+    this.#compiled = new CompiledView(view);
+    this.#viewFingerprint = undefined;
+    this.selfNumber = this.roster.numberOf(this.#self);
+    this.decider.setView(this.#compiled, this.selfNumber);
+  }
+}
