@@ -1,21 +1,40 @@
-// The shell of a DSSL actor: it connects the core (core.ts) and the steward (steward.ts) to the bus, the key-value store
-// and the clock. Frames come on one connection, control on another and gossip on a third, so that bulk cannot delay what
+// The shell of a DSSL actor: one replica of its group's state beside one server. It connects the log with the replica, the replica with the egress, and
+// what keeps the member in its group (recovery/, member/) with the bus, the key-value store and the clock.
+//
+//   log ─► recovery ─► replica.apply ─► effects ─► handOut ─► egress ─► server
+//             ▲            │ view, digests
+//   peers ◄──►┘            ▼
+//   gossip ◄──► steward, standing ─► commands ─► log
+//
+// Entries come on one connection, requests between members on another and gossip on a third, so that bulk cannot delay what
 // keeps the group together.
 
 import type { Clock, Timer } from '../../shared/base/clock.ts';
 import { errorCodes, FlowherdError, reasonOf } from '../../shared/base/errors.ts';
-import type { Bus, KeyValue, Subscription } from '../../shared/bus/bus.ts';
-import { type Subjects, viewKey } from '../../shared/bus/subjects.ts';
+import type { Bus, Subscription } from '../../shared/bus/bus.ts';
+import type { Subjects } from '../../shared/bus/subjects.ts';
 import type { ClusterSettings } from '../../shared/config/settings.ts';
-import { changeView } from '../../shared/config/store.ts';
+import type { GroupLog, LogEntry, LogSettings } from '../../shared/log/log.ts';
 import type { LiveState } from '../../shared/membership/gossip.ts';
 import type { Load } from '../../shared/membership/load.ts';
-import { type Candidate, type GroupBirth, join } from '../../shared/membership/transitions.ts';
-import { decodeView, type View } from '../../shared/membership/view.ts';
+import type { Mirror } from '../../shared/membership/mirror.ts';
+import { type Candidate, isLifeOf, type JoinTerms } from '../../shared/membership/transitions.ts';
+import { emptyView, findMember, type GroupBirth, type View } from '../../shared/membership/view.ts';
 import type { Egress } from './egress/egress.ts';
+import { handOut } from './handOut.ts';
+import { LogLine } from './logLine.ts';
+import { Beats } from './member/beats.ts';
+import { Joining } from './member/joining.ts';
+import { LagMeter } from './member/lag.ts';
+import { MirrorKeeper } from './member/mirrorKeeper.ts';
+import { Proposals } from './member/proposals.ts';
+import { type MemberPhase, Standing } from './member/standing.ts';
 import { Steward } from './member/steward.ts';
-import { DsslCore, type Proposal } from './old/core.ts';
-import type { DecisionAudit } from './replica/rows.ts';
+import { decodePeer, encodePeer, type PeerMessage } from './recovery/messages.ts';
+import { Recovery } from './recovery/recovery.ts';
+import type { DecisionAudit, Effects } from './replica/effects.ts';
+import type { Replica } from './replica/replica.ts';
+import { onReconnected, recoveryPorts, stewardPorts } from './wiring.ts';
 
 /** Lines for people about what happens to the actor; a pino logger fits. */
 export interface ActorLog {
@@ -26,12 +45,13 @@ export interface ActorLog {
 export interface DsslActorOptions {
   readonly birth: GroupBirth;
   readonly candidate: Candidate;
-  readonly maxFlows: number;
   readonly subjects: Subjects;
-  /** Connections for frames, for control and the key-value store, and for gossip; may be the same. */
+  /** Connections for the log, for peers and the key-value store, and for gossip; may be the same. */
   readonly dataBus: Bus;
   readonly controlBus: Bus;
   readonly gossipBus: Bus;
+  /** How the log is made where it is missing; undefined: this process may not make it. */
+  readonly logSettings?: LogSettings;
   readonly settings: ClusterSettings;
   /** How busy the server is, asked about once a second; undefined where nobody measures. */
   readonly load?: (nowMs: number) => Load | undefined;
@@ -39,11 +59,13 @@ export interface DsslActorOptions {
   readonly clock: Clock;
   readonly log: ActorLog;
   readonly audit?: DecisionAudit;
+  /** Sees each entry after it was applied, for those who check. */
+  readonly onApplied?: (replica: Replica, effects: Effects) => void;
 }
 
 const phaseWords = {
   outside: 'server is no member',
-  joining: 'server is joining: it learns which flows the others hold',
+  joining: 'server is joining: it fetches the state of its group',
   active: 'server is active',
   draining: 'server is draining',
   left: 'server has left its group',
@@ -51,135 +73,165 @@ const phaseWords = {
 
 const tickMs = 20;
 const egressTickMs = 1_000;
-/** People are told of flows with two owners at most so often. */
-const twoOwnersEveryMs = 10_000;
-
-/** The step into a group; undefined declines it, because the view is not what it was when the group was chosen. */
-export type JoinStep = (view: View | undefined) => View | undefined;
+const lastWordMs = 2_000;
 
 export class DsslActor {
-  readonly core: DsslCore;
   readonly steward: Steward;
+  readonly recovery: Recovery;
+  readonly standing: Standing;
+  readonly counters = { badPeerMessages: 0 };
   readonly #options: DsslActorOptions;
-  readonly #key: string;
-  #store: KeyValue | undefined;
+  readonly #proposals: Proposals;
+  readonly #joining: Joining;
+  readonly #mirror: MirrorKeeper;
+  readonly #lag = new LagMeter();
+  readonly #beats: Beats;
+  #line: LogLine | undefined;
+  #view: View;
   #subscriptions: Subscription[] = [];
-  readonly #beats = new Map<string, Subscription>();
-  #stopWatch: (() => void) | undefined;
   #timer: Timer | undefined;
   #egressTickedAtMs = 0;
-  #committing = false;
-  #fetching = false;
+  #lostBecause: string | undefined;
   #stopped = false;
-  #toldLate = false;
-  #toldTwoOwners = 0;
-  #toldTwoOwnersAtMs = Number.NEGATIVE_INFINITY;
   #whenLeft: (() => void)[] = [];
-  #whenReleased: (() => void)[] = [];
   #whenDraining: (() => void)[] = [];
   #ignoreStatus: (() => void)[] = [];
 
   constructor(options: DsslActorOptions) {
     this.#options = options;
-    this.#key = viewKey(options.birth.group);
-    const ports = {
-      egress: options.egress,
-      publishControl: (message: Uint8Array) => {
-        options.controlBus.publish(options.subjects.control(options.birth.group), message);
-      },
-      fetchViews: () => void this.#fetchViews(),
-      propose: (step: Proposal) => void this.#propose(step),
-    };
-    this.core = new DsslCore(
-      { group: options.birth.group, candidate: options.candidate, maxFlows: options.maxFlows },
-      options.audit === undefined ? ports : { ...ports, audit: options.audit },
+    const { birth, candidate, controlBus, subjects } = options;
+    this.#view = emptyView(birth);
+    this.#beats = new Beats(options.gossipBus, subjects, (data) => this.#onGossip(data));
+    this.#proposals = new Proposals((command) => this.#line?.append(command));
+    this.#joining = new Joining(candidate, (command) => this.#line?.append(command));
+    this.standing = new Standing(candidate, this.#proposals);
+    this.recovery = new Recovery(
+      candidate,
+      birth,
+      recoveryPorts(
+        options,
+        () => this.#line,
+        (reason) => this.#lose(reason),
+      ),
     );
-    this.steward = this.#newSteward();
-  }
-
-  /**
-   * Subscribes, reads the views and joins the group. Resolves when the join is written; the actor takes new flows as
-   * soon as it has learnt what the others hold (`whenActive`). Rejects with a FlowherdError.
-   */
-  async start(): Promise<void> {
-    const { birth, candidate } = this.#options;
-    await this.listen();
-    await this.join((view) => join(view, birth, candidate));
-    this.run();
+    const { recovery } = this;
+    const parts = { proposals: this.#proposals, recovery, beats: this.#beats, lag: () => this.lag };
+    this.steward = new Steward(candidate, options.settings, stewardPorts(options, parts));
+    this.#mirror = new MirrorKeeper({
+      group: birth.group,
+      openStore: () => controlBus.openKeyValue(subjects.bucket),
+      onMirror: (mirror) => this.recovery.onMirror(mirror),
+      onProblem: (reason) => options.log.warn({ reason }, 'could not write the mirror of the view; will try again'),
+    });
   }
 
   get group(): string {
     return this.#options.birth.group;
   }
 
-  /** The first part of starting: subscribes and reads the views. */
+  get candidate(): Candidate {
+    return this.#options.candidate;
+  }
+
+  /** Where this server stands in the view that its replica has. */
+  get phase(): MemberPhase {
+    return this.#lostBecause === undefined ? this.standing.phase : 'left';
+  }
+
+  /** What applies the log; undefined before any state was found. */
+  get replica(): Replica | undefined {
+    return this.recovery.replica;
+  }
+
+  get view(): View {
+    return this.#view;
+  }
+
+  /** Flows this server holds. */
+  get ownFlows(): number {
+    return this.replica?.ownFlows ?? 0;
+  }
+
+  /** Entries that wait in the log behind the replica, and how old the last one applied was by then. */
+  get lag(): { readonly entries: number; readonly ms: number } {
+    const entries = this.#line?.pending ?? 0;
+    return { entries, ms: this.#lag.lagMs(entries, this.#options.clock.nowMs()) };
+  }
+
+  /** Why this life had to end although nobody removed it. */
+  get lostBecause(): string | undefined {
+    return this.#lostBecause;
+  }
+
+  /**
+   * Finds the group's state and joins. Resolves when the join is in force; the actor takes new flows as soon as it holds all state
+   * (`whenActive`). Rejects with a FlowherdError.
+   */
+  async start(): Promise<void> {
+    const { candidate } = this.#options;
+    await this.listen();
+    const former = () => findMember(this.#view, candidate.server)?.incarnation;
+    while (!this.#stopped && !(await this.join({ replaces: former(), needAt: undefined })));
+  }
+
+  /** The first part of starting: opens the log and looks for the group's state. Resolves when the present view is known. */
   async listen(): Promise<void> {
-    const { birth, dataBus, controlBus, gossipBus, subjects, clock } = this.#options;
-    this.#store = await controlBus.openKeyValue(subjects.bucket);
-    // Listening before joining: every flow that starts from here on is seen.
+    const { birth, candidate, dataBus, controlBus, gossipBus, subjects, clock, logSettings } = this.#options;
+    this.#line = this.#newLine(await dataBus.openLog(subjects.cluster, birth.group, logSettings));
+    const mirror = await this.#mirror.start();
     this.#subscriptions = [
-      dataBus.subscribe(subjects.data(birth.group), (data) => this.core.onFrame(data, clock.monotonicMs())),
-      controlBus.subscribe(subjects.control(birth.group), (data) => this.core.onControl(data, clock.monotonicMs())),
+      controlBus.subscribe(subjects.control(birth.group), (data) => this.#onPeer(data)),
+      controlBus.subscribe(subjects.peer(candidate.server), (data) => this.#onPeer(data)),
       gossipBus.subscribe(subjects.gossip(birth.group), (data) => this.#onGossip(data)),
     ];
     this.#ignoreStatus = [
-      onReconnected(dataBus, () => this.core.onReconnected(clock.monotonicMs())),
       onReconnected(gossipBus, () => this.steward.onReconnected(clock.monotonicMs())),
+      onReconnected(controlBus, () => this.#mirror.lookAgain()),
     ];
-    await Promise.all([dataBus.flush(), controlBus.flush(), gossipBus.flush()]);
-    this.#stopWatch = await this.#store.watch(this.#key, (entry) => this.#onEntry(entry.value));
-    await this.#fetchViews();
-  }
-
-  /** The second part: becomes a member by `step`. Resolves to false when the step declines; it may be tried again. */
-  async join(step: JoinStep): Promise<boolean> {
-    let declined = true;
-    await this.#commit((view) => {
-      const next = step(view);
-      declined = next === undefined;
-      return next;
-    });
-    return !declined;
-  }
-
-  /** The third part: time begins to pass for the actor. */
-  run(): void {
+    await Promise.all([controlBus.flush(), gossipBus.flush()]);
+    this.recovery.start(mirror, clock.monotonicMs());
     this.#tick();
+    while (this.replica === undefined && !this.#stopped) await this.#pause(tickMs);
+  }
+
+  /** The second part: becomes a member. Resolves to false when the terms do not hold any more; it may be tried again. */
+  join(terms: JoinTerms): Promise<boolean> {
+    return new Promise((resolve) => this.#joining.begin(terms, resolve));
   }
 
   /** Resolves when new flows may be placed at this server. */
   async whenActive(timeoutMs: number): Promise<void> {
     const { clock, candidate, birth } = this.#options;
     const giveUpAtMs = clock.monotonicMs() + timeoutMs;
-    while (this.core.phase !== 'active') {
+    while (this.phase !== 'active') {
       if (clock.monotonicMs() > giveUpAtMs) {
         throw new FlowherdError(
           errorCodes.busTimeout,
-          `server ${candidate.server} is still ${this.core.phase} in group ${birth.group} after ${timeoutMs} ms`,
+          `server ${candidate.server} is still ${this.phase} in group ${birth.group} after ${timeoutMs} ms`,
         );
       }
-      await new Promise<void>((resolve) => clock.setTimer(tickMs, resolve));
+      await this.#pause(tickMs);
     }
   }
 
-  /**
-   * Drains and leaves: resolves when the server is no member any more and no packets come that are still its own; at the
-   * latest some seconds after `deadlineMs` from now.
-   */
-  drain(deadlineMs: number): Promise<void> {
-    const released = this.whenReleased();
-    this.core.drain(this.#options.clock.monotonicMs() + deadlineMs);
-    return released;
+  /** Drains and leaves: resolves when the server is no member any more; at the latest some seconds after `deadlineMs` from now. */
+  async drain(deadlineMs: number): Promise<void> {
+    const { clock } = this.#options;
+    const left = this.whenRemoved();
+    this.standing.drain(clock.monotonicMs() + deadlineMs);
+    await left;
+    // The last one leaves word that nobody is there: whoever comes next then need not ask.
+    const untilMs = clock.monotonicMs() + lastWordMs;
+    while (this.#view.members.length === 0 && !this.#stopped && clock.monotonicMs() < untilMs) {
+      const mirror = this.#mirrorOf(this.replica);
+      if (mirror === undefined || this.#mirror.hasStored(mirror)) return;
+      await this.#pause(tickMs);
+    }
   }
 
-  /** Resolves when the server is no member any more, asked for or not. */
+  /** Resolves when the server is no member any more, asked for or not, or its life has lost its state. */
   whenRemoved(): Promise<void> {
     return new Promise((resolve) => this.#whenLeft.push(resolve));
-  }
-
-  /** Resolves when a server that is no member any more has no packets to decide either. */
-  whenReleased(): Promise<void> {
-    return new Promise((resolve) => this.#whenReleased.push(resolve));
   }
 
   /** Resolves when the server drains, asked for or because the view says so. */
@@ -191,10 +243,12 @@ export class DsslActor {
   stop(): void {
     this.#stopped = true;
     this.#timer?.cancel();
-    this.#stopWatch?.();
+    this.#line?.stop();
+    this.#mirror.stop();
+    this.#beats.stop();
     for (const ignore of this.#ignoreStatus) ignore();
-    for (const subscription of [...this.#subscriptions, ...this.#beats.values()]) subscription.unsubscribe();
-    this.#beats.clear();
+    for (const subscription of this.#subscriptions) subscription.unsubscribe();
+    this.#joining.cancel();
   }
 
   /** Settings of the cluster have changed. */
@@ -202,162 +256,141 @@ export class DsslActor {
     this.steward.retune(settings);
   }
 
-  #newSteward(): Steward {
-    const { candidate, settings, gossipBus, controlBus, subjects, clock, log, load } = this.#options;
-    const gossipSubject = subjects.gossip(this.group);
-    const beatSubject = subjects.beat(candidate.server);
-    return new Steward(candidate, settings, {
-      // A member whose gossip cannot get out lives all the same.
-      beat: (message) => void (gossipBus.publish(beatSubject, message) || controlBus.publish(beatSubject, message)),
-      gossip: (message) =>
-        void (gossipBus.publish(gossipSubject, message) || controlBus.publish(gossipSubject, message)),
-      watch: (servers) => this.#watchBeats(servers),
-      propose: (step) => this.core.propose(step),
-      load: () => load?.(clock.monotonicMs()),
-      // A joiner removes in the view in which it becomes active whom it did not wait for; a member has to wait for that.
-      onDead: (life, silentMs, isNews) => {
-        if (this.core.phase === 'joining') this.core.learner.giveUp(life);
-        if (!isNews) return;
-        const fields = { server: life.server, silentMs: Math.round(silentMs) };
-        log.warn(fields, 'member has fallen silent; proposing a view without it');
+  #newLine(log: GroupLog): LogLine {
+    const { clock, log: lines } = this.#options;
+    const nowMs = () => clock.monotonicMs();
+    return new LogLine(log, clock, {
+      onEntry: (entry) => this.#onEntry(entry),
+      onBroken: (reason) => this.recovery.onBroken(reason, nowMs()),
+      onScouted: (entry) => this.recovery.onScouted(entry, nowMs()),
+      onScoutBroken: () => this.recovery.onScoutBroken(),
+      onBounds: (bounds) => this.recovery.onBounds(bounds, nowMs()),
+      onMade: (problem) => {
+        if (problem === undefined) lines.info({ group: this.group }, 'made the log of the group, which was missing');
+        else
+          lines.warn({ group: this.group, reason: problem }, 'the log of the group is missing, and could not be made');
       },
     });
   }
 
-  #watchBeats(servers: readonly string[]): void {
-    if (this.#stopped) return;
-    const { gossipBus, subjects } = this.#options;
-    for (const [server, subscription] of this.#beats) {
-      if (servers.includes(server)) continue;
-      subscription.unsubscribe();
-      this.#beats.delete(server);
+  #onEntry(entry: LogEntry): void {
+    const { egress, audit, onApplied, clock } = this.#options;
+    const nowMs = clock.monotonicMs();
+    try {
+      const effects = this.recovery.onEntry(entry, nowMs);
+      if (effects === undefined) return;
+      this.#lag.onEntry(entry.timeMs, clock.nowMs());
+      handOut(effects, egress, audit, this.recovery.wasHanded);
+      const { replica } = this;
+      if (replica !== undefined) onApplied?.(replica, effects);
+      const { command } = effects;
+      if (command !== undefined) {
+        this.standing.onCommand(command, this.recovery.isWhole, nowMs);
+        this.#followView();
+        this.#joining.onView(this.#view, command);
+      }
+    } catch (error) {
+      // An entry that was applied in part leaves a state that nobody else has.
+      this.#lose(`applying entry ${entry.position} failed: ${reasonOf(error)}`);
+      throw error;
     }
-    for (const server of servers) {
-      if (this.#beats.has(server)) continue;
-      this.#beats.set(
-        server,
-        gossipBus.subscribe(subjects.beat(server), (data) => this.#onGossip(data)),
-      );
-    }
+  }
+
+  #onPeer(data: Uint8Array): void {
+    const message = decodePeer(data);
+    const nowMs = this.#options.clock.monotonicMs();
+    if (message === undefined) this.counters.badPeerMessages++;
+    else if (message.kind === 'probe') this.#onProbe(message);
+    else this.recovery.onPeer(message, this.#liveState, nowMs);
+    this.#followView();
+  }
+
+  #onProbe({ server, nonce, asked }: PeerMessage & { readonly kind: 'probe' }): void {
+    const { candidate, controlBus, subjects } = this.#options;
+    if (!isLifeOf(asked, candidate) || this.phase === 'left') return;
+    const { incarnation } = candidate;
+    const answer = encodePeer({ kind: 'alive', server: candidate.server, incarnation, nonce });
+    controlBus.publish(subjects.peer(server), answer);
   }
 
   #onGossip(data: Uint8Array): void {
     this.steward.onMessage(data, this.#options.clock.monotonicMs());
   }
 
+  /** The replica may have another view, or there may be another replica. */
+  #followView(): void {
+    const { replica } = this;
+    if (replica === undefined || replica.view === this.#view) return;
+    this.#view = replica.view;
+    const before = this.phase;
+    const nowMs = this.#options.clock.monotonicMs();
+    const hasMoved = this.standing.onView(this.#view);
+    this.steward.onView(this.#view, nowMs);
+    if (hasMoved) {
+      const { number } = this.#view;
+      this.#options.log.info({ view: number, from: before, to: this.phase }, phaseWords[this.phase]);
+    }
+    this.#joining.onView(this.#view, undefined);
+    this.#tellPhase();
+  }
+
+  #tellPhase(): void {
+    if (this.phase === 'draining') for (const resolve of this.#whenDraining.splice(0)) resolve();
+    if (this.phase === 'left') for (const resolve of this.#whenLeft.splice(0)) resolve();
+  }
+
+  #lose(reason: string): void {
+    if (this.#lostBecause !== undefined || this.#stopped) return;
+    this.#lostBecause = reason;
+    this.#options.log.warn({ reason }, 'this life of the server cannot go on');
+    this.#line?.stop();
+    this.#tellPhase();
+  }
+
   /** Where this server stands, in the words of gossip. */
   get #liveState(): LiveState | undefined {
-    const { phase } = this.core;
-    if (phase === 'left') return this.core.wantsToLeave ? 'leaving' : 'restarting';
-    return phase === 'outside' ? undefined : phase;
+    const { phase } = this;
+    if (phase === 'left') return this.standing.wantsToLeave ? 'leaving' : 'restarting';
+    if (phase === 'outside') return this.#joining.isPending ? 'joining' : undefined;
+    return phase;
   }
 
   #tick(): void {
     if (this.#stopped) return;
-    // Core and steward measure how long things take: a wall clock that is set must not change that.
+    // Recovery and steward measure how long things take: a wall clock that is set must not change that.
     const nowMs = this.#options.clock.monotonicMs();
-    this.core.tick(nowMs);
+    const { recovery, replica } = this;
+    if (this.#lostBecause === undefined) {
+      recovery.tick(this.#liveState, nowMs);
+      this.#followView();
+      if (replica?.epoch !== undefined) {
+        const { isWhole } = recovery;
+        const isOnLine = recovery.state === 'following' || recovery.state === 'fetching';
+        const { ownFlows, lag } = this;
+        const epoch = replica.epoch.id;
+        // Also a join would pass for a sign that somebody follows the line.
+        if (isOnLine) this.#joining.tick(epoch, nowMs);
+        this.standing.tick({ view: this.#view, epoch, isWhole, isOnLine, ownFlows, lag: lag.entries }, nowMs);
+        const mirror = isWhole ? this.#mirrorOf(replica) : undefined;
+        if (mirror !== undefined) this.#mirror.tick(mirror, this.steward.isFirst(nowMs), nowMs);
+      }
+    }
     this.steward.tick(nowMs, this.#liveState);
     if (nowMs - this.#egressTickedAtMs >= egressTickMs) {
       this.#egressTickedAtMs = nowMs;
       this.#options.egress.tick?.(this.#options.clock.nowMs());
     }
-    if (this.core.phase === 'joining') this.#tellLate(nowMs);
-    this.#tellTwoOwners();
-    if (this.core.phase === 'draining') {
-      for (const resolve of this.#whenDraining.splice(0)) resolve();
-    }
-    if (this.core.phase === 'left') {
-      for (const resolve of this.#whenLeft.splice(0)) resolve();
-    }
-    if (this.#whenReleased.length > 0 && this.core.isReleased(nowMs)) {
-      for (const resolve of this.#whenReleased.splice(0)) resolve();
-    }
+    this.#tellPhase();
     this.#timer = this.#options.clock.setTimer(tickMs, () => this.#tick());
   }
 
-  #tellLate(nowMs: number): void {
-    const servers = this.core.learner.late(nowMs);
-    if (servers.length === 0 || this.#toldLate) return;
-    this.#toldLate = true;
-    this.#options.log.warn(
-      { servers },
-      'waiting for members that do not answer; joining without those that are found dead, or say nothing for ten seconds',
-    );
+  #mirrorOf(replica: Replica | undefined): Mirror | undefined {
+    if (replica?.epoch === undefined) return undefined;
+    const { number, id } = replica.epoch;
+    return { epoch: { number, id }, position: replica.position, view: this.#view };
   }
 
-  #tellTwoOwners(): void {
-    const { twoOwners, givenUp } = this.core.antiEntropy.counters;
-    const nowMs = this.#options.clock.monotonicMs();
-    if (twoOwners === this.#toldTwoOwners || nowMs - this.#toldTwoOwnersAtMs < twoOwnersEveryMs) return;
-    this.#toldTwoOwners = twoOwners;
-    this.#toldTwoOwnersAtMs = nowMs;
-    this.#options.log.warn({ twoOwners, givenUp }, 'flows had two owners; the one of the older view keeps each');
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => this.#options.clock.setTimer(ms, resolve));
   }
-
-  #onEntry(value: Uint8Array): void {
-    const view = decodeView(value);
-    if (view !== undefined) this.#onView(view);
-    else this.#options.log.warn({ key: this.#key }, 'the key-value store holds something that is not a view');
-  }
-
-  #onView(view: View): void {
-    const before = this.core.phase;
-    this.core.onView(view, this.#options.clock.monotonicMs());
-    const newest = this.core.views.newest?.view;
-    if (newest !== undefined) this.steward.onView(newest, this.#options.clock.monotonicMs());
-    const { phase } = this.core;
-    if (phase !== before) {
-      const silent = [...this.core.learner.silent];
-      if (silent.length > 0)
-        this.#options.log.warn({ silent }, 'joined without members that did not answer: they are members no more');
-      this.#options.log.info({ view: view.number, from: before, to: phase }, phaseWords[phase]);
-    }
-  }
-
-  async #fetchViews(): Promise<void> {
-    if (this.#fetching || this.#store === undefined) return;
-    this.#fetching = true;
-    try {
-      for (const entry of await this.#store.history(this.#key)) this.#onEntry(entry.value);
-    } catch (error) {
-      this.#options.log.warn({ reason: reasonOf(error) }, 'could not read the views');
-    } finally {
-      this.#fetching = false;
-    }
-  }
-
-  async #propose(step: Proposal): Promise<void> {
-    if (this.#committing || this.#stopped) return;
-    try {
-      await this.#commit((view) => (view === undefined ? undefined : step(view)));
-    } catch (error) {
-      this.#options.log.warn({ reason: reasonOf(error) }, 'could not change the view; will try again');
-    }
-  }
-
-  async #commit(step: JoinStep): Promise<void> {
-    if (this.#store === undefined) return;
-    this.#committing = true;
-    try {
-      const written = await changeView(this.#store, this.group, step);
-      if (written !== undefined) this.#onView(written);
-    } finally {
-      this.#committing = false;
-    }
-  }
-}
-
-/**
- * Calls `fn` whenever the connection is back, until the returned function is called. A bus keeps its listeners as long as it
- * lives, and outlives actors: what it keeps of one that has stopped is this and nothing behind it.
- */
-function onReconnected(bus: Bus, fn: () => void): () => void {
-  let listener: (() => void) | undefined = fn;
-  bus.onStatus(({ kind }) => {
-    if (kind === 'reconnected') listener?.();
-  });
-  return () => {
-    listener = undefined;
-  };
 }

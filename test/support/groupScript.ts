@@ -1,311 +1,383 @@
-// The commands of golden transcripts (test/transcripts/): a group of production cores, driven by hand, that says in words
-// what each module makes of each packet, what modules ask and answer, and which views are written. No clock, no chance.
+// The commands of golden transcripts (test/transcripts/): a group of production actors in one process, under a clock that goes on when the
+// script says so. What is said of it: commands in the group's log and what came of them, what actors tell people, and which
+// server got which packet.
 //
-//   group a b ... [fig-7] [table-first] [adopt] [PLACEMENT]    a settled group of these servers
-//   placed N-M                             who would get new flows of these numbers, by the newest view
-//   send F KIND, ... [by T] [view V]       tier 1 T (t1) sends a frame stamped V (the newest); KIND: syn tcp fin udp
-//   packet F KIND, ... [by T] [view V]     the same, and everything under way arrives everywhere
-//   deliver [M ...] [from S ...] [first N] what is under way to modules M arrives; S: a tier 1, a module, store
-//   lose M from S                          the oldest thing that is under way to M from S never arrives
-//   start M [WEIGHT]                       a server starts and asks to join
-//   crash M                                it is gone, with all it knew
-//   drain M                                it is told to leave
-//   weights M=W ...                        an operator writes the next view
-//   pass SECONDS                           time passes at once, and nothing arrives meanwhile
-//   settle SECONDS                         time passes in small steps, everything arrives, idle tier 1s are heard
-//   views                                  the newest view, and how far each module has come
-//   holds                                  what each module knows
+//   group M ... [fig-6] [PLACEMENT]     servers that have started, one after the other, and are active
+//   start M [WEIGHT]                    a server starts, and takes its place by itself
+//   send KIND FLOWS [, KIND FLOWS]      a frame of one packet of each flow (1 3 5-8); KIND: syn tcp fin udp
+//   traffic FLOWS until CONDITION       a frame of all flows each ten milliseconds
+//   append WHO WHAT [, WHO WHAT]        commands, one right behind the other; WHO: a server, or operator. WHAT: remove M, drain M, leave M,
+//                                       weigh M=W ..., configure M W, epoch N of M, epoch N of nobody
+//   again                               the epoch that was begun last is appended a second time
+//   drain M SECONDS                     a server is told to leave
+//   crash M                             it is gone, with all it knew
+//   pause M ..., hold M ...             it stands still; its log alone waits for it
+//   deaf M ...                          it does not hear what others say of themselves
+//   release M ...                       it goes on, and hears
+//   trim M                              the log has trimmed what M has not read
+//   slow M MS, late M MS                what M says to peers, and what it appends, takes so long
+//   lose log, make log                  somebody deletes it, and makes it anew
+//   damage M F                          the memory of M loses flow F
+//   pass SECONDS, until CONDITION       time passes. CONDITION: M active, M left, view N, epoch N, whole
+//   views, holds, alike                 what each has agreed on, the flows it has, and whether all have the same
 
-import type { DsslCore } from '../../services/dssl/old/core.ts';
-import { readEntropy } from '../../services/dssl/old/entropyMessages.ts';
-import { controlFields, RowKind, readRows, readSync, type SyncAnswer } from '../../services/dssl/old/sync.ts';
-import { ownerOf } from '../../services/dssl/replica/flows/entry.ts';
+import assert from 'node:assert/strict';
+import type { Effects } from '../../services/dssl/replica/effects.ts';
 import { isOneOf } from '../../shared/base/validate.ts';
-import { type Member, type PlacementName, placementNames, type View } from '../../shared/membership/view.ts';
-import { fin, hiOf, type Module, type Row, syn, TestGroup, tcp, udp } from './group.ts';
+import type { GroupLog } from '../../shared/log/log.ts';
+import { type Command, decodeCommand, encodeCommand, operatorAuthor } from '../../shared/log/records/command.ts';
+import type { Life } from '../../shared/membership/transitions.ts';
+import { placementNames } from '../../shared/membership/view.ts';
+import { type Actor, GroupOfActors, hashOf } from './groupOfActors.ts';
+import { commandInWords, flowsIn, flowsInWords, numbersOf, viewInWords } from './groupWords.ts';
 
-const flagsOf: Readonly<Record<string, number>> = { syn, tcp, fin, udp };
+const kinds = ['syn', 'tcp', 'fin', 'udp'] as const;
+type Kind = (typeof kinds)[number];
+/** Nothing that a script waits for takes longer. */
+const untilMs = 60_000;
+
+interface Sent {
+  readonly id: number;
+  readonly flow: number;
+}
 
 export class GroupScript {
-  #group = new TestGroup();
+  #group = new GroupOfActors();
+  #log: GroupLog | undefined;
   #startMs = 0;
-  #lines: string[] = [];
-  /** Where in `#lines` the verdicts on a packet stand. */
-  #verdictLines = new Map<string, number>();
-  readonly #packetNames = new Map<string, string>();
-  readonly #seen = new Map<Module, Record<string, number>>();
+  /** Lines so far; those about commands are put into words at the end, when it is known what came of them. */
+  #lines: (() => string)[] = [];
+  /** By position and words of a command: what it came to. */
+  readonly #effects = new Map<string, string>();
+  #lastEpoch: Uint8Array | undefined;
+  #nextId = 1;
+  readonly #flows = new Map<string, number>();
+  /** Packets that nobody has got so far. */
+  #missing: Sent[] = [];
+  /** How many packets of each actor have been told of. */
+  readonly #told = new Map<Actor, number>();
 
-  /** Runs one command; returns what there is to say. */
-  run(command: string): readonly string[] {
+  /** Runs one command; resolves to what there is to say. */
+  async run(command: string): Promise<readonly string[]> {
     this.#lines = [];
-    this.#verdictLines = new Map();
     const [name, ...words] = command.split(' ');
     const handler = this.#commands[name];
     if (handler === undefined) throw new Error(`there is no command "${name}"`);
-    handler(words);
-    return this.#lines;
+    await handler(words);
+    this.#tellLate();
+    return joinAlike(this.#lines.map((line) => line()));
   }
 
-  readonly #commands: Readonly<Record<string, (words: string[]) => void>> = {
+  stop(): void {
+    this.#group.stop();
+  }
+
+  readonly #commands: Readonly<Record<string, (words: string[]) => Promise<void> | void>> = {
     group: (words) => this.#begin(words),
-    placed: ([range]) => this.#placed(range),
-    send: (words) => this.#send(words),
-    packet: (words) => {
-      this.#send(words, false);
-      this.#deliver([]);
+    start: async ([name, weight]) => {
+      this.#group.start(name, weight === undefined ? 100 : Number(weight));
+      await this.#group.run(1);
     },
-    deliver: (words) => this.#deliver(words),
-    lose: ([module, , source]) => {
-      const wasThere = this.#group.lose(this.#module(module), source);
-      this.#say(wasThere ? `something from ${source} never reaches ${module}` : 'nothing is under way');
+    send: (words) => this.#send(words.join(' ').split(', ')),
+    traffic: (words) => this.#traffic(words),
+    append: (words) => this.#append(words.join(' ').split(', ')),
+    again: async () => {
+      assert.ok(this.#lastEpoch !== undefined);
+      this.#log?.append('command', this.#lastEpoch);
+      await this.#group.run(20);
     },
-    start: ([name, weight]) => void this.#group.add(name, weight === undefined ? 100 : Number(weight)),
+    drain: async ([name, seconds]) => {
+      void this.#actor(name).actor.drain(Number(seconds) * 1_000);
+      await this.#group.run(50);
+    },
     crash: ([name]) => {
-      this.#group.crash(this.#module(name));
-      this.#say(`${name} is gone, and all it knew`);
+      this.#actor(name).gate.pause();
+      this.#actor(name).stop();
     },
-    drain: ([name]) => this.#module(name).core.drain(this.#group.nowMs + 60_000),
-    weights: (words) => {
-      const weights = new Map(words.map((word) => word.split('=') as [string, string]));
-      const weigh = (member: Member): Member => ({
-        ...member,
-        weight: Number(weights.get(member.server) ?? member.weight),
-      });
-      this.#group.propose((view) => ({ ...view, number: view.number + 1, members: view.members.map(weigh) }));
+    pause: (names) => {
+      for (const name of names) this.#actor(name).gate.pause();
     },
-    pass: ([seconds]) => {
-      this.#group.tick(Math.round(Number(seconds) * 1_000));
-      this.#notice();
-      this.#say(`it is ${this.#at(this.#group.nowMs)}`);
+    hold: (names) => {
+      for (const name of names) this.#actor(name).gate.hold();
     },
-    settle: ([seconds]) => {
-      for (let tick = 0; tick < Math.round(Number(seconds) * 10); tick++) {
-        this.#group.settle(1);
-        this.#notice();
-      }
-      this.#say(`it is ${this.#at(this.#group.nowMs)}`);
+    deaf: (names) => {
+      for (const name of names) this.#actor(name).gate.isDeaf = true;
     },
+    release: async (names) => {
+      for (const name of names) this.#actor(name).gate.release();
+      await this.#group.run(1);
+    },
+    trim: async ([name]) => {
+      this.#actor(name).gate.trim();
+      await this.#group.run(1);
+    },
+    slow: ([name, ms]) => {
+      this.#actor(name).gate.peerDelayMs = Number(ms);
+    },
+    late: ([name, ms]) => {
+      this.#actor(name).gate.appendDelayMs = Number(ms);
+    },
+    lose: async () => {
+      void this.#log?.destroy();
+      await this.#group.run(1);
+      this.#say('the log is gone');
+    },
+    make: async () => {
+      void this.#log?.make();
+      await this.#group.run(1);
+    },
+    damage: ([name, flow]) => {
+      const table = this.#actor(name).actor.replica?.table;
+      const handle = table?.find(hashOf(Number(flow), 1), hashOf(Number(flow), 2), 1) ?? -1;
+      assert.ok(handle >= 0, `${name} does not know flow ${flow}`);
+      table?.remove(handle);
+    },
+    pass: ([seconds]) => this.#group.run(Number(seconds) * 1_000),
+    until: (words) => this.#until(words),
     views: () => {
-      this.#say(viewInWords(this.#group.view));
-      for (const { name, core } of this.#living())
-        this.#say(`${name}: ${core.phase}, has view ${core.views.newest?.view.number ?? 'none'}`);
+      for (const { server, actor } of this.#living()) {
+        const epoch = actor.replica?.epoch?.number;
+        this.#say(`${server}: ${actor.phase}, epoch ${epoch ?? 'none'}, ${viewInWords(actor.view)}`);
+      }
     },
     holds: () => {
-      for (const { name, core } of this.#living()) this.#say(`${name}: ${holdingsInWords(core)}`);
+      for (const { server, actor } of this.#living()) {
+        const own: number[] = [];
+        for (let slice = 0; slice < 256; slice++) {
+          actor.replica?.eachOwnFlow(slice, (hi, lo) => own.push(this.#flows.get(`${hi} ${lo}`) ?? Number.NaN));
+        }
+        this.#say(`${server} has ${flowsInWords(own)}`);
+      }
     },
+    alike: () => this.#alike(),
   };
 
-  #begin(words: string[]): void {
-    const placement = words.find((word): word is PlacementName => isOneOf(placementNames, word));
-    const rules = {
-      typeOneMethod: words.includes('fig-7') ? ('fig-7' as const) : ('fig-6' as const),
-      tableFirst: words.includes('table-first'),
-      midFlow: words.includes('adopt') ? ('adopt' as const) : ('ignore' as const),
-    };
-    this.#group = new TestGroup(rules, placement);
+  async #begin(words: string[]): Promise<void> {
+    const placement = words.find((word) => isOneOf(placementNames, word)) ?? 'rendezvous';
+    assert.ok(isOneOf(placementNames, placement));
+    const rules = words.includes('fig-6') ? { typeOneMethod: 'fig-6' as const } : {};
+    this.#group = new GroupOfActors(rules, {}, placement);
+    const { clock } = this.#group;
     for (const name of words.filter((word) => word.length === 1)) {
-      this.#group.add(name);
-      this.#group.send([]);
-      this.#group.settle(20);
+      const { actor } = this.#group.start(name);
+      assert.ok(await this.#group.until(() => actor.phase === 'active', 5_000));
     }
-    this.#startMs = this.#group.nowMs;
-    this.#group.trace = {
-      verdict: (module, packet, verdict) => this.#verdict(module, packet, verdict),
-      control: (from, message) => this.#control(from, message),
-      view: (by, view) => this.#say(`${by === '' ? 'an operator' : by} writes ${viewInWords(view)}`),
-      fetch: (by) => this.#say(`${by} reads the views again`),
+    this.#log = await this.#group.openLog();
+    // From here on the seconds are counted.
+    await this.#group.run(3_000);
+    this.#startMs = clock.nowMs();
+    this.#group.onApplied = (_, replica, effects) => this.#note(replica.position, effects);
+    this.#group.onLine = (server, message) => {
+      // Views tell where a server stands.
+      if (!message.startsWith('server ')) this.#sayAt(`${server}: ${message}`);
     };
-    this.#notice();
-    this.#lines = [viewInWords(this.#group.view)];
+    const bounds = this.#log.bounds();
+    await this.#group.run(1);
+    this.#watch(this.#log, (await bounds).last);
+    this.#say(viewInWords(this.#group.actors[0].actor.view));
   }
 
-  #placed(range: string): void {
-    const [from, to] = range.split('-').map(Number);
-    const { core } = this.#living()[0];
-    const { view } = this.#group;
-    const compiled = core.views.get(view.number);
-    if (compiled === undefined) throw new Error(`${this.#living()[0].name} does not have view ${view.number}`);
-    for (const { server } of view.members) {
-      const theirs: number[] = [];
-      for (let flow = from; flow <= to; flow++)
-        if (core.views.serverName(compiled.place(hiOf(flow), flow, 0)) === server) theirs.push(flow);
-      this.#say(`view ${view.number} places at ${server}: ${theirs.join(' ') || 'none'}`);
+  /** Reads the log's commands beside the actors. */
+  #watch(log: GroupLog, after: number): void {
+    const onBroken = (): void => this.#watch(log, 0);
+    log.read(
+      { after, kinds: ['command'] },
+      { onEntry: ({ position, data }) => this.#onCommand(position, data), onBroken },
+    );
+  }
+
+  #onCommand(position: number, data: Uint8Array): void {
+    const command = decodeCommand(data);
+    if (command === undefined || command.kind === 'tick') return;
+    if (command.kind === 'epoch') this.#lastEpoch = data.slice();
+    const words = commandInWords(command);
+    const stamp = this.#stamp();
+    this.#lines.push(() => `${stamp}${words}${this.#outcomeOf(position, command)}`);
+  }
+
+  #outcomeOf(position: number, command: Command): string {
+    if (command.kind === 'ask') return '';
+    if (command.kind === 'epoch') {
+      const isInForce = this.#living().some(({ actor }) => actor.replica?.epoch?.id === command.id);
+      const applied = this.#living().some(({ actor }) => actor.replica?.epoch?.position === position);
+      return isInForce && applied ? '' : ': without effect';
     }
+    return this.#effects.get(`${position} ${commandInWords(command)}`) ?? ': nobody has read it';
   }
 
-  #send(words: string[], isSaid = true): void {
-    const optionsAt = words.findIndex((word) => word === 'by' || word === 'view');
-    const packets = (optionsAt === -1 ? words : words.slice(0, optionsAt)).join(' ').split(', ');
-    const optionOf = (option: string): string | undefined =>
-      words.includes(option) ? words[words.indexOf(option) + 1] : undefined;
-    const tier1 = optionOf('by') ?? 't1';
-    const viewNumber = Number(optionOf('view') ?? this.#group.view.number);
-    const rows = packets.map((packet): Row => {
-      const [flow, kind] = packet.split(' ');
-      if (!(kind in flagsOf)) throw new Error(`there is no packet "${packet}"`);
-      return { flow: Number(flow), flags: flagsOf[kind] };
+  #note(position: number, { command, viewChanged }: Effects): void {
+    if (command === undefined) return;
+    const key = `${position} ${commandInWords(command)}`;
+    if (this.#effects.has(key)) return;
+    const view = this.#group.actors.find(({ actor }) => actor.replica?.position === position)?.actor.replica?.view;
+    this.#effects.set(key, viewChanged && view !== undefined ? ` → ${viewInWords(view)}` : ': without effect');
+  }
+
+  async #send(parts: readonly string[]): Promise<void> {
+    const sent: Sent[] = [];
+    const packets = parts.flatMap((part) => {
+      const [kind, ...flows] = part.split(' ');
+      assert.ok(isOneOf(kinds, kind), `there is no packet "${kind}"`);
+      return numbersOf(flows).map((flow) => this.#packet(kind, flow, sent));
     });
-    const names = this.#group.send(rows, { tier1, viewNumber });
-    names.forEach((name, index) => {
-      this.#packetNames.set(name, packets[index]);
-    });
-    if (isSaid) this.#say(`${tier1} sends frame ${names[0].split('/')[1]}, view ${viewNumber}: ${packets.join(', ')}`);
+    await this.#group.send(...packets);
+    await this.#group.run(20);
+    this.#say(this.#takersOf(sent));
   }
 
-  #deliver(words: string[]): void {
-    const optionsAt = words.findIndex((word) => word === 'from' || word === 'first');
-    const names = optionsAt === -1 ? words : words.slice(0, optionsAt);
-    const modules = names.length === 0 ? this.#living() : names.map((name) => this.#module(name));
-    const firstAt = words.indexOf('first');
-    let left = firstAt === -1 ? Number.POSITIVE_INFINITY : Number(words[firstAt + 1]);
-    const fromAt = words.indexOf('from');
-    const sources = fromAt === -1 ? undefined : words.slice(fromAt + 1, firstAt === -1 ? undefined : firstAt);
-    for (let busy = true; busy; ) {
-      busy = false;
-      for (const module of modules) {
-        for (const source of [...module.inbox.keys()].filter((each) => sources?.includes(each) ?? true)) {
-          while (left > 0 && this.#group.deliver(module, source)) {
-            left--;
-            busy = true;
-            this.#notice();
-          }
-        }
+  async #traffic(words: string[]): Promise<void> {
+    const at = words.indexOf('until');
+    const flows = numbersOf(words.slice(0, at));
+    const holds = this.#condition(words.slice(at + 1));
+    const seen = new Set<string>();
+    for (let spentMs = 0; !holds(); spentMs += 10) {
+      assert.ok(spentMs < untilMs, `not until ${words.slice(at + 1).join(' ')}`);
+      const sent: Sent[] = [];
+      await this.#group.send(...flows.map((flow) => this.#packet('tcp', flow, sent)));
+      await this.#group.run(10);
+      seen.add(this.#takersOf(sent));
+    }
+    for (const takers of seen) this.#say(`${takers}, time and again`);
+  }
+
+  #packet(kind: Kind, flow: number, sent: Sent[]) {
+    const id = this.#nextId++;
+    sent.push({ id, flow });
+    this.#flows.set(`${hashOf(flow, 1)} ${hashOf(flow, 2)}`, flow);
+    return { id, flow, start: kind === 'syn', end: kind === 'fin', isUdp: kind === 'udp' };
+  }
+
+  /** Who got these packets; who has none of them is left out. */
+  #takersOf(sent: readonly Sent[]): string {
+    const left = new Map(sent.map((each) => [each.id, each]));
+    const takers: string[] = [];
+    for (const actor of this.#group.actors) {
+      const got = actor.got.slice(this.#told.get(actor) ?? 0);
+      if (got.length === 0) continue;
+      const flows = got.map((id) => {
+        const each = left.get(id) ?? this.#missing.find((missing) => missing.id === id);
+        assert.ok(each !== undefined, `packet ${id} was accepted a second time, by ${actor.server}`);
+        left.delete(id);
+        this.#missing = this.#missing.filter((missing) => missing !== each);
+        return each.flow;
+      });
+      this.#told.set(actor, actor.got.length);
+      takers.push(`${actor.server} gets ${flowsIn(flows)}`);
+    }
+    this.#missing.push(...left.values());
+    if (left.size > 0) takers.push(`nobody gets ${flowsIn([...left.values()].map(({ flow }) => flow))}`);
+    return takers.join(', ');
+  }
+
+  /** Packets that somebody got only now. */
+  #tellLate(): void {
+    if (this.#group.actors.some((actor) => actor.got.length > (this.#told.get(actor) ?? 0)))
+      this.#say(`late: ${this.#takersOf([])}`);
+  }
+
+  async #append(parts: readonly string[]): Promise<void> {
+    for (const part of parts) {
+      const [who, ...what] = part.split(' ');
+      const author = who === 'operator' ? operatorAuthor : this.#life(who);
+      const epoch = who === 'operator' ? '' : (this.#group.actors[0].actor.replica?.epoch?.id ?? '');
+      this.#log?.append('command', encodeCommand(this.#commandOf(author, epoch, what)));
+    }
+    await this.#group.run(20);
+  }
+
+  #commandOf(author: Life, epoch: string, [kind, name, ...rest]: readonly string[]): Command {
+    const common = { author, epoch };
+    switch (kind) {
+      case 'remove':
+        return { ...common, kind, life: this.#life(name), handled: 0 };
+      case 'drain':
+      case 'leave':
+        return { ...common, kind, life: this.#life(name) };
+      case 'configure':
+        return { ...common, kind, life: this.#life(name), weight: Number(rest[0]) };
+      case 'weigh': {
+        const pairs = [name, ...rest].map((each) => each.split('='));
+        return { ...common, kind, weights: new Map(pairs.map(([server, weight]) => [server, Number(weight)])) };
       }
+      case 'epoch': {
+        const donor = rest[1] === 'nobody' ? undefined : this.#life(rest[1]);
+        const previous = epoch;
+        const id = `${name}-by-${author.server}`;
+        const { birth } = this.#group;
+        return { ...common, kind, epoch: '', id, number: Number(name), previous, since: 0, donor, birth };
+      }
+      default:
+        throw new Error(`there is no command "${kind}" for the log`);
     }
   }
 
-  /** What modules count tells what they noticed. */
-  #notice(): void {
-    for (const module of this.#living()) {
-      const { name, core, events } = module;
-      const before = this.#seen.get(module) ?? {};
-      const now = { ...countsOf(core), events: events.length };
-      this.#seen.set(module, now);
-      for (const [what, count] of Object.entries(now)) {
-        if (what === 'events') continue;
-        const more = count - (before[what] ?? 0);
-        if (more > 0) this.#say(`${name} ${what}${more > 1 ? `: ${more}` : ''}`);
-      }
-      for (const event of events.slice(before.events ?? 0)) {
-        const [flow, why] = event.slice(1).split(' ');
-        this.#say(`${name}'s server: flow ${flow} ${event.startsWith('+') ? 'begins' : `ends (${why})`}`);
+  async #until(words: string[]): Promise<void> {
+    const holds = this.#condition(words);
+    assert.ok(await this.#group.until(holds, untilMs), `not until ${words.join(' ')}`);
+  }
+
+  #condition([what, which]: readonly string[]): () => boolean {
+    const living = () => this.#living().map(({ actor }) => actor);
+    if (what === 'whole') return () => living().every(({ recovery }) => recovery.isWhole);
+    if (what === 'view') return () => living().some(({ view }) => view.number >= Number(which));
+    if (what === 'epoch') return () => living().some(({ replica }) => (replica?.epoch?.number ?? 0) >= Number(which));
+    const { actor } = this.#actor(what);
+    return () => actor.phase === which;
+  }
+
+  #alike(): void {
+    const replicas = this.#living().map(({ server, actor }) => ({ server, replica: actor.replica }));
+    const [first, ...others] = replicas;
+    for (const { server, replica } of others) {
+      assert.ok(replica !== undefined && first.replica !== undefined);
+      const differs =
+        replica.position !== first.replica.position ||
+        replica.globalFingerprint() !== first.replica.globalFingerprint();
+      if (differs) this.#say(`${server} and ${first.server} have agreed on other things`);
+      for (let slice = 0; slice < 256; slice++) {
+        if (replica.digest(slice) !== first.replica.digest(slice))
+          this.#say(`${server} and ${first.server} know other flows`);
       }
     }
+    if (this.#lines.length === 0) this.#say(`all ${replicas.length} have the same`);
   }
 
-  #verdict(module: string, packet: string, verdict: string): void {
-    const name = this.#packetNames.get(packet) ?? packet;
-    const at = this.#verdictLines.get(packet);
-    if (at !== undefined) this.#lines[at] += `, ${module} ${verdict}`;
-    else this.#verdictLines.set(packet, this.#lines.push(`${name}: ${module} ${verdict}`) - 1);
+  #actor(name: string): Actor {
+    const actor = this.#group.actors.findLast(({ server }) => server === name);
+    if (actor === undefined) throw new Error(`there is no server "${name}"`);
+    return actor;
   }
 
-  #control(from: string, message: Uint8Array): void {
-    const fields = controlFields(message) ?? [];
-    const sync = readSync(fields);
-    if (sync?.kind === 'request') {
-      const what = sync.since === undefined ? 'everything' : `what happened since ${this.#at(sync.since * 100)}`;
-      this.#say(`${from} asks ${sync.to} for ${what}`);
-    } else if (sync?.kind === 'answer') this.#say(answerInWords(sync));
-    const said = readEntropy(fields);
-    if (said?.kind === 'ask') this.#say(`${from} asks ${said.to ?? 'everybody'} for bucket ${said.bucket}`);
-    else if (said?.kind === 'bucket') this.#say(`${from} tells everybody that it holds ${flowsIn(said.rows)}`);
-    else if (said?.kind === 'claim') this.#say(`${from} says that it has ${flowsIn(said.rows)}`);
+  #life(name: string): Life {
+    const { server, incarnation } = this.#actor(name).actor.candidate;
+    return { server, incarnation };
   }
 
-  #module(name: string): Module {
-    const module = this.#living().find((each) => each.name === name);
-    if (module === undefined) throw new Error(`there is no module "${name}"`);
-    return module;
+  #living(): Actor[] {
+    return this.#group.actors.filter((actor) => !actor.isStopped && actor.actor.phase !== 'left');
   }
 
-  #living(): Module[] {
-    return this.#group.modules.filter(({ listening }) => listening);
+  #stamp(): string {
+    return `${((this.#group.clock.nowMs() - this.#startMs) / 1_000).toFixed(1)} s  `;
   }
 
-  #at(ms: number): string {
-    return `${((ms - this.#startMs) / 1_000).toFixed(1)} s`;
+  #sayAt(line: string): void {
+    this.#say(`${this.#stamp()}${line}`);
   }
 
   #say(line: string): void {
-    this.#lines.push(line);
+    this.#lines.push(() => line);
   }
 }
 
-function viewInWords({ number, members }: View): string {
-  const each = ({ server, state, weight, incarnation }: Member): string =>
-    `${server} ${state}${incarnation > 1 ? ` (life ${incarnation})` : ''}${weight === 100 ? '' : ` of weight ${weight}`}`;
-  return `view ${number}: ${members.map(each).join(', ') || 'nobody'}`;
-}
-
-function answerInWords({ from, to, positions, owners, rows, isLast }: SyncAnswer): string {
-  const flows: string[] = [];
-  const starts: string[] = [];
-  readRows(rows, ({ kind, lo, owner }) => {
-    (kind === RowKind.flow ? flows : starts).push(`${lo}→${owners[owner].server}`);
-  });
-  const cut = [...positions].map(([id, sequence]) => `${id} frame ${sequence}`).join(', ') || 'no frame';
-  const lists = [
-    flows.length > 0 ? `flows ${inOrder(flows)}` : '',
-    starts.length > 0 ? `starts ${inOrder(starts)}` : '',
-  ].filter((list) => list !== '');
-  return `${from} tells ${to}, as of ${cut}: ${lists.join('; ') || 'nothing'}${isLast ? '' : ' ...'}`;
-}
-
-/** Flows of a claim, with the view that each is held by; of a bucket, where that is not known any more. */
-function flowsIn(rows: Uint8Array): string {
-  const flows: string[] = [];
-  readRows(rows, ({ kind, lo, view }) => {
-    flows.push(`${lo} ${kind === RowKind.flow ? 'since' : 'begun by'} view ${view}`);
-  });
-  return inOrder(flows).replace(/(view \d+) /g, '$1, ') || 'nothing';
-}
-
-/** Own flows, flows of others, starts that are remembered, frames that wait. What a joiner only guesses has a `?`. */
-function holdingsInWords(core: DsslCore): string {
-  const { decider, views } = core;
-  const nameOf = (owner: number): string => `${views.serverName(owner)}${views.newest?.isGone(owner) ? ' (gone)' : ''}`;
-  const own: string[] = [];
-  const elsewhere: string[] = [];
-  const starts: string[] = [];
-  decider.table.scan(0, Number.POSITIVE_INFINITY, (hi, lo, _lastSeen, info) => {
-    if (decider.table.find(hi, lo, decider.tick) === -1) return;
-    const guess = core.phase === 'joining' && decider.guesses?.get(hi, lo) !== undefined ? '?' : '';
-    if (ownerOf(info) === views.self) own.push(`${lo}${guess}`);
-    else elsewhere.push(`${lo}→${nameOf(ownerOf(info))}${guess}`);
-  });
-  decider.recentStarts.scan(0, Number.POSITIVE_INFINITY, (hi, lo, _tick, position) => {
-    if (decider.recentStarts.find(hi, lo, decider.tick) === -1) return;
-    starts.push(`${lo}→${nameOf(decider.recentStarts.ownerAt(position))}`);
-  });
-  const waiting = [...core.streams.all()].reduce((sum, stream) => sum + stream.waiting.length, 0);
-  return [
-    `own ${inOrder(own) || 'none'}`,
-    elsewhere.length > 0 ? `elsewhere ${inOrder(elsewhere)}` : '',
-    starts.length > 0 ? `lately begun ${inOrder(starts)}` : '',
-    waiting > 0 ? `frames that wait ${waiting}` : '',
-  ]
-    .filter((part) => part !== '')
-    .join('; ');
-}
-
-function inOrder(flows: string[]): string {
-  return flows.sort((one, other) => Number.parseInt(one, 10) - Number.parseInt(other, 10)).join(' ');
-}
-
-/** Counters that tell of something a reader wants to know, in words. */
-function countsOf({ counters, streams, learner, hearsay, antiEntropy }: DsslCore): Record<string, number> {
-  return {
-    'notices that frames are missing': streams.lostFrames,
-    'has had this frame before': streams.repeatedFrames,
-    'lets a frame wait for its view': counters.viewWaits,
-    'lets a frame wait, since it missed some': counters.unsureWaits,
-    'gives up on a frame whose view does not come': counters.viewDrops,
-    'gives up on a frame, since nobody tells what was missed': counters.unsureDrops,
-    'sees a gap before its own first frame, and asks again': learner.gaps,
-    'keeps to what it knows itself': hearsay.atOdds,
-    'hears that a flow of its own has another owner': antiEntropy.counters.twoOwners,
-    'takes flows in that its table lacked': antiEntropy.counters.rowsRepaired,
-    'forgets flows that nobody has': antiEntropy.counters.entriesForgotten,
-  };
+/** What is said again and again is said once, with how often. */
+function joinAlike(lines: readonly string[]): string[] {
+  const joined: { line: string; key: string; times: number }[] = [];
+  for (const line of lines) {
+    const key = line.replace(/^[\d.]+ s {2}/, '');
+    const last = joined.at(-1);
+    if (last?.key === key && key !== line) last.times++;
+    else joined.push({ line, key, times: 1 });
+  }
+  return joined.map(({ line, times }) => (times === 1 ? line : `${line} (${times} times)`));
 }

@@ -2,11 +2,10 @@
 // so on.
 //
 //   # What the next commands show.
-//   send 5 syn
-//   deliver a
+//   crash b
+//   pass 1
 //   ----
-//   t1 frame 3, view 2: 5 syn
-//   5 syn: a acceptNew
+//   0.7 s  a removes b → view 7: a active
 //
 // Reading and writing lose nothing, so a transcript can be made anew and compared as a whole.
 
@@ -41,11 +40,16 @@ export function writeTranscript(blocks: readonly Block[]): string {
 }
 
 /** The transcript as it comes out now: the same comments and commands, with what `run` answers to each command. */
-export function runTranscript(text: string, run: (command: string) => readonly string[]): string {
-  const blocks = readTranscript(text).map((block) => {
-    const output = block.commands.flatMap((command) => [...run(command)]);
+export async function runTranscript(
+  text: string,
+  run: (command: string) => Promise<readonly string[]>,
+): Promise<string> {
+  const blocks: Block[] = [];
+  for (const block of readTranscript(text)) {
+    const output: string[] = [];
+    for (const command of block.commands) output.push(...(await run(command)));
     const isQuiet = block.commands.length > 0 && output.length === 0;
-    return { ...block, output: isQuiet ? ['nothing to be seen'] : output };
-  });
+    blocks.push({ ...block, output: isQuiet ? ['nothing to be seen'] : output });
+  }
   return writeTranscript(blocks);
 }

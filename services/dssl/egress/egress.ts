@@ -7,8 +7,8 @@ import type { FlowEndReason, ServerLoad } from './handlers/handler.ts';
 export interface Egress {
   /**
    * Opens a run of accepted packets whose bytes lie in `data`, all of the same packet time. They came by the tier 1
-   * `tier1Id`, named as in its frames: the way back for answers. A frame without packets opens one too, so that the
-   * egress knows which tier 1s live.
+   * `tier1Id`, named as in its frames: the way back for answers. A frame without packets for this server opens one
+   * too, so that the egress knows which tier 1s live.
    */
   begin(data: Uint8Array, timestampMs: number, tier1Id: string): void;
   /** One accepted packet: data[offset .. offset + length). */

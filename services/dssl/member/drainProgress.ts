@@ -6,17 +6,24 @@
 // itself tells: the last one ends when its limit is over. Flows of which packets come and none ends lately may go on
 // for ever, and then nothing is expected but the deadline.
 //
-// The table is looked through in slices, so that a drain of millions of flows holds nothing up; what is said of it is as old
-// as one such pass.
+// The table is looked through a few slices at a time, so that a drain of millions of flows holds nothing up; what is said of it
+// is as old as one such pass.
 
-import { limits } from '../../../shared/base/limits.ts';
+import { sliceCount } from '../replica/flows/directory.ts';
 import { idleIndexOf, ownerOf } from '../replica/flows/entry.ts';
 import type { FlowTable } from '../replica/flows/table.ts';
 import { msPerTick } from '../replica/ticks.ts';
 
-export interface DrainProgressOptions {
+/** What is looked through, of a replica. */
+export interface DrainTables {
   /** Server number of the draining server. */
-  readonly self: number;
+  readonly selfNumber: number;
+  readonly table: Pick<FlowTable, 'scanSlice'>;
+  /** By Fig. 6. */
+  readonly ownTable?: Pick<FlowTable, 'scanSlice'> | undefined;
+}
+
+export interface DrainProgressOptions {
   /** As the table has them. */
   readonly idleTicks: ArrayLike<number>;
   /** When the server leaves in any case. All times here are of one clock that is never set back. */
@@ -26,7 +33,7 @@ export interface DrainProgressOptions {
 /** Whole seconds. */
 export interface DrainState {
   readonly flowsLeft: number;
-  /** Packet time since the last packet of the own flow that has been silent longest; undefined until all were looked at. */
+  /** The log's time since the last packet of the own flow that has been silent longest; undefined until all were looked at. */
   readonly oldestSeconds: number | undefined;
   /** Until the last flow has ended, at the latest the deadline; undefined while nothing tells. */
   readonly expectedEndSeconds: number | undefined;
@@ -55,12 +62,15 @@ const paceMs = 15_000;
 const paceLeastMs = 1_000;
 /** All flows are silent when none had a packet for so long. */
 const silentTicks = 10_000 / msPerTick;
-const sliceSlots = 65_536;
+/** Entries after which a look is over: the next one goes on behind them. */
+const lookEntries = 65_536;
+/** A replica sweeps one slice a tick, so an entry that is over goes within so long. */
+const sweptWithinMs = sliceCount * msPerTick;
 
 export class DrainProgress {
   readonly #options: DrainProgressOptions;
   readonly #samples: Sample[] = [];
-  #cursor = 0;
+  #slice = 0;
   #pass = newPass();
   #whole: Pass | undefined;
 
@@ -68,23 +78,29 @@ export class DrainProgress {
     this.#options = options;
   }
 
-  /** Looks at some more of the table, `tick` being the packets' time now. To be called several times a second. */
-  look(table: Pick<FlowTable, 'scan'>, tick: number, nowMs: number): void {
-    const { self, idleTicks } = this.#options;
+  /** Looks at some more of the tables, `tick` being the line's time now. To be called several times a second. */
+  look({ selfNumber, table, ownTable }: DrainTables, tick: number, nowMs: number): void {
+    const { idleTicks } = this.#options;
     const pass = this.#pass;
-    this.#cursor = table.scan(this.#cursor, sliceSlots, (_hi, _lo, lastSeen, info) => {
-      if (ownerOf(info) !== self) return;
+    let looked = 0;
+    const visit = (_hi: number, _lo: number, lastSeen: number, info: number): void => {
+      looked++;
+      if (ownerOf(info) !== selfNumber) return;
       const age = Math.max(0, (tick - lastSeen) | 0);
       pass.flows++;
       pass.oldest = Math.max(pass.oldest, age);
       pass.youngest = Math.min(pass.youngest, age);
       pass.left = Math.max(pass.left, idleTicks[idleIndexOf(info)] - age);
-    });
-    if (this.#cursor >= 0) return;
+    };
+    for (; this.#slice < sliceCount && looked < lookEntries; this.#slice++) {
+      table.scanSlice(this.#slice, visit);
+      ownTable?.scanSlice(this.#slice, visit);
+    }
+    if (this.#slice < sliceCount) return;
     pass.endedAtMs = nowMs;
     this.#whole = pass;
     this.#pass = newPass();
-    this.#cursor = 0;
+    this.#slice = 0;
   }
 
   /** Flows that are left. To be called about once a second. */
@@ -126,7 +142,7 @@ export class DrainProgress {
     const whole = this.#whole;
     if (whole === undefined || whole.flows === 0 || whole.youngest < silentTicks) return undefined;
     const sinceMs = nowMs - whole.endedAtMs;
-    return Math.max(0, whole.left * msPerTick - sinceMs) + limits.clockErrorMs;
+    return Math.max(0, whole.left * msPerTick - sinceMs) + sweptWithinMs;
   }
 }
 

@@ -33,7 +33,6 @@ export interface LoadSample {
   readonly newFlows: number;
   /** 0 to 1. */
   readonly tableFill: number;
-  readonly lostFrames: number;
   readonly machine: MachineLoad;
   readonly handler: HandlerLoad;
 }
@@ -81,7 +80,6 @@ export class LoadMeter {
       handler: orMissing(handler.handler),
       latencyMs: orMissing(handler.latencyMs),
       loss: orMissing(handler.loss),
-      lostFrames: number(sample.lostFrames),
     };
   }
 

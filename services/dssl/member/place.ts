@@ -1,16 +1,17 @@
 // How a server finds its place in a cluster by itself: the shell round shared/membership/assignment.ts, which makes the choice.
 //
-//   read views ─► the name is there? ─ yes ─► does that life answer? ─ yes ─► refused
+//   read mirrors ─► the name is there? ─ yes ─► does that life answer? ─ yes ─► refused
 //       ▲              │ no                        │ no: its place is free
 //       │              └────────────┬──────────────┘
-//       │                        choose ─► listen there ─► read and choose again ─► join, as it was chosen
+//       │                        choose ─► follow that group's log ─► read and choose again ─► join, as it was chosen
 //       └──────────── declined, or the name appeared elsewhere meanwhile ◄────────────┘
 //
-// The actor listens before it joins, so it misses no start of a flow. It joins as `joining` and stays so until its server
-// is started and given to it (`serve`): a server is told its group when it is made, and the group is certain only now.
+// The actor follows the group's log before it joins, so it holds the view that its join is judged by. It joins as `joining` and stays so
+// until its server is started and given to it (`serve`): a server is told its group when it is made, and the group is certain only now.
 //
-// A view per group means that two processes of one name could join two groups in the same moment. Each reads the other
-// groups once more after its join; the later one at least sees the other, takes its join back and begins again.
+// A view per group means that two processes of one name could join two groups in the same moment. Each waits until its own join is
+// mirrored, and then reads the mirrors of the other groups once more; the later one at least sees the other, takes its join back and begins again, as
+// another life: each joins once.
 
 import { randomInt } from 'node:crypto';
 import type { Clock } from '../../../shared/base/clock.ts';
@@ -18,21 +19,15 @@ import { errorCodes, FlowherdError } from '../../../shared/base/errors.ts';
 import type { Bus, KeyValue } from '../../../shared/bus/bus.ts';
 import type { Subjects } from '../../../shared/bus/subjects.ts';
 import type { ClusterMap } from '../../../shared/config/map.ts';
-import { changeView, readViews } from '../../../shared/config/store.ts';
-import {
-  type FoundLife,
-  findPlace,
-  joinAt,
-  livesOf,
-  type Place,
-  type Views,
-} from '../../../shared/membership/assignment.ts';
-import { type GroupBirth, type Life, leave, withdraw } from '../../../shared/membership/transitions.ts';
-import { findMember } from '../../../shared/membership/view.ts';
+import { readMirrors } from '../../../shared/config/store.ts';
+import { encodeCommand } from '../../../shared/log/records/command.ts';
+import { type FoundLife, findPlace, livesOf, type Place, type Views } from '../../../shared/membership/assignment.ts';
+import { isLifeOf, type Life } from '../../../shared/membership/transitions.ts';
+import { findMember, type GroupBirth } from '../../../shared/membership/view.ts';
 import { DsslActor, type DsslActorOptions } from '../actor.ts';
 import type { Egress } from '../egress/egress.ts';
 import { LateEgress } from '../egress/late.ts';
-import { decodeSync, encodeLife } from '../old/sync.ts';
+import { decodePeer, encodePeer } from '../recovery/messages.ts';
 
 export interface PlaceOptions extends Omit<DsslActorOptions, 'birth' | 'egress' | 'settings'> {
   readonly map: ClusterMap;
@@ -57,6 +52,11 @@ const asks = 6;
 const askPauseMs = 250;
 /** Tries to get into a group. Each is lost to a server that got in. */
 const triesMax = 1_000;
+/** A join is mirrored within this, or the store is down. */
+const mirroredMs = 4_000;
+const lookPauseMs = 50;
+/** How long it may take to give a place back. */
+const giveBackMs = 2_500;
 /** Two processes of one name that met wait for a random time up to this before they try again. */
 const clashPauseMs = 500;
 
@@ -75,11 +75,9 @@ export async function takePlace(options: PlaceOptions): Promise<TakenPlace | und
 }
 
 /** Why a server that did not ask to leave is no member any more, for people. */
-export function removalOf({ core, group }: DsslActor): FlowherdError {
-  const { server } = core.candidate;
-  const view = core.views.newest?.view;
+export function removalOf({ candidate: { server }, group, view }: DsslActor): FlowherdError {
   const text =
-    view !== undefined && findMember(view, server) !== undefined
+    findMember(view, server) !== undefined
       ? `server ${server} was replaced in group ${group}: it did not answer, and another process of that name took its place`
       : `server ${server} was removed from group ${group}; start it again to join anew`;
   return new FlowherdError(errorCodes.badState, text);
@@ -89,7 +87,7 @@ class PlaceFinder {
   readonly #options: PlaceOptions;
   readonly #store: KeyValue;
   readonly #groups: readonly string[];
-  readonly #self: Life;
+  #self: Life;
   /** Incarnations that were asked and did not answer. */
   readonly #dead = new Set<number>();
   #listening: { readonly actor: DsslActor; readonly egress: LateEgress } | undefined;
@@ -119,7 +117,7 @@ class PlaceFinder {
 
   async #choose(): Promise<Place> {
     const { map, memberOf } = this.#options;
-    const views = await readViews(this.#store, this.#groups);
+    const views = await this.#readViews();
     const former = this.#others(views);
     await this.#assertDead(former);
     const place = findPlace(map.groups, views, this.#self.server, memberOf);
@@ -138,34 +136,45 @@ class PlaceFinder {
       await this.#listen(place.group);
       return undefined;
     }
-    const { candidate, clock, log } = this.#options;
+    const { clock, log } = this.#options;
     const { actor, egress } = this.#listening;
-    const birth = birthOf(this.#options.map, place.group);
-    if (!(await actor.join((view) => joinAt(view, birth, candidate, place)))) return undefined;
-    if (this.#others(await readViews(this.#store, this.#groups)).length > 0) {
+    actor.standing.mayActivate = false;
+    if (!(await actor.join(place))) {
+      // The store may be a moment behind the log that has decided.
+      await pause(clock, lookPauseMs);
+      return undefined;
+    }
+    await this.#untilMirrored(place.group);
+    if (this.#others(await this.#readViews()).length > 0) {
       await this.#giveBack();
+      this.#dead.add(this.#self.incarnation);
+      this.#self = { server: this.#self.server, incarnation: randomInt(2 ** 47) };
       await pause(clock, randomInt(clashPauseMs));
       return undefined;
     }
     if (place.replaces !== undefined) log.info({ group: place.group }, 'takes the place of its former life');
-    actor.core.mayActivate = false;
-    actor.run();
     return {
       group: place.group,
       actor,
       serve: (server) => {
         egress.open(server);
-        actor.core.mayActivate = true;
+        actor.standing.mayActivate = true;
       },
       giveBack: () => this.#giveBack(),
     };
   }
 
   async #listen(group: string): Promise<void> {
-    const { map, memberOf: _, stop: __, ...rest } = this.#options;
+    const { map, memberOf: _, stop: __, candidate, ...rest } = this.#options;
     const egress = new LateEgress();
     this.#listening = {
-      actor: new DsslActor({ ...rest, settings: map.settings, birth: birthOf(map, group), egress }),
+      actor: new DsslActor({
+        ...rest,
+        candidate: { ...candidate, ...this.#self },
+        settings: map.settings,
+        birth: birthOf(map, group),
+        egress,
+      }),
       egress,
     };
     await this.#listening.actor.listen();
@@ -178,10 +187,28 @@ class PlaceFinder {
 
   /** Best effort: what cannot be taken back now is a dead member, whose place the next life of the server takes. */
   async #giveBack(): Promise<void> {
-    const group = this.#listening?.actor.group;
-    this.#stopListening();
-    if (group === undefined) return;
-    await changeView(this.#store, group, (view) => view && withdraw(view, this.#self)).catch(() => undefined);
+    const listening = this.#listening;
+    this.#listening = undefined;
+    if (listening === undefined) return;
+    const { actor } = listening;
+    if (actor.phase === 'joining') await Promise.race([actor.drain(0), pause(this.#options.clock, giveBackMs)]);
+    actor.stop();
+  }
+
+  async #readViews(): Promise<Views> {
+    const mirrors = await readMirrors(this.#store, this.#groups);
+    return new Map([...mirrors].map(([group, { view }]) => [group, view]));
+  }
+
+  /** A join counts for processes in other groups when the store shows it. */
+  async #untilMirrored(group: string): Promise<void> {
+    const { clock } = this.#options;
+    const untilMs = clock.monotonicMs() + mirroredMs;
+    while (clock.monotonicMs() < untilMs) {
+      const view = (await this.#readViews()).get(group);
+      if (view?.members.some((member) => isLifeOf(member, this.#self))) return;
+      await pause(clock, lookPauseMs);
+    }
   }
 
   #others(views: Views): FoundLife[] {
@@ -195,7 +222,7 @@ class PlaceFinder {
     const unknown = lives.filter(({ incarnation }) => !this.#dead.has(incarnation));
     await Promise.all(
       unknown.map(async ({ group, incarnation, state }) => {
-        if (await answers(this.#options, group, { server, incarnation })) {
+        if (await answers(this.#options, this.#self, { server, incarnation })) {
           const what =
             state === 'draining'
               ? `still draining in group ${group}: wait until it has left`
@@ -208,36 +235,38 @@ class PlaceFinder {
     );
   }
 
-  /** A name is in one group only: former lives in others are removed before the server joins. */
+  /** A name is in one group only: former lives in others leave before the server joins. */
   async #removeElsewhere(lives: readonly FoundLife[], group: string): Promise<void> {
+    const { dataBus, subjects } = this.#options;
     const { server } = this.#self;
-    for (const life of lives.filter((each) => each.group !== group)) {
-      const { incarnation } = life;
-      await changeView(this.#store, life.group, (view) => view && leave(view, { server, incarnation }));
+    for (const former of lives.filter((each) => each.group !== group)) {
+      const life = { server, incarnation: former.incarnation };
+      const log = await dataBus.openLog(subjects.cluster, former.group);
+      // Nobody else may say that a life is gone that no member has missed; it is dead, and says so by its successor.
+      const command = encodeCommand({ kind: 'leave', author: life, epoch: '', life });
+      await new Promise<void>((resolve) => log.append('command', command, () => resolve()));
     }
   }
 }
 
-/** Asks a life of a server whether it is alive. Rejects when nothing can be asked: then silence says nothing. */
+/** Asks a life of a server whether it is alive. */
 async function answers(
   { controlBus, subjects, clock }: { controlBus: Bus; subjects: Subjects; clock: Clock },
-  group: string,
-  life: Life,
+  asker: Life,
+  asked: Life,
 ): Promise<boolean> {
-  const subject = subjects.control(group);
   const nonce = randomInt(2 ** 47);
   let isAlive = false;
   let wake = (): void => undefined;
-  const subscription = controlBus.subscribe(subject, (message) => {
-    const sync = decodeSync(message);
-    if (sync?.kind !== 'alive' || sync.server !== life.server) return;
-    if (sync.incarnation !== life.incarnation || sync.nonce !== nonce) return;
+  const subscription = controlBus.subscribe(subjects.peer(asker.server), (data) => {
+    const message = decodePeer(data);
+    if (message?.kind !== 'alive' || !isLifeOf(message, asked) || message.nonce !== nonce) return;
     isAlive = true;
     wake();
   });
   try {
-    for (let asked = 0; asked < asks && !isAlive; asked++) {
-      controlBus.publish(subject, encodeLife({ kind: 'probe', ...life, nonce }));
+    for (let times = 0; times < asks && !isAlive; times++) {
+      controlBus.publish(subjects.peer(asked.server), encodePeer({ kind: 'probe', ...asker, nonce, asked }));
       await controlBus.flush();
       if (!isAlive) await Promise.race([pause(clock, askPauseMs), new Promise<void>((resolve) => (wake = resolve))]);
     }
@@ -251,6 +280,7 @@ function pause(clock: Clock, ms: number): Promise<void> {
   return new Promise((resolve) => clock.setTimer(ms, resolve));
 }
 
-function birthOf(map: ClusterMap, group: string): GroupBirth {
-  return { group, cluster: map.cluster, placement: map.placement, seed: map.seed, rules: map.rules };
+/** What the first view of a group is made of, by the cluster map. */
+export function birthOf({ placement, seed, rules }: ClusterMap, group: string): GroupBirth {
+  return { group, placement, seed, rules };
 }

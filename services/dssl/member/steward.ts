@@ -1,13 +1,13 @@
-// What a member does for its group apart from packets: it says that it lives, where it stands and how busy it is; hears the
-// others say so; tells the group whom it does not hear; and proposes views without those that are dead.
+// What a member does for its group apart from packets: it says that it lives, where it stands, how far it has come and how busy it is; hears the
+// others say so; tells the group whom it does not hear; and proposes to remove those that are dead, and other weights.
 //
 //   gossip, beats ─► failure detector ─► suspects ─► told to the group
-//         │                         └──► dead ─────► next view, by compare-and-set
-//         └─► loads ─► policy of weights ─► next view
+//         │                         └──► dead ─────► command: remove
+//         └─► loads ─► policy of weights ──────────► command: weigh
 //
-// Anybody may propose. Those that know of a death act in the order of their names, each a moment after the one before: so one of
-// them does, and when that one dies in the middle, the next. If two do, compare-and-set lets one be first, and the step
-// of the other finds nothing left to do. Weights are the business of the first active member that nobody suspects.
+// Any member may propose. Those that know of a death act in the order of their names, each a moment after the one before: so one of
+// them does, and when that one dies in the middle, the next. If two do, the log puts one first, and the command of the other
+// finds nothing left to do. Weights are the business of the first active member that nobody suspects.
 //
 // Pure: messages, views and monotonic time go in; messages and proposals come out through `StewardPorts`.
 
@@ -16,12 +16,14 @@ import { FailureDetector } from '../../../shared/membership/failureDetector.ts';
 import {
   decodeGossip,
   encodeGossip,
+  type LineReport,
   type LiveState,
+  type SliceDigest,
   type StateMessage,
   stateEveryMs,
 } from '../../../shared/membership/gossip.ts';
 import type { Load } from '../../../shared/membership/load.ts';
-import { isLifeOf, type Life, remove, reweigh } from '../../../shared/membership/transitions.ts';
+import { isLifeOf, type Life } from '../../../shared/membership/transitions.ts';
 import { findMember, type View } from '../../../shared/membership/view.ts';
 import { WeightGovernor } from '../../../shared/membership/weights/governor.ts';
 import { compareNames } from '../../../shared/placement/seed.ts';
@@ -33,12 +35,19 @@ export interface StewardPorts {
   gossip(message: Uint8Array): void;
   /** From now on hears the beats of these servers, and of no others. */
   watch(servers: readonly string[]): void;
-  /** Writes the successor of the newest view by compare-and-set, again from the newer one if somebody was first. */
-  propose(step: (view: View) => View): void;
+  /** Appends that this life is dead; said again and again until the view is without it. `handled`: see gossip. */
+  remove(life: Life, handled: number): void;
+  weigh(weights: ReadonlyMap<string, number>): void;
   /** How busy this server is; undefined when nobody measures. */
   load(): Load | undefined;
-  /** A member is dead, as far as this one knows: nobody needs to wait for it. Said again and again; `isNews` the first time. */
-  onDead(life: Life, silentMs: number, isNews: boolean): void;
+  /** How far it has come with the log; undefined before it has a log. */
+  line(): LineReport | undefined;
+  /** Digests to say with the next state. */
+  digests(): readonly SliceDigest[];
+  /** A state message of another member of the group. */
+  onState(message: StateMessage, nowMs: number): void;
+  /** A member was found dead. */
+  onDead(life: Life, silentMs: number): void;
 }
 
 export interface StewardCounters {
@@ -95,8 +104,9 @@ export class Steward {
   #governedAtMs = Number.NEGATIVE_INFINITY;
   /** Members that this one has found dead. */
   #found: Life[] = [];
-  /** Lives that are dead, as of the last look. */
-  #dead: readonly Life[] = [];
+  /** How far each life had come with the log when it said so last. */
+  readonly #handled = new Map<string, Life & { readonly line: LineReport }>();
+  #saidLine: string | undefined;
 
   constructor(self: Life, settings: ClusterSettings, ports: StewardPorts) {
     this.#self = { server: self.server, incarnation: self.incarnation };
@@ -115,11 +125,10 @@ export class Steward {
 
   /** The newest view of the group. */
   onView(view: View, nowMs: number): void {
-    if (this.#view !== undefined && view.number <= this.#view.number) return;
+    if (view === this.#view) return;
     this.#view = view;
-    // Others may have to agree now.
-    this.#dead = [];
     this.detector.follow(view, nowMs);
+    for (const server of this.#handled.keys()) if (findMember(view, server) === undefined) this.#handled.delete(server);
     this.#found = this.#found.filter((life) => view.members.some((member) => isLifeOf(member, life)));
     this.#listen();
   }
@@ -159,7 +168,9 @@ export class Steward {
       this.#send('beat', encodeGossip({ kind: 'beat', ...this.#self, beat: this.#nextBeat(nowMs) }));
     }
     const everyMs = stateEveryMs(this.#view?.members.length ?? 1, this.#settings.watching.stateMs);
-    if (state !== this.#saidState || nowMs - this.#stateAtMs >= everyMs) this.#sayState(state, nowMs);
+    const line = this.#ports.line();
+    const isNews = state !== this.#saidState || line?.state !== this.#saidLine;
+    if (isNews || nowMs - this.#stateAtMs >= everyMs) this.#sayState(state, nowMs);
     if (!this.#isMember) return;
     this.#judge(nowMs);
     this.#govern(nowMs);
@@ -171,7 +182,6 @@ export class Steward {
 
   #judge(nowMs: number): void {
     const { suspects, dead } = this.detector.tick(nowMs);
-    this.#dead = dead.map(({ life }) => life);
     for (const { life, isSure } of suspects) {
       this.counters.suspicions++;
       this.#send('gossip', encodeGossip({ kind: 'suspect', from: this.#self.server, ...life, isSure }));
@@ -183,35 +193,40 @@ export class Steward {
         this.#found.push(life);
         this.counters.removals++;
       }
-      this.#ports.onDead(life, silentMs, isNews);
-      this.#ports.propose((view) => (this.#isStillDead(life, view) ? remove(view, life, this.#self) : view));
+      if (isNews) this.#ports.onDead(life, silentMs);
+      this.#ports.remove(life, this.#handledBy(life));
     }
+  }
+
+  /** How far a life has handled the log that is followed here: positions of another line say nothing. */
+  #handledBy(life: Life): number {
+    const said = this.#handled.get(life.server);
+    if (said === undefined || !isLifeOf(said, life)) return 0;
+    return said.line.epoch === this.#ports.line()?.epoch ? said.line.position : 0;
   }
 
   #govern(nowMs: number): void {
     const view = this.#view;
     if (view === undefined || nowMs - this.#governedAtMs < governEveryMs) return;
     this.#governedAtMs = nowMs;
-    if (this.#governorOf(view, nowMs) !== this.#self.server) return;
+    if (!this.isFirst(nowMs)) return;
     const weights = this.#governor.propose(view, nowMs);
     if (weights === undefined) return;
     this.counters.reweighings++;
-    this.#ports.propose((newest) => reweigh(newest, weights));
+    this.#ports.weigh(weights);
+  }
+
+  /** Whether this member is the first active one that nobody suspects: it does what one member does for all. */
+  isFirst(nowMs: number): boolean {
+    if (this.#view === undefined) return false;
+    // Where nobody is active, whoever follows the log does it.
+    return (this.#governorOf(this.#view, nowMs) ?? this.#self.server) === this.#self.server;
   }
 
   /** The first active member that nobody suspects. */
   #governorOf({ members }: View, nowMs: number): string | undefined {
     const able = members.filter(({ server, state }) => state === 'active' && !this.detector.isSuspected(server, nowMs));
     return able.map(({ server }) => server).sort(compareNames)[0];
-  }
-
-  /**
-   * The store may take its time. Meanwhile the dead one may have spoken; and in a view that is newer than the one it was
-   * judged by, there may be others who ought to agree.
-   */
-  #isStillDead(life: Life, view: View): boolean {
-    const isKnown = this.#view !== undefined && view.number <= this.#view.number;
-    return isKnown && this.#dead.some((dead) => isLifeOf(dead, life));
   }
 
   #refute(nowMs: number): void {
@@ -227,10 +242,11 @@ export class Steward {
     this.counters.states++;
     const view = this.#view?.number ?? 0;
     const load = this.#ports.load();
-    this.#send(
-      'gossip',
-      encodeGossip({ kind: 'state', ...this.#self, beat: this.#nextBeat(nowMs), state, view, load }),
-    );
+    const line = this.#ports.line();
+    this.#saidLine = line?.state;
+    const digests = this.#ports.digests();
+    const beat = this.#nextBeat(nowMs);
+    this.#send('gossip', encodeGossip({ kind: 'state', ...this.#self, beat, state, view, line, load, digests }));
   }
 
   #nextBeat(nowMs: number): number {
@@ -252,7 +268,12 @@ export class Steward {
     this.#ports[kind](message);
   }
 
-  #note({ server, incarnation, load }: StateMessage, nowMs: number): void {
+  #note(message: StateMessage, nowMs: number): void {
+    const { server, incarnation, load, line } = message;
+    this.#ports.onState(message, nowMs);
+    const known = this.#view && findMember(this.#view, server);
+    const isFormer = known !== undefined && known.incarnation !== incarnation;
+    if (line !== undefined && !isFormer) this.#handled.set(server, { server, incarnation, line });
     if (load === undefined || this.#view === undefined) return;
     if (findMember(this.#view, server)?.incarnation !== incarnation) return;
     this.#governor.heard({ server, incarnation, load, heardAtMs: nowMs });

@@ -18,7 +18,7 @@ import { limits } from '../../../../shared/base/limits.ts';
 import type { Frame } from '../../../../shared/log/records/frame.ts';
 import { ReceiptRows, receiptVerdicts, runName } from '../../../../shared/messages/receipt.ts';
 import { readStamp, stampBytes } from '../../../../shared/packet/stamp.ts';
-import type { DecisionAudit } from '../../replica/rows.ts';
+import type { DecisionAudit } from '../../replica/effects.ts';
 import { V } from '../../replica/verdict.ts';
 import type { Egress, ServerEgress } from '../egress.ts';
 import type { FlowEndReason, ServerLoad } from '../handlers/handler.ts';
@@ -32,13 +32,22 @@ export interface ReceiptEgressOptions {
   readonly clock: Clock;
   /** Sends to `receipt.<run>`; what it cannot send is lost, and shows as a hole. */
   publish(run: string, message: Uint8Array): void;
-  /** Frames that the actor has lost so far, and flows it holds now. */
-  state(): { readonly lostFrames: number; readonly flows: number };
+  state(): ActorState;
+}
+
+/** What an actor says of itself beside its verdicts. */
+export interface ActorState {
+  /** Entries of the log that it has passed over so far. */
+  readonly skippedEntries: number;
+  /** Flows that it holds now. */
+  readonly flows: number;
+  /** It may own flows: it has become active. */
+  readonly isServing: boolean;
 }
 
 /** Counts of the actor at a moment. */
 interface Marks {
-  readonly lostFrames: number;
+  readonly skippedEntries: number;
   readonly evicted: number;
   readonly expired: number;
 }
@@ -57,16 +66,16 @@ const accepted = receiptVerdicts.indexOf('accepted');
 /** Verdicts that are answered, as indexes into `receiptVerdicts`; 0 for all others. */
 const answered = new Uint8Array(256);
 answered[V.dropTableFull] = receiptVerdicts.indexOf('tableFull');
-answered[V.dropView] = receiptVerdicts.indexOf('view');
-answered[V.dropUnsure] = receiptVerdicts.indexOf('unsure');
 answered[V.dropNoOwner] = receiptVerdicts.indexOf('noServer');
 answered[V.dropFragment] = receiptVerdicts.indexOf('fragment');
+/** Answered by servers that may own the flow: one that joins passes over what it does not hold yet, and others accept it. */
+const absent = receiptVerdicts.indexOf('absent');
 
 /** A run without new rows is told this often that the server is there. */
 const idleMs = 250;
 
 export class ReceiptEgress implements Egress {
-  /** What the actor's core is to report its verdicts to. */
+  /** What the actor is to report its verdicts to. */
   readonly audit: DecisionAudit;
   /** Packets that were answered. */
   rows = 0;
@@ -77,7 +86,7 @@ export class ReceiptEgress implements Egress {
   readonly #stamp = { run: 0, id: 0, flow: 0 };
   #data: Uint8Array = new Uint8Array(0);
   #nowMs = 0;
-  #marks: Marks = { lostFrames: 0, evicted: 0, expired: 0 };
+  #marks: Marks = { skippedEntries: 0, evicted: 0, expired: 0 };
   #evicted = 0;
   #expired = 0;
   #timer: Timer | undefined;
@@ -146,10 +155,11 @@ export class ReceiptEgress implements Egress {
     this.#nowMs = nowMs;
     let end = 0;
     let isKnown = false;
+    const ifAbsent = this.#options.state().isServing ? absent : 0;
     for (let row = 0; row < frame.count; row++) {
       const start = end;
       end += frame.length(row);
-      const verdict = answered[verdicts[row]];
+      const verdict = verdicts[row] === V.ignoreAbsent ? ifAbsent : answered[verdicts[row]];
       if (verdict !== 0) this.#answer(frame.payload, start, end, verdict);
       else if (!isKnown && end - start >= stampBytes && readStamp(frame.payload, start, end, this.#stamp)) {
         isKnown = true;
@@ -190,7 +200,7 @@ export class ReceiptEgress implements Egress {
   }
 
   #now(): Marks {
-    return { lostFrames: this.#options.state().lostFrames, evicted: this.#evicted, expired: this.#expired };
+    return { skippedEntries: this.#options.state().skippedEntries, evicted: this.#evicted, expired: this.#expired };
   }
 
   /** One timer for all runs: at the earliest moment that any of them needs. */
@@ -216,14 +226,14 @@ export class ReceiptEgress implements Egress {
 
   #send(run: Run, nowMs: number): void {
     const { server, group, incarnation } = this.#options;
-    const { lostFrames, evicted, expired } = this.#now();
+    const { skippedEntries, evicted, expired } = this.#now();
     const header = {
       server,
       group,
       incarnation,
       sequence: ++run.sequence,
       isLast: this.#stopped,
-      lostFrames: lostFrames - run.before.lostFrames,
+      skippedEntries: skippedEntries - run.before.skippedEntries,
       flows: this.#options.state().flows,
       evicted: evicted - run.before.evicted,
       expired: expired - run.before.expired,
@@ -231,18 +241,4 @@ export class ReceiptEgress implements Egress {
     run.saidAtMs = nowMs;
     this.#options.publish(run.name, run.rows.finish(header, nowMs));
   }
-}
-
-/** Tells two of every verdict. */
-export function bothAudits(one: DecisionAudit, other: DecisionAudit): DecisionAudit {
-  return {
-    onFrame: (frame, verdicts) => {
-      one.onFrame(frame, verdicts);
-      other.onFrame(frame, verdicts);
-    },
-    onLate: (...verdict) => {
-      one.onLate(...verdict);
-      other.onLate(...verdict);
-    },
-  };
 }

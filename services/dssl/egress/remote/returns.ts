@@ -1,17 +1,20 @@
 // The way back: answers for clients go to the tier 1 that their packets came by, in batches (shared/messages/answers.ts). Answers
 // that are there at the same turn of the event loop travel together, so batching costs no time.
 //
-// Whether somebody listens at the other end the bus does not tell. But a tier 1 speaks all the time, if only to say where
-// it stands, so one that has been silent for seconds is gone, and answers for it are dropped here and counted. A tier 1
-// that lives and has no VIP (it reads a capture) takes no answers, and nobody knows.
+// Whether somebody listens at the other end the bus does not tell. But one whose frames do not come any more, for minutes and
+// from no client at all, is taken to be gone, and answers for it are dropped here and counted. A tier 1 that lives and has
+// no VIP (it reads a capture) takes no answers, and nobody knows.
 
 import { randomInt } from 'node:crypto';
 import type { Clock } from '../../../../shared/base/clock.ts';
 import { limits } from '../../../../shared/base/limits.ts';
 import type { Bus } from '../../../../shared/bus/bus.ts';
 import { isName, type Subjects } from '../../../../shared/bus/subjects.ts';
+import { tier1Of } from '../../../../shared/log/records/frame.ts';
 import { AnswersBuilder } from '../../../../shared/messages/answers.ts';
-import { heardLatelyMs } from '../../old/streams.ts';
+
+/** A tier 1 of which the log has had no frame for so long is gone: by then it would number its frames anew. */
+export const goneMs = limits.lifeSilentMs;
 
 export interface ReturnsOptions {
   readonly server: string;
@@ -52,8 +55,9 @@ export class Returns {
     this.#options = options;
   }
 
-  /** A frame of that tier 1 has come. */
-  heard(id: string, nowMs: number): Tier1Return {
+  /** A frame of that life of a tier 1 has come; answers to it go by the tier 1's own name. */
+  heard(life: string, nowMs: number): Tier1Return {
+    const id = tier1Of(life);
     let tier1 = this.#last?.id === id ? this.#last : this.#tier1s.get(id);
     if (tier1 === undefined) {
       tier1 = new Tier1Return(id, isName(id) ? this.#options.subjects.return(id) : undefined, nowMs);
@@ -71,7 +75,7 @@ export class Returns {
       this.dropped['tier1-name']++;
       return;
     }
-    if (nowMs - tier1.heardAtMs > heardLatelyMs) {
+    if (nowMs - tier1.heardAtMs > goneMs) {
       this.dropped['tier1-gone']++;
       return;
     }

@@ -3,8 +3,8 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { goneMs } from '../../../../services/dssl/egress/remote/returns.ts';
 import { UdpEgress, type UdpEgressOptions } from '../../../../services/dssl/egress/udp.ts';
-import { heardLatelyMs } from '../../../../services/dssl/old/streams.ts';
 import { type Clock, systemClock } from '../../../../shared/base/clock.ts';
 import { limits } from '../../../../shared/base/limits.ts';
 import { parseUdpUrl, resolveUdp } from '../../../../shared/base/udpAddress.ts';
@@ -263,12 +263,12 @@ test('udp egress - answers that cannot be sent back are counted: tier 1 gone, no
   ask(1, 'heard');
   await answered.count(1);
   const [{ port }] = backend.received;
-  time.ms += heardLatelyMs + 1;
+  time.ms += goneMs + 1;
   backend.send('nobody there', port);
   await until(() => report().answersDropped['tier1-gone'] === 1);
   ask(1, 'heard again');
   await answered.count(2);
-  ask(2, 'no name', { tier1: 'no.name' });
+  ask(2, 'no name', { tier1: 'no name' });
   await until(() => report().answersDropped['tier1-name'] === 1);
   await bus.close();
   ask(1, 'bus down');
@@ -278,6 +278,22 @@ test('udp egress - answers that cannot be sent back are counted: tier 1 gone, no
   const { answers, answersSent, answersDropped } = report();
   const dropped = Object.values(answersDropped).reduce((sum, count) => sum + count, 0);
   assert.deepEqual([answers, answersSent, dropped], [5, 2, 3]);
+});
+
+test('udp egress - every life of a tier 1 is answered by its own name', async () => {
+  const backend = await echo();
+  const { egress, ask, answered } = await setUp(backend.url);
+  ask(1, 'first life');
+  ask(1, 'second life', { tier1: 't1.2' });
+  assert.deepEqual(
+    (await answered.count(2)).map(({ tier1, text }) => [tier1, text]),
+    [
+      ['t1', 're: first life'],
+      ['t1', 're: second life'],
+    ],
+  );
+  await egress.stop();
+  backend.close();
 });
 
 test('udp egress - the end waits for the answers that are due, but not for ever', async () => {

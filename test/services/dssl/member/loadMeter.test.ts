@@ -12,7 +12,7 @@ const idle: LoadSample = {
   acceptedBytes: 0,
   newFlows: 0,
   tableFill: 0,
-  lostFrames: 0,
+
   machine: { loopDelayMs: 0, cpu: 0, memoryBytes: 0, temperature: undefined },
   handler: { handler: undefined, latencyMs: undefined, loss: undefined },
 };
@@ -57,9 +57,9 @@ test('load meter - what machine and server say is passed on; what they do not sa
   const meter = new LoadMeter();
   const machine = { loopDelayMs: 1.5, cpu: 0.7, memoryBytes: 1e8, temperature: -3 };
   const handler = { handler: 1.2, latencyMs: 40, loss: 0 };
-  const load = meter.sample({ ...idle, flows: 9, tableFill: 0.25, lostFrames: 3, machine, handler }, 0);
+  const load = meter.sample({ ...idle, flows: 9, tableFill: 0.25, machine, handler }, 0);
   const rates = { newFlows: 0, packets: 0, bytes: 0 };
-  assert.deepEqual(load, { flows: 9, tableFill: 0.25, lostFrames: 3, ...rates, ...machine, ...handler });
+  assert.deepEqual(load, { flows: 9, tableFill: 0.25, ...rates, ...machine, ...handler });
   const { temperature, handler: busy, latencyMs, loss } = meter.sample(idle, 1_000);
   assert.deepEqual([temperature, busy, latencyMs, loss], [undefined, undefined, undefined, undefined]);
 });
@@ -74,7 +74,7 @@ test('load meter - whatever the numbers are, the load can be sent and read', () 
     acceptedBytes: any,
     newFlows: any,
     tableFill: any,
-    lostFrames: any,
+
     machine: fc.record({ loopDelayMs: any, cpu: any, memoryBytes: any, temperature }),
     handler: fc.record({ handler: orNot, latencyMs: orNot, loss: orNot }),
   });

@@ -6,7 +6,7 @@ import { Steward } from '../../../../services/dssl/member/steward.ts';
 import { Prng } from '../../../../shared/base/prng.ts';
 import { defaultSettings } from '../../../../shared/config/settings.ts';
 import { decodeGossip, encodeGossip } from '../../../../shared/membership/gossip.ts';
-import type { View } from '../../../../shared/membership/view.ts';
+import type { Life } from '../../../../shared/membership/transitions.ts';
 import { StewardGroup } from '../../../support/stewards.ts';
 
 /** Nobody is judged in the first moments. */
@@ -22,9 +22,41 @@ function killedAfter(group: StewardGroup, number: number, withinMs: number): num
   return change.atMs - killedAtMs;
 }
 
+const silent = {
+  remove: () => undefined,
+  weigh: () => undefined,
+  load: () => undefined,
+  line: () => undefined,
+  digests: () => [],
+  onState: () => undefined,
+  onDead: () => undefined,
+};
+
+const ownLine = { state: 'following', epochNumber: 2, epoch: 'e2', position: 90, lag: 0, lagMs: 0 } as const;
+
+/** One steward that hears itself at once, and what it wants to remove. */
+function single() {
+  const removed: { readonly life: Life; readonly handled: number }[] = [];
+  let atMs = 0;
+  const echo = (bytes: Uint8Array): void => steward.onMessage(bytes, atMs);
+  const steward = new Steward({ server: 's1', incarnation: 1 }, defaultSettings, {
+    ...silent,
+    line: () => ownLine,
+    beat: echo,
+    gossip: echo,
+    watch: () => undefined,
+    remove: (life, handled) => void removed.push({ life, handled }),
+  });
+  const at = (nowMs: number): Steward => {
+    atMs = nowMs;
+    return steward;
+  };
+  return { steward: { at }, removed };
+}
+
 describe('steward', () => {
   for (const members of [2, 3, 4, 12, 40]) {
-    test(`steward - one of ${members} is killed: it is out within a second, by one view, and nobody else is`, () => {
+    test(`steward - one of ${members} is killed: it is out within a second, by one command, and nobody else is`, () => {
       for (let seed = 1; seed <= 10; seed++) {
         const group = new StewardGroup({ members, seed });
         group.run(quietMs + seed * 17);
@@ -44,11 +76,11 @@ describe('steward', () => {
     assert.deepEqual(group.present, ['s0001', 's0008', 's0010', 's0012']);
   });
 
-  test('steward - whoever is about to write the view dies, one after the other: the next one does it', () => {
+  test('steward - whoever is about to append the removal dies, one after the other: the next one does it', () => {
     const group = new StewardGroup({ members: 12 });
     group.run(quietMs);
     let deaths = 0;
-    group.beforeCommit = (by) => {
+    group.beforeAppend = (by) => {
       if (deaths >= 2) return true;
       deaths++;
       by.isAlive = false;
@@ -157,32 +189,59 @@ describe('steward', () => {
     }
   });
 
-  test('steward - what the store was slow to do is not done when the member has spoken, or others have come', () => {
-    for (const turn of ['none', 'speaks', 'newcomer'] as const) {
-      const steps: ((view: View) => View)[] = [];
-      const steward = new Steward({ server: 's1', incarnation: 1 }, defaultSettings, {
-        beat: (bytes) => steward.onMessage(bytes, nowMs),
-        gossip: (bytes) => steward.onMessage(bytes, nowMs),
-        watch: () => undefined,
-        propose: (step) => void steps.push(step),
-        load: () => undefined,
-        onDead: () => undefined,
-      });
+  test('steward - a removal is proposed as long as the member is silent, and no longer when it has spoken or is out', () => {
+    for (const turn of ['none', 'speaks', 'out', 'next life'] as const) {
+      const { steward, removed } = single();
       const { view } = new StewardGroup({ members: 2 });
       const members = view.members.map((member, index) => ({ ...member, server: `s${index + 1}` }));
-      const pair = { ...view, members };
       let nowMs = 0;
-      steward.onView(pair, nowMs);
-      for (; steps.length === 0 && nowMs < 10_000; nowMs += 50) steward.tick(nowMs, 'active');
-      assert.ok(steps.length > 0);
-      const three = { ...pair, number: 2, members: [...members, { ...members[0], server: 's3' }] };
+      const run = (untilMs: number, stops = () => false) => {
+        for (; nowMs < untilMs && !stops(); nowMs += 50) steward.at(nowMs).tick(nowMs, 'active');
+      };
+      steward.at(nowMs).onView({ ...view, members }, nowMs);
+      run(10_000, () => removed.length > 0);
+      assert.ok(removed.length > 0);
       if (turn === 'speaks') {
-        steward.onMessage(encodeGossip({ kind: 'beat', server: 's2', incarnation: 1, beat: 1 }), nowMs);
-        steward.tick(nowMs, 'active');
+        steward.at(nowMs).onMessage(encodeGossip({ kind: 'beat', server: 's2', incarnation: 1, beat: 1 }), nowMs);
+      } else if (turn !== 'none') {
+        const next = turn === 'out' ? [members[0]] : [members[0], { ...members[1], incarnation: 2 }];
+        steward.at(nowMs).onView({ ...view, number: 2, members: next }, nowMs);
       }
-      const next = steps[0](turn === 'newcomer' ? three : pair);
-      assert.equal(next.members.length, { none: 1, speaks: 2, newcomer: 3 }[turn], turn);
+      removed.length = 0;
+      run(nowMs + 500);
+      assert.equal(removed.length > 0, turn === 'none', turn);
     }
+  });
+
+  test('steward - a removal says how far that very life had handled the log, and nothing of a life before it or another line', () => {
+    const { view } = new StewardGroup({ members: 2 });
+    const members = view.members.map((member, index) => ({
+      ...member,
+      server: `s${index + 1}`,
+      incarnation: index + 1,
+    }));
+    const removedAfter = (...said: readonly [incarnation: number, epoch: string, position: number][]) => {
+      const { steward, removed } = single();
+      let nowMs = 0;
+      steward.at(nowMs).onView({ ...view, members }, nowMs);
+      for (const [incarnation, epoch, position] of said) {
+        const line = { ...ownLine, epoch, position };
+        const state = { kind: 'state', server: 's2', incarnation, beat: 1, state: 'active', view: 1 } as const;
+        steward.at(nowMs).onMessage(encodeGossip({ ...state, line, load: undefined, digests: [] }), nowMs);
+      }
+      for (; removed.length === 0 && nowMs < 10_000; nowMs += 50) steward.at(nowMs).tick(nowMs, 'active');
+      assert.deepEqual(removed[0]?.life, { server: 's2', incarnation: 2 });
+      return removed[0].handled;
+    };
+    assert.equal(removedAfter([2, ownLine.epoch, 77]), 77);
+    assert.equal(
+      removedAfter([2, ownLine.epoch, 77], [1, ownLine.epoch, 5_000]),
+      77,
+      'a former life, held back for long',
+    );
+    assert.equal(removedAfter([1, ownLine.epoch, 5_000]), 0);
+    assert.equal(removedAfter([2, 'another', 77]), 0, 'nobody knows where that is');
+    assert.equal(removedAfter([2, 'another', 7_700], [2, ownLine.epoch, 12]), 12, 'it has come over to this line');
   });
 
   test('steward - one that was stopped suspects nobody while what came meanwhile is still to be read', () => {
@@ -196,9 +255,7 @@ describe('steward', () => {
       beat: say,
       gossip: say,
       watch: () => undefined,
-      propose: () => undefined,
-      load: () => undefined,
-      onDead: () => undefined,
+      ...silent,
     });
     const { view } = new StewardGroup({ members: 3 });
     const members = view.members.map((member, index) => ({ ...member, server: `s${index + 1}` }));
@@ -241,7 +298,7 @@ describe('steward', () => {
     assert.equal(counters.states, before + 1);
   });
 
-  test('steward - a member of a large group sends and hears about as much as one of a small group', () => {
+  test('steward - from a hundred members on, a larger group costs a member nothing more', () => {
     const bytesPerSecond = (members: number) => {
       const group = new StewardGroup({ members });
       group.run(2_000);
@@ -249,7 +306,8 @@ describe('steward', () => {
       group.run(10_000);
       return (group.deliveredBytes - before) / members / 10;
     };
-    const [small, large] = [bytesPerSecond(10), bytesPerSecond(200)];
-    assert.ok(large < 5 * small, `${large} bytes a second of 200 members, ${small} of 10`);
+    const [small, large, largest] = [10, 100, 300].map(bytesPerSecond);
+    assert.ok(large < 6 * small, `${large} bytes a second of 100 members, ${small} of 10`);
+    assert.ok(largest < 1.1 * large, `${largest} bytes a second of 300 members, ${large} of 100`);
   });
 });

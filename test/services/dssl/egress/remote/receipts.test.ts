@@ -16,7 +16,7 @@ interface Said {
   readonly run: string;
   readonly sequence: number;
   readonly isLast: boolean;
-  readonly lostFrames: number;
+  readonly skippedEntries: number;
   readonly evicted: number;
   readonly expired: number;
   readonly rows: readonly { id: number; flow: number; verdict: string; waitedMs: number }[];
@@ -32,7 +32,7 @@ function start() {
       (...args: unknown[]) => calls.push([name, ...args]),
     ]),
   ) as unknown as Egress;
-  const state = { lostFrames: 0, flows: 3 };
+  const state = { skippedEntries: 0, flows: 3, isServing: true };
   const receipt = new Receipt();
   const egress = new ReceiptEgress({
     inner,
@@ -43,14 +43,14 @@ function start() {
     publish: (run, message) => {
       assert.ok(receipt.decode(message));
       assert.deepEqual([receipt.server, receipt.group, receipt.incarnation, receipt.flows], ['s1', 'g1', 9, 3]);
-      const { sequence, isLast, lostFrames, evicted, expired } = receipt;
+      const { sequence, isLast, skippedEntries, evicted, expired } = receipt;
       const rows = Array.from({ length: receipt.count }, (_, row) => ({
         id: receipt.id(row),
         flow: receipt.flow(row),
         verdict: receiptVerdicts[receipt.verdict(row)],
         waitedMs: receipt.waitedMs(row),
       }));
-      said.push({ run, sequence, isLast, lostFrames, evicted, expired, rows });
+      said.push({ run, sequence, isLast, skippedEntries, evicted, expired, rows });
     },
     state: () => state,
   });
@@ -73,9 +73,13 @@ function stamped(run: number, id: number, flow: number): Uint8Array {
 function frameOf(...packets: readonly Uint8Array[]): Frame {
   const builder = new FrameBuilder();
   for (const packet of packets) builder.add(packet, 0, packet.length, 1, 2, 0);
-  const stamp = { viewNumber: 1, mapVersion: 1, timestampMs: 0, startOrdinal: 0 };
   const frame = new Frame();
-  assert.equal(frame.decode(Uint8Array.from(builder.finish({ tier1Id: 't', sequence: 1, ...stamp }))), 'none');
+  assert.equal(
+    frame.decode(
+      Uint8Array.from(builder.finish({ tier1Id: 't', number: 1, follows: 0, mapVersion: 1, timestampMs: 0 })),
+    ),
+    'none',
+  );
   return frame;
 }
 
@@ -92,7 +96,7 @@ describe('receipts', () => {
       run: '00000005',
       sequence: 1,
       isLast: false,
-      lostFrames: 0,
+      skippedEntries: 0,
       evicted: 0,
       expired: 0,
       rows: [
@@ -152,7 +156,7 @@ describe('receipts', () => {
 
   it('receipts - what only an actor knows is answered with its cause; what others see is not', () => {
     const { clock, said, egress } = start();
-    const verdicts = [V.dropTableFull, V.dropView, V.dropNoOwner, V.dropFragment, V.ignoreElsewhere, V.acceptNew];
+    const verdicts = [V.dropTableFull, V.ignoreAbsent, V.dropNoOwner, V.dropFragment, V.ignoreElsewhere, V.acceptNew];
     const packets = verdicts.map((_, id) => stamped(1, id, id));
     egress.audit.onFrame(frameOf(...packets, ...packets), Uint8Array.of(...verdicts, ...verdicts.map(() => noPacket)));
     egress.audit.onFrame(frameOf(stamped(1, 99, 0)), Uint8Array.of(waiting));
@@ -161,10 +165,21 @@ describe('receipts', () => {
       said.flatMap(({ rows }) => rows.map(({ id, verdict }) => [id, verdict])),
       [
         [0, 'tableFull'],
-        [1, 'view'],
+        [1, 'absent'],
         [2, 'noServer'],
         [3, 'fragment'],
       ],
+    );
+  });
+
+  it('receipts - an actor that joins does not answer for the flows that it does not hold yet', () => {
+    const { clock, said, state, egress } = start();
+    state.isServing = false;
+    egress.audit.onFrame(frameOf(stamped(1, 5, 5)), Uint8Array.of(V.ignoreAbsent));
+    clock.advance(1_000);
+    assert.deepEqual(
+      said.flatMap(({ rows }) => rows),
+      [],
     );
   });
 
@@ -186,20 +201,20 @@ describe('receipts', () => {
 
   it('receipts - losses count from just before the first frame of the run, flows forgotten likewise', () => {
     const { clock, said, state, egress, accept } = start();
-    state.lostFrames = 7;
+    state.skippedEntries = 7;
     egress.audit.onFrame(frameOf(new Uint8Array(60)), Uint8Array.of(V.acceptNew));
     egress.flowEnded(1, 1, 'evicted', 0);
     egress.audit.onFrame(frameOf(new Uint8Array(60)), Uint8Array.of(V.acceptNew));
-    // The hole lies right before the frame with the run's first packet: it may have held others of that run.
-    state.lostFrames += 2;
+    // What was passed over lies right before the frame with the run's first packet: it may have held others of that run.
+    state.skippedEntries += 2;
     accept(1, 0);
     egress.audit.onFrame(frameOf(stamped(1, 0, 0)), Uint8Array.of(V.acceptNew));
     egress.flowEnded(1, 1, 'idle', 0);
     egress.flowEnded(1, 1, 'evicted', 0);
     egress.flowEnded(1, 1, 'closed', 0);
     clock.advance(limits.receiptLingerMs);
-    const { lostFrames, evicted, expired } = said[0];
-    assert.deepEqual({ lostFrames, evicted, expired }, { lostFrames: 2, evicted: 1, expired: 1 });
+    const { skippedEntries, evicted, expired } = said[0];
+    assert.deepEqual({ skippedEntries, evicted, expired }, { skippedEntries: 2, evicted: 1, expired: 1 });
   });
 
   it('receipts - only so many runs are answered at once; one that falls silent makes room', () => {

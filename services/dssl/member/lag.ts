@@ -1,0 +1,30 @@
+// How far this replica is behind the end of the log, in entries and in milliseconds.
+//
+// The log's clock and this machine's are not the same. So the difference between them is what it was when an entry came quickest, over the last
+// ten to twenty seconds; what it is more than that now is how late entries are.
+
+const spanMs = 10_000;
+
+export class LagMeter {
+  #lastStampMs = 0;
+  #leastNow = Number.POSITIVE_INFINITY;
+  #leastBefore = Number.POSITIVE_INFINITY;
+  #turnedAtMs = 0;
+
+  /** An entry with this stamp was applied; `wallMs` is this machine's time. */
+  onEntry(stampMs: number, wallMs: number): void {
+    this.#lastStampMs = stampMs;
+    const difference = wallMs - stampMs;
+    if (wallMs - this.#turnedAtMs > spanMs || wallMs < this.#turnedAtMs) {
+      this.#turnedAtMs = wallMs;
+      this.#leastBefore = this.#leastNow;
+      this.#leastNow = difference;
+    } else if (difference < this.#leastNow) this.#leastNow = difference;
+  }
+
+  /** How old the entry applied last is, when `pending` more wait; 0 when none does. */
+  lagMs(pending: number, wallMs: number): number {
+    if (pending === 0 || this.#lastStampMs === 0) return 0;
+    return Math.max(0, wallMs - this.#lastStampMs - Math.min(this.#leastNow, this.#leastBefore));
+  }
+}

@@ -1,0 +1,94 @@
+// What the pure parts of an actor ask of the world, in terms of the bus, the log and the clock: the ports of recovery and of the steward.
+
+import type { Bus } from '../../shared/bus/bus.ts';
+import type { Command } from '../../shared/log/records/command.ts';
+import type { DsslActorOptions } from './actor.ts';
+import type { LogLine } from './logLine.ts';
+import type { Beats } from './member/beats.ts';
+import type { Proposals } from './member/proposals.ts';
+import type { StewardPorts } from './member/steward.ts';
+import { encodePeer } from './recovery/messages.ts';
+import type { Recovery, RecoveryPorts } from './recovery/recovery.ts';
+
+/** `line`: the log, once it is open. */
+export function recoveryPorts(
+  options: DsslActorOptions,
+  line: () => LogLine | undefined,
+  onLost: (reason: string) => void,
+): RecoveryPorts {
+  const { birth, controlBus, subjects, egress, clock, log } = options;
+  return {
+    read: (after, expect) => line()?.read(after, expect),
+    stopReading: () => line()?.stopReading(),
+    scout: (after) => line()?.scout(after),
+    stopScouting: () => line()?.stopScouting(),
+    isScoutCurrent: () => line()?.isScoutCurrent === true,
+    lookAtLog: () => line()?.look(),
+    makeLog: () => line()?.make(),
+    toPeer: (server, message) => void controlBus.publish(subjects.peer(server), encodePeer(message)),
+    toGroup: (message) => void controlBus.publish(subjects.control(birth.group), encodePeer(message)),
+    append: (command) => line()?.append(command),
+    onFlow: (kind, hi, lo) => {
+      const timestampMs = clock.nowMs();
+      if (kind === 'started') egress.flowStarted(hi, lo, timestampMs);
+      else egress.flowEnded(hi, lo, 'moved', timestampMs);
+    },
+    onLost,
+    tell: (kind, fields, message) => log[kind](fields, message),
+  };
+}
+
+export interface StewardParts {
+  readonly proposals: Proposals;
+  readonly recovery: Recovery;
+  readonly beats: Beats;
+  /** Entries that wait in the log, and their age. */
+  lag(): { readonly entries: number; readonly ms: number };
+}
+
+export function stewardPorts(
+  options: DsslActorOptions,
+  { proposals, recovery, beats, lag }: StewardParts,
+): StewardPorts {
+  const { birth, candidate, gossipBus, controlBus, subjects, clock, log, load } = options;
+  const gossipSubject = subjects.gossip(birth.group);
+  const beatSubject = subjects.beat(candidate.server);
+  const common = () => ({
+    author: { server: candidate.server, incarnation: candidate.incarnation },
+    epoch: recovery.replica?.epoch?.id ?? '',
+  });
+  // Only who follows the line may speak in it: what another one appends would pass for a sign that somebody does.
+  const propose = (name: string, command: Command) => {
+    if (recovery.isWhole) proposals.propose(name, command, clock.monotonicMs());
+  };
+  // A member whose gossip cannot get out lives all the same.
+  const say = (subject: string, message: Uint8Array) =>
+    void (gossipBus.publish(subject, message) || controlBus.publish(subject, message));
+  return {
+    beat: (message) => say(beatSubject, message),
+    gossip: (message) => say(gossipSubject, message),
+    watch: (servers) => beats.watch(servers),
+    remove: (life, handled) => propose(`remove ${life.server}`, { kind: 'remove', ...common(), life, handled }),
+    weigh: (weights) => propose('weigh', { kind: 'weigh', ...common(), weights }),
+    load: () => load?.(clock.monotonicMs()),
+    line: () => recovery.report(lag().entries, lag().ms),
+    digests: () => recovery.book.takeUnsaid(),
+    onState: (message, nowMs) => recovery.onGossip(message, nowMs),
+    onDead: ({ server }, silentMs) =>
+      log.warn({ server, silentMs: Math.round(silentMs) }, 'member has fallen silent; proposing to remove it'),
+  };
+}
+
+/**
+ * Calls `fn` whenever the connection is back, until the returned function is called. A bus keeps its listeners as long as it
+ * lives, and outlives actors: what it keeps of one that has stopped is this and nothing behind it.
+ */
+export function onReconnected(bus: Bus, fn: () => void): () => void {
+  let listener: (() => void) | undefined = fn;
+  bus.onStatus(({ kind }) => {
+    if (kind === 'reconnected') listener?.();
+  });
+  return () => {
+    listener = undefined;
+  };
+}
