@@ -38,14 +38,8 @@ export function classify(buffer: Uint8Array, layer: IpLayer): number {
       return isSignallingPort(layer.sourcePort) || isSignallingPort(layer.targetPort)
         ? classifySignalling(buffer, layer)
         : classUdp;
-    case Protocol.TCP: {
-      const flags = layer.tcpFlags;
-      // The usual segment: ACK, perhaps PSH. A header whose flags are not there (-1) starts and ends nothing.
-      if (flags < 0 || (flags & (TcpFlag.FIN | TcpFlag.SYN | TcpFlag.RST)) === 0) return classTcp;
-      const opens = (flags & TcpFlag.SYN) === 0 ? 0 : flags & TcpFlag.ACK ? HANDSHAKE : START;
-      const ends = (flags & (TcpFlag.FIN | TcpFlag.RST)) !== 0;
-      return classTcp | opens | (ends ? END : 0);
-    }
+    case Protocol.TCP:
+      return classifyTcp(layer.tcpFlags);
     case Protocol.SCTP: {
       const chunk = layer.messageType;
       if (chunk === SctpChunk.INIT) return classSctp | START;
@@ -66,6 +60,22 @@ export function classify(buffer: Uint8Array, layer: IpLayer): number {
     default:
       return 0;
   }
+}
+
+/** FrameFlags for TCP with these flag bits, or -1 where they could not be read. */
+export function classifyTcp(flags: number): number {
+  // The usual segment: ACK, perhaps PSH. A header whose flags are not there starts and ends nothing.
+  if (flags < 0 || (flags & (TcpFlag.FIN | TcpFlag.SYN | TcpFlag.RST)) === 0) return classTcp;
+  const opens = (flags & TcpFlag.SYN) === 0 ? 0 : flags & TcpFlag.ACK ? HANDSHAKE : START;
+  const ends = (flags & (TcpFlag.FIN | TcpFlag.RST)) !== 0;
+  return classTcp | opens | (ends ? END : 0);
+}
+
+/** FrameFlags for UDP with these ports; -1 where they are ports of signalling, and only the message can tell. */
+export function classifyUdp(sourcePort: number, targetPort: number): number {
+  // Above the highest of them there is nothing to compare.
+  if (sourcePort > GtpPort.VERSION_0 && targetPort > GtpPort.VERSION_0) return classUdp;
+  return isSignallingPort(sourcePort) || isSignallingPort(targetPort) ? -1 : classUdp;
 }
 
 /** The same for a packet quoted in an ICMP error, which starts and ends nothing. */

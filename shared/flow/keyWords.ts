@@ -5,6 +5,7 @@
 // the same words. `turned` exchanges source and target: an ICMP error travels against the packet it quotes.
 import { i32, u16 } from '../packet/bytes.ts';
 import type { IpLayer, LinkLayer } from '../packet/decode/headers.ts';
+import type { StraightPacket } from '../packet/decode/straight.ts';
 import type { Networks } from './networks.ts';
 import type { GroupKeyPolicy } from './policies.ts';
 import { HintKind, SubscriberHint } from './subscriber.ts';
@@ -64,7 +65,7 @@ export class KeyWords {
         return;
       case 'address-pair':
       case 'node-pair':
-        this.#addresses(buffer, layer, turned, 0, 0);
+        this.#turnedAddresses(buffer, layer, turned, 0, 0);
         this.tail = layer.version === 4 ? Kind.ADDRESSES : Kind.ADDRESSES + 1;
         return;
       case 'mac-pair':
@@ -89,11 +90,11 @@ export class KeyWords {
     if (layer.sourcePort >= 0) {
       const source = turned ? layer.targetPort : layer.sourcePort;
       const target = turned ? layer.sourcePort : layer.targetPort;
-      const folded = this.#addresses(buffer, layer, turned, source, target);
+      const folded = this.#turnedAddresses(buffer, layer, turned, source, target);
       this.words[this.count++] = folded ? (target << 16) | source : (source << 16) | target;
       kind = Kind.PORTS;
     } else {
-      this.#addresses(buffer, layer, turned, 0, 0);
+      this.#turnedAddresses(buffer, layer, turned, 0, 0);
       if (layer.echoId >= 0) {
         this.words[this.count++] = layer.echoId;
         kind = Kind.ECHO;
@@ -103,15 +104,53 @@ export class KeyWords {
     this.tail = kind | (layer.protocol << 8);
   }
 
+  /** The same for a packet that was read on the straight path, which always has ports. */
+  straightTuple(buffer: Uint8Array, packet: StraightPacket): void {
+    const { source, sourcePort, targetPort } = packet;
+    if (packet.version === 4) {
+      const { words } = this;
+      const first = i32(buffer, source);
+      const second = i32(buffer, source + 4);
+      const folded = this.#symmetric && (first === second ? sourcePort > targetPort : first >>> 0 > second >>> 0);
+      words[0] = folded ? second : first;
+      words[1] = folded ? first : second;
+      words[2] = folded ? (targetPort << 16) | sourcePort : (sourcePort << 16) | targetPort;
+      this.count = 3;
+      this.tail = Kind.PORTS | (packet.protocol << 8);
+      return;
+    }
+    const folded = this.#addresses(buffer, 6, source, source + 16, sourcePort, targetPort);
+    this.words[8] = folded ? (targetPort << 16) | sourcePort : (sourcePort << 16) | targetPort;
+    this.count = 9;
+    this.tail = (Kind.PORTS + 1) | (packet.protocol << 8);
+  }
+
+  #turnedAddresses(
+    buffer: Uint8Array,
+    layer: IpLayer,
+    turned: boolean,
+    sourcePort: number,
+    targetPort: number,
+  ): boolean {
+    const source = turned ? layer.target : layer.source;
+    const target = turned ? layer.source : layer.target;
+    return this.#addresses(buffer, layer.version, source, target, sourcePort, targetPort);
+  }
+
   /**
    * Both addresses; where directions are folded, the lower one first (at equal addresses the one with the lower port).
    * Returns whether they were exchanged for that.
    */
-  #addresses(buffer: Uint8Array, layer: IpLayer, turned: boolean, sourcePort: number, targetPort: number): boolean {
+  #addresses(
+    buffer: Uint8Array,
+    version: number,
+    source: number,
+    target: number,
+    sourcePort: number,
+    targetPort: number,
+  ): boolean {
     const words = this.words;
-    const source = turned ? layer.target : layer.source;
-    const target = turned ? layer.source : layer.target;
-    if (layer.version === 4) {
+    if (version === 4) {
       const first = i32(buffer, source);
       const second = i32(buffer, target);
       this.count = 2;

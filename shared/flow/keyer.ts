@@ -16,9 +16,13 @@
 import { createHash } from 'node:crypto';
 import { HalfSipHash } from '../hash/halfSipHash.ts';
 import { Fragment, Headers, type IpLayer } from '../packet/decode/headers.ts';
+import { LinkType } from '../packet/decode/link.ts';
 import { parse } from '../packet/decode/parse.ts';
 import { KeyNeed, Reason, reasons } from '../packet/decode/reasons.ts';
-import { classify, classifyQuoted } from './classify.ts';
+import { StraightPacket } from '../packet/decode/straight.ts';
+import { Protocol } from '../packet/decode/transport.ts';
+import { isTunnelPort } from '../packet/decode/tunnels.ts';
+import { classify, classifyQuoted, classifyTcp, classifyUdp } from './classify.ts';
 import { FrameFlags, linkKindShift, ProtocolClass, protocolClassShift } from './frameFlags.ts';
 import { KeyWords, Kind } from './keyWords.ts';
 import { Networks } from './networks.ts';
@@ -62,9 +66,12 @@ export class FlowKeyer {
   hasDatagram = false;
   /** FrameFlags with the link kind and the protocol class. */
   flags = 0;
-  /** What the parser found; also for packets without a key. */
-  readonly headers = new Headers();
-
+  readonly #headers = new Headers();
+  readonly #straight = new StraightPacket();
+  /** The packet that was read last on the straight path, of which `headers` knows nothing; undefined after any other. */
+  #unparsed: Uint8Array | undefined;
+  #unparsedStart = 0;
+  #unparsedEnd = 0;
   readonly #flowPolicy: FlowKeyPolicy;
   readonly #groupPolicy: GroupKeyPolicy;
   readonly #need: number;
@@ -107,13 +114,28 @@ export class FlowKeyer {
     );
   }
 
+  /** What the parser found in the packet read last; also in one without a key. Valid as long as its bytes are. */
+  get headers(): Headers {
+    if (this.#unparsed !== undefined) {
+      parse(this.#unparsed, this.#unparsedStart, this.#unparsedEnd, LinkType.ETHERNET, this.#headers, this.#inner);
+      this.#unparsed = undefined;
+    }
+    return this.#headers;
+  }
+
   /**
    * Reads the packet in `buffer[start, end)` of LINKTYPE `linkType` that came in by link number `link`. Returns
-   * Reason.NONE and fills the fields above, or the Reason why the packet has no key; then only `headers` is filled.
+   * Reason.NONE and fills the fields above, or the Reason why the packet has no key; then only `headers` tells of it.
    */
   read(buffer: Uint8Array, start: number, end: number, linkType: number, link: number): number {
-    const { headers } = this;
     this.hasDatagram = false;
+    if (this.#usual && linkType === LinkType.ETHERNET && this.#readStraight(buffer, start, end)) return Reason.NONE;
+    return this.#readAny(buffer, start, end, linkType, link);
+  }
+
+  #readAny(buffer: Uint8Array, start: number, end: number, linkType: number, link: number): number {
+    this.#unparsed = undefined;
+    const headers = this.#headers;
     const reason = parse(buffer, start, end, linkType, headers, this.#inner);
     if (reason !== Reason.NONE && reasons[reason].needs <= this.#need) return reason;
     const { keyed } = headers;
@@ -148,13 +170,40 @@ export class FlowKeyer {
     return Reason.NONE;
   }
 
+  /** The usual packet under the usual policies. False where the general parser is needed. */
+  #readStraight(buffer: Uint8Array, start: number, end: number): boolean {
+    const packet = this.#straight;
+    if (!packet.read(buffer, start, end)) return false;
+    const { version, sourcePort, targetPort } = packet;
+    if (packet.protocol === Protocol.TCP) {
+      this.flags = classifyTcp(packet.tcpFlags);
+    } else {
+      const flags = classifyUdp(sourcePort, targetPort);
+      if (flags < 0 || (this.#inner && isTunnelPort(targetPort))) return false;
+      this.flags = flags;
+    }
+    this.#words.straightTuple(buffer, packet);
+    const { words, count, tail } = this.#words;
+    const flow = this.#flowHash;
+    const group = this.#groupHash;
+    if (version === 4) flow.hashBothOfThree(words[0], words[1], words[2], tail, group, Kind.ADDRESSES);
+    else flow.hashBoth(words, count, tail, group, Kind.ADDRESSES + 1);
+    this.flowHi = flow.hi;
+    this.flowLo = flow.lo;
+    this.groupHash = group.lo;
+    if (this.#unparsed !== buffer) this.#unparsed = buffer;
+    this.#unparsedStart = start;
+    this.#unparsedEnd = end;
+    return true;
+  }
+
   /** Packets that are not IP, or whose IP header a key by link does not need. */
   #keyOthers(buffer: Uint8Array): void {
-    if (this.#flowPolicy === 'vlan') this.#words.vlan(this.headers.link);
-    else this.#words.macPair(buffer, this.headers.link);
+    if (this.#flowPolicy === 'vlan') this.#words.vlan(this.#headers.link);
+    else this.#words.macPair(buffer, this.#headers.link);
     this.#hashFlow();
     if (this.#groupPolicy === 'source-last-byte') {
-      const { macs, address, addressLength } = this.headers.link;
+      const { macs, address, addressLength } = this.#headers.link;
       this.groupHash = macs >= 0 ? buffer[macs + 11] : addressLength > 0 ? buffer[address + addressLength - 1] : 0;
       return;
     }
@@ -169,7 +218,7 @@ export class FlowKeyer {
     }
     // Unless the two policies are one and the words of the flow key are still in place.
     if (policy !== this.#flowPolicy || this.#byPorts)
-      this.#words.compose(policy, buffer, this.headers.link, layer, turned, link, flags);
+      this.#words.compose(policy, buffer, this.#headers.link, layer, turned, link, flags);
     this.#hashGroup();
   }
 

@@ -1,4 +1,5 @@
-// Captures as ingress: a file's packets go into tier 1, as fast as the bus takes them or in the file's own time.
+// Captures as ingress: a file's packets go into tier 1, as fast as the logs and the slowest member take them, or in the
+// file's own time.
 
 import type { Clock } from '../../../shared/base/clock.ts';
 import { type CaptureSummary, readCapture } from '../../../shared/capture/reader.ts';
@@ -18,8 +19,10 @@ export interface CaptureIngressOptions {
 
 /** Longest pause between two packets of a paced replay, in milliseconds: gaps in a capture are not worth waiting for. */
 const longestPauseMs = 2_000;
-/** Packets fed between two looks at the bus and the event loop, when the pace allows. */
+/** Packets fed between two looks at the logs and the event loop, when the pace allows. */
 const runLength = 256;
+/** Or so many bytes, whichever comes first. */
+const runBytes = 256 * 1024;
 
 /**
  * Feeds a capture ('-' is standard input) to tier 1. Returns the reader's summary. Rejects with a CaptureError when there
@@ -35,6 +38,7 @@ export async function feedCapture(
   const pace = new Pace(clock, speed);
   let lastTimeMs = 0;
   let packets = 0;
+  let fedBytes = 0;
   for (;;) {
     const { done, value } = await reader.next();
     if (done) {
@@ -47,10 +51,13 @@ export async function feedCapture(
       const timeMs = batch.timesMs[row] > 0 ? batch.timesMs[row] : lastTimeMs;
       lastTimeMs = timeMs;
       const waitMs = pace.waitMs(timeMs);
-      if (waitMs > 0 || (row % runLength === 0 && !tier1.isReady)) {
+      fedBytes += batch.lengths[row];
+      const isRunOver = row % runLength === 0 || fedBytes >= runBytes;
+      if (isRunOver) fedBytes = 0;
+      if (waitMs > 0 || (isRunOver && !(tier1.isReady && tier1.isKeptUp))) {
         tier1.fed();
         await pause(clock, waitMs);
-        await tier1.ready();
+        await tier1.keptUp();
         if (stop?.aborted) return endEarly(reader, packets);
       }
       packets++;
@@ -67,7 +74,7 @@ export async function feedCapture(
     tier1.fed();
     // Let deliveries and timers run between batches: on the embedded bus all of them share this thread.
     await new Promise<void>((resolve) => clock.defer(resolve));
-    await tier1.ready();
+    await tier1.keptUp();
     await onBatch?.();
     if (stop?.aborted) return endEarly(reader, packets);
   }

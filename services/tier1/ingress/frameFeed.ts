@@ -5,8 +5,8 @@
 // Hashes in these frames mean nothing; tier 1 makes its own. Of the flags only the link kind is read. Rows without a
 // packet (DATAGRAM) are passed over: tier 1 makes those itself, too.
 //
-// Nobody can ask the bus to wait, since a subscription is called when it is called. So a frame that comes while tier 1
-// may not send is dropped whole, and counted as `overload`.
+// Nobody can ask the bus to wait, since a subscription is called when it is called. So a frame that comes while there
+// is no room for any more is dropped whole, and counted as `overload`.
 
 import { limits } from '../../../shared/base/limits.ts';
 import { FrameFlags, linkTypeOf } from '../../../shared/flow/frameFlags.ts';
@@ -14,7 +14,7 @@ import { Frame, type FrameFault, frameFaults } from '../../../shared/log/records
 import type { HelloSender } from '../../../shared/messages/hello.ts';
 import { NumberedStream, NumberedStreams } from '../../../shared/messages/numberedStreams.ts';
 import { seedOf } from '../../../shared/placement/seed.ts';
-import type { Distributor } from '../distribute.ts';
+import { type Distributor, frameDrops } from '../distribute.ts';
 
 class Sender extends NumberedStream {
   /** Ingress link of the sender's packets. */
@@ -74,7 +74,7 @@ export class FrameFeed {
     }));
   }
 
-  /** One message. Its packets came at wall time `nowMs`; `hasRoom`: whether tier 1 may send. Never throws. */
+  /** One message. Its packets came at wall time `nowMs`; `hasRoom`: whether there is room for more. Never throws. */
   onMessage(message: Uint8Array, nowMs: number, hasRoom: boolean): void {
     const frame = this.#frame;
     const fault = frame.decode(message);
@@ -82,7 +82,7 @@ export class FrameFeed {
       this.faults[fault]++;
       return;
     }
-    const sender = this.#senders.arrive(frame.tier1Id, frame.sequence, nowMs);
+    const sender = this.#senders.arrive(frame.tier1Id, frame.number, nowMs);
     if (sender === undefined) return;
     this.frames++;
     if (hasRoom) this.#feed(sender, nowMs);
@@ -108,8 +108,8 @@ export class FrameFeed {
     if (distributor.droppedPackets === droppedBefore) return;
     for (const [cause, count] of Object.entries(distributor.dropped)) {
       const more = count - (before[cause] ?? 0);
-      // A frame that could not be sent may have held packets of others as well.
-      if (more > 0 && cause !== 'bus-down') sender.drop(cause, more);
+      // A frame that did not get into the log may have held packets of others as well.
+      if (more > 0 && !frameDrops.includes(cause)) sender.drop(cause, more);
     }
   }
 

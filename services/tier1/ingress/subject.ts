@@ -57,7 +57,7 @@ export class SubjectIngress {
     const { tier1, subjects, bus, clock } = this.#options;
     this.#subscription = bus.subscribe(subjects.in(tier1.id), (message) => {
       this.#heardAtMs = clock.monotonicMs();
-      this.feed.onMessage(message, clock.nowMs(), tier1.isReady);
+      this.feed.onMessage(message, clock.nowMs(), tier1.isOpen);
       tier1.fed();
     });
     await bus.flush();
@@ -71,7 +71,7 @@ export class SubjectIngress {
   /** Ends as said above. */
   async stop(): Promise<void> {
     if (this.#subscription === undefined || this.#isLeaving) return;
-    const { clock, tier1, bus } = this.#options;
+    const { clock, tier1 } = this.#options;
     this.#isLeaving = true;
     this.#say('leaving');
     const startedAtMs = clock.monotonicMs();
@@ -82,8 +82,7 @@ export class SubjectIngress {
     }
     this.#subscription.unsubscribe();
     this.#timer?.cancel();
-    tier1.distributor.flush();
-    await bus.flush().catch(() => undefined);
+    await tier1.flush();
     this.#say('ended');
     await this.#controlBus.flush().catch(() => undefined);
   }
@@ -101,7 +100,9 @@ export class SubjectIngress {
   #say(state: HelloState): void {
     const { tier1, subjects } = this.#options;
     const { packets, faulty, senders } = this.feed;
-    const { dropped } = tier1.distributor;
+    const { dropped, underWay } = tier1.distributor;
+    // What the logs have not taken by the end, they may never take: nobody will say more of it.
+    if (state === 'ended' && underWay > 0) dropped['log-down'] = (dropped['log-down'] ?? 0) + underWay;
     this.#controlBus.publish(
       subjects.hello(tier1.id),
       encodeHello({ tier1: tier1.id, state, received: packets, faults: faulty, dropped, senders }),

@@ -123,8 +123,8 @@ export class UdpIngress {
     vip.socket.on('message', (datagram, from) => {
       vip.datagrams++;
       vip.bytes += datagram.length;
-      if (!tier1.isReady) {
-        // Datagrams cannot be asked to wait, so what the bus does not take now is lost, and said.
+      if (!tier1.isOpen) {
+        // Datagrams cannot be asked to wait, so what there is no room for is lost, and said.
         distributor.received++;
         distributor.receivedBytes += datagram.length;
         distributor.drops.overload++;

@@ -10,6 +10,20 @@ import { Protocol } from './transport.ts';
 
 export const TunnelPort = { GTP_V0: 3386, GTP_U: 2152, VXLAN: 4789, VXLAN_LINUX: 8472, GENEVE: 6081 } as const;
 
+/** Whether UDP to this port may be a tunnel. */
+export function isTunnelPort(port: number): boolean {
+  switch (port) {
+    case TunnelPort.GTP_V0:
+    case TunnelPort.GTP_U:
+    case TunnelPort.VXLAN:
+    case TunnelPort.VXLAN_LINUX:
+    case TunnelPort.GENEVE:
+      return true;
+    default:
+      return false;
+  }
+}
+
 /** Largest number of GTP-U extension headers followed. */
 const gtpExtensions = 16;
 

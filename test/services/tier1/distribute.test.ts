@@ -1,4 +1,4 @@
-// The stateless first tier: what goes into which frame, how it is stamped, and that everything is accounted for.
+// The stateless first tier: what goes into which frame, how it is numbered, and that everything is accounted for.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -14,37 +14,45 @@ import { heapBytes } from '../../support/heap.ts';
 
 interface Sent {
   readonly group: number;
-  readonly sequence: number;
   readonly packets: number;
   readonly frame: Frame;
 }
 
 const ethernet = 1;
 
+/** A distributor whose frames are stored at once, unless `log` says otherwise. */
 function tier1(groups = 3, secret = 'test') {
   const sent: Sent[] = [];
-  const bus = { up: true };
+  const log = { stores: true, settles: true };
   const entries = Array.from({ length: groups }, (_, index) => ({
     id: `g${index}`,
     weight: 1,
     serves: 'both' as const,
   }));
-  const distributor = new Distributor({
-    tier1Id: 't1',
+  const numbers = new Array<number>(groups).fill(0);
+  const distributor: Distributor = new Distributor({
     mapVersion: 1,
-    groups,
     table: new GroupTable(entries, 'weighted'),
     keyer: new FlowKeyer({ secret }),
-    publish: (group, message, sequence, packets) => {
-      if (!bus.up) return false;
-      const frame = new Frame();
-      assert.equal(frame.decode(Uint8Array.from(message)), 'none');
-      sent.push({ group, sequence, packets, frame });
-      return true;
-    },
+    outlets: entries.map((_, group) => ({
+      next: () => ({ life: 't1', number: numbers[group] + 1 }),
+      take: (message, packets) => {
+        if (!log.stores) {
+          distributor.lost('log-full', packets);
+          return;
+        }
+        numbers[group]++;
+        const frame = new Frame();
+        assert.equal(frame.decode(Uint8Array.from(message)), 'none');
+        sent.push({ group, packets, frame });
+        if (!log.settles) return;
+        distributor.stored(group, packets, message.length);
+        distributor.settled(group, Number.NEGATIVE_INFINITY);
+      },
+    })),
   });
-  for (let group = 0; group < groups; group++) distributor.setView(group, 1, true);
-  return { distributor, sent, bus };
+  for (let group = 0; group < groups; group++) distributor.setServed(group, true);
+  return { distributor, sent, log };
 }
 
 function feed(distributor: Distributor, packets: readonly Uint8Array[], timestampMs = 1_000): void {
@@ -56,13 +64,6 @@ function udpPacket(client: number, bytes = 100): Uint8Array {
   const udp = { sourcePort: 5_000, targetPort: 53, payload: new Uint8Array(bytes) };
   return buildPacket({ source, target: '192.0.2.1', udp });
 }
-
-const synPacket = (client: number): Uint8Array =>
-  buildPacket({
-    source: `10.0.0.${client}`,
-    target: '192.0.2.1',
-    tcp: { sourcePort: 6_000, targetPort: 80, flags: 'S' },
-  });
 
 test('distribute - the same packet goes to the same group on every replica and after a restart, and groups differ', () => {
   const packets = Array.from({ length: 200 }, (_, client) => udpPacket(client));
@@ -95,8 +96,8 @@ test('distribute - frames close when full and when packet time moves on, and num
   assert.ok(sent.length > 3);
   for (const { frame } of sent) assert.ok(frame.payload.length <= limits.frameTargetBytes);
   assert.deepEqual(
-    sent.map(({ frame }) => frame.sequence),
-    sent.map((_, index) => index + 1),
+    sent.map(({ frame }) => [frame.tier1Id, frame.number, frame.follows]),
+    sent.map((_, index) => ['t1', index + 1, index]),
   );
   assert.equal(
     sent.reduce((sum, each) => sum + each.packets, 0),
@@ -112,27 +113,6 @@ test('distribute - frames close when full and when packet time moves on, and num
     [5_000, 2],
     [5_000 + limits.frameSpanMs + 1, 1],
   ]);
-});
-
-test('distribute - a frame is stamped with the view that tier 1 holds when it leaves; older views are refused', () => {
-  const { distributor, sent } = tier1(1);
-  feed(distributor, [udpPacket(1)]);
-  distributor.setView(0, 7, true);
-  distributor.setView(0, 5, true);
-  distributor.flush();
-  assert.equal(sent[0].frame.viewNumber, 7);
-});
-
-test('distribute - starts are numbered through all frames of a group', () => {
-  const { distributor, sent } = tier1(1);
-  feed(distributor, [synPacket(1), udpPacket(9), synPacket(2)]);
-  distributor.flush();
-  feed(distributor, [synPacket(3)]);
-  distributor.flush();
-  assert.deepEqual(
-    sent.map(({ frame }) => frame.startOrdinal),
-    [0, 2],
-  );
 });
 
 test('distribute - a first fragment is announced by its datagram, and later ones carry that hash', () => {
@@ -156,44 +136,73 @@ test('distribute - a first fragment is announced by its datagram, and later ones
   assert.notDeepEqual([frame.hashHi(1), frame.hashLo(1)], [frame.hashHi(0), frame.hashLo(0)]);
 });
 
-test('distribute - what is not sent is counted by cause, and what is received adds up', () => {
-  const { distributor, sent, bus } = tier1(2);
+test('distribute - what is not stored is counted by cause, and what is received adds up', () => {
+  const { distributor, sent, log } = tier1(2);
   feed(distributor, [udpPacket(1), new Uint8Array(0), new Uint8Array(limits.packetBytes + 1).fill(1)]);
   distributor.packet(udpPacket(2), 0, 60, 127, 0, 1_000);
   distributor.flush();
-  bus.up = false;
+  log.stores = false;
   feed(distributor, [udpPacket(3), udpPacket(4), udpPacket(5)]);
   distributor.flush();
-  bus.up = true;
-  const numbers = new Map(sent.map(({ group, sequence }) => [group, sequence]));
-  distributor.setView(0, 2, false);
-  distributor.setView(1, 2, false);
+  log.stores = true;
+  for (const group of [0, 1]) distributor.setServed(group, false);
   feed(distributor, [udpPacket(6)]);
-  distributor.setView(0, 3, true);
-  distributor.setView(1, 3, true);
+  for (const group of [0, 1]) distributor.setServed(group, true);
   feed(distributor, [udpPacket(1), udpPacket(3), udpPacket(4)]);
+  distributor.refuse('overload', 2, 200);
   distributor.flush();
-  const { received, distributed, dropped, pending } = distributor;
-  assert.equal(pending, 0);
-  assert.equal(received, distributed + Object.values(dropped).reduce((sum, count) => sum + count, 0));
-  assert.deepEqual(dropped, { empty: 1, 'link-80211': 1, oversize: 1, 'no-server': 1, 'bus-down': 3 });
-  for (const [group, sequence] of numbers) {
-    const next = sent.find((each) => each.group === group && each.sequence > sequence);
-    if (next !== undefined) assert.equal(next.sequence, sequence + 1, 'a frame that never left is no hole');
+  const { received, distributed, dropped, droppedPackets, pending, underWay } = distributor;
+  assert.deepEqual([pending, underWay], [0, 0]);
+  assert.equal(received, distributed + droppedPackets);
+  assert.deepEqual(dropped, { empty: 1, 'link-80211': 1, oversize: 1, 'no-server': 1, 'log-full': 3, overload: 2 });
+  for (const group of [0, 1]) {
+    const numbers = sent.filter((each) => each.group === group).map(({ frame }) => frame.number);
+    assert.deepEqual(
+      numbers,
+      numbers.map((_, index) => index + 1),
+      'a frame that was not taken leaves no gap',
+    );
   }
 });
 
-test('distribute - an idle tier 1 says where it stands to every group that has servers', () => {
-  const { distributor, sent } = tier1(3);
-  distributor.setView(2, 2, false);
-  distributor.idle(1_234);
-  assert.deepEqual(
-    sent.map(({ group, packets, frame }) => [group, packets, frame.count, frame.sequence, frame.timestampMs]),
-    [
-      [0, 0, 0, 1, 1_234],
-      [1, 0, 0, 1, 1_234],
-    ],
-  );
+test('distribute - packets are pending, under way, then distributed when the log has their frame', () => {
+  const { distributor, log } = tier1(1);
+  log.settles = false;
+  feed(distributor, [udpPacket(1), udpPacket(2)]);
+  const counts = () => [distributor.pending, distributor.underWay, distributor.distributed];
+  assert.deepEqual(counts(), [2, 0, 0]);
+  distributor.flush();
+  assert.deepEqual(counts(), [0, 2, 0]);
+  distributor.stored(0, 2, 500);
+  assert.deepEqual(counts(), [0, 0, 2]);
+  assert.deepEqual(distributor.sentTo(0), { packets: 2, bytes: 500, frames: 1 });
+});
+
+test('distribute - an open frame leaves when it is due, and when the one before it is stored', () => {
+  const { distributor, sent, log } = tier1(1);
+  log.settles = false;
+  feed(distributor, [udpPacket(1)]);
+  assert.ok(distributor.isFresh);
+  distributor.fed(10);
+  assert.deepEqual([distributor.isFresh, distributor.dueMs], [false, 10 + limits.frameLingerMs]);
+  distributor.sendDue(10.5);
+  assert.equal(sent.length, 0);
+  distributor.sendDue(11);
+  assert.equal(sent.length, 1);
+  feed(distributor, [udpPacket(2)]);
+  distributor.fed(12);
+  assert.equal(distributor.dueMs, 12 + limits.frameLatestMs, 'the first frame is under way');
+  distributor.sendDue(13);
+  assert.equal(sent.length, 1);
+  distributor.stored(0, 1, 100);
+  distributor.settled(0, 13.5);
+  assert.equal(sent.length, 2, 'the linger has passed, and the frame before it is stored');
+  feed(distributor, [udpPacket(3)]);
+  distributor.fed(14);
+  distributor.settled(0, 14.2);
+  assert.equal(sent.length, 2, 'the linger has not passed');
+  distributor.sendDue(15);
+  assert.equal(sent.length, 3);
 });
 
 test('distribute - memory does not depend on how many flows there were', () => {

@@ -56,6 +56,23 @@ test('halfSipHash - two hashes at once are the two hashes one by one', () => {
   );
 });
 
+test('halfSipHash - three words written out are the same two hashes', () => {
+  const int32 = fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 });
+  const tail = fc.integer({ min: 0, max: 0xffff });
+  const fields = fc.tuple(int32, int32, int32, int32, int32, int32, int32);
+  fc.assert(
+    fc.property(fields, tail, tail, ([k0, k1, k2, k3, ...words], tailA, tailB) => {
+      const a = new HalfSipHash(k0, k1);
+      const b = new HalfSipHash(k2, k3);
+      a.hashBoth(Int32Array.from(words), 3, tailA, b, tailB);
+      const general = [a.hi, a.lo, b.lo];
+      const [first, second, third] = words;
+      a.hashBothOfThree(first, second, third, tailA, b, tailB);
+      assert.deepEqual([a.hi, a.lo, b.lo], general);
+    }),
+  );
+});
+
 test('halfSipHash - results are int32', () => {
   const hash = new HalfSipHash(1, 2);
   for (let word = 0; word < 1_000; word++) {

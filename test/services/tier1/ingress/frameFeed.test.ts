@@ -17,28 +17,30 @@ import { packetFrame } from '../../../support/packetFrames.ts';
 
 function feedInto(keys: Partial<KeyOptions> = {}) {
   const out: { bytes: Uint8Array; hash: string; timestampMs: number }[] = [];
-  const bus = { up: true };
-  const distributor = new Distributor({
-    tier1Id: 't1',
+  const log = { hasRoom: true };
+  const take = (message: Uint8Array, packets: number): void => {
+    if (!log.hasRoom) {
+      distributor.lost('log-full', packets);
+      return;
+    }
+    const frame = new Frame();
+    assert.equal(frame.decode(Uint8Array.from(message)), 'none');
+    let start = 0;
+    for (let row = 0; row < frame.count; row++) {
+      const bytes = frame.payload.slice(start, start + frame.length(row));
+      out.push({ bytes, hash: `${frame.hashHi(row)}:${frame.hashLo(row)}`, timestampMs: frame.timestampMs });
+      start += frame.length(row);
+    }
+    distributor.stored(0, packets, message.length);
+  };
+  const distributor: Distributor = new Distributor({
     mapVersion: 1,
-    groups: 1,
     table: new GroupTable([{ id: 'g1', weight: 1, serves: 'both' }], 'hash'),
     keyer: new FlowKeyer({ secret: 'test', ...keys }),
-    publish: (_group, message) => {
-      if (!bus.up) return false;
-      const frame = new Frame();
-      assert.equal(frame.decode(Uint8Array.from(message)), 'none');
-      let start = 0;
-      for (let row = 0; row < frame.count; row++) {
-        const bytes = frame.payload.slice(start, start + frame.length(row));
-        out.push({ bytes, hash: `${frame.hashHi(row)}:${frame.hashLo(row)}`, timestampMs: frame.timestampMs });
-        start += frame.length(row);
-      }
-      return true;
-    },
+    outlets: [{ next: () => ({ life: 't1', number: 1 }), take }],
   });
-  distributor.setView(0, 1, true);
-  return { feed: new FrameFeed(distributor), distributor, out, bus };
+  distributor.setServed(0, true);
+  return { feed: new FrameFeed(distributor), distributor, out, log };
 }
 
 const udp = (client: number): Uint8Array =>
@@ -93,7 +95,7 @@ describe('frame feed', () => {
     assert.notDeepEqual(hashes('a', []), hashes('b', []));
   });
 
-  it('frame feed - what comes while the bus takes no more is dropped and counted as overload', () => {
+  it('frame feed - what comes while there is no room is dropped and counted as overload', () => {
     const { feed, distributor } = feedInto();
     feed.onMessage(packetFrame('gen', 1, [udp(1), udp(2)]), 0, false);
     feed.onMessage(packetFrame('gen', 2, [udp(3)]), 0, true);
@@ -104,23 +106,23 @@ describe('frame feed', () => {
   });
 
   it('frame feed - drops are told by sender, except for those of frames that others share', () => {
-    const { feed, distributor, bus } = feedInto();
+    const { feed, distributor, log } = feedInto();
     feed.onMessage(packetFrame('a', 1, [udp(1), new Uint8Array(3)]), 0, true);
     feed.onMessage(packetFrame('b', 1, [udp(2)]), 0, true);
-    bus.up = false;
+    log.hasRoom = false;
     feed.onMessage(packetFrame('b', 2, [udp(2)]), 1_000, true);
     distributor.flush();
     const [a, b] = feed.senders;
     assert.deepEqual(a.dropped, { 'link-header-cut': 1 });
     assert.deepEqual(b.dropped, {});
-    assert.deepEqual(distributor.dropped, { 'link-header-cut': 1, 'bus-down': 3 });
+    assert.deepEqual(distributor.dropped, { 'link-header-cut': 1, 'log-full': 3 });
   });
 
   it('frame feed - holes, repeats and garbage are counted, and nothing throws', () => {
     const { feed, distributor } = feedInto();
-    for (const sequence of [1, 2, 5, 5, 4, 6]) feed.onMessage(packetFrame('gen', sequence, [udp(1)]), 0, true);
+    for (const number of [1, 2, 5, 5, 4, 6]) feed.onMessage(packetFrame('gen', number, [udp(1)]), 0, true);
     feed.onMessage(new Uint8Array(0), 0, true);
-    feed.onMessage(Uint8Array.of(0x9a, 1, 2), 0, true);
+    feed.onMessage(Uint8Array.of(0x99, 1, 2), 0, true);
     assert.deepEqual([feed.frames, feed.lostFrames, feed.repeatedFrames, feed.faulty], [4, 2, 2, 2]);
     assert.equal(distributor.received, 4);
   });
@@ -130,7 +132,7 @@ describe('frame feed', () => {
       fc.uint8Array({ maxLength: 64 }),
       fc
         .tuple(fc.constantFrom('a', 'b'), fc.integer({ min: 1, max: 9 }), fc.array(fc.uint8Array({ maxLength: 90 })))
-        .map(([sender, sequence, packets]) => packetFrame(sender, sequence, [...packets, udp(1)])),
+        .map(([sender, number, packets]) => packetFrame(sender, number, [...packets, udp(1)])),
     );
     const property = fc.property(fc.array(fc.tuple(message, fc.boolean(), fc.nat())), (messages) => {
       const { feed, distributor } = feedInto();

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { compilePlacement } from '../../../../services/dssl/replica/placement.ts';
+import { compilePlacement } from '../../../../services/dssl/replica/global/placement.ts';
 import { type GroupEntry, GroupTable } from '../../../../services/tier1/routing/groupTable.ts';
 import { groupSelections } from '../../../../shared/config/map.ts';
 import { defaultRules, placementNames } from '../../../../shared/membership/view.ts';
@@ -117,11 +117,12 @@ test('group table - levels choose independently', () => {
 test('group table - the choice of a group leaves the choice of a member open, also by one and the same hash', () => {
   const groups = Array.from({ length: 4 }, (_, index) => entry(`group-${index}`));
   const members = [0, 1, 2, 3].map(
-    (index) => ({ server: `s${index}`, incarnation: 1, state: 'active', weight: 1, base: 1, flows: 0 }) as const,
+    (index) =>
+      ({ server: `s${index}`, incarnation: 1, number: index, state: 'active', weight: 1, base: 1, flows: 0 }) as const,
   );
   for (const method of ['hash', 'weighted'] as const) {
     for (const placement of placementNames) {
-      const view = { group: 'g', cluster: 'c', number: 1, placement, seed: 0, rules: defaultRules, members };
+      const view = { group: 'g', number: 1, placement, seed: 0, rules: defaultRules, members };
       const table = new GroupTable(groups, method);
       const placed = compilePlacement(view);
       const counts = new Array<number>(16).fill(0);

@@ -8,15 +8,13 @@ import { VirtualClock } from '../../../../shared/base/clock.ts';
 import { limits } from '../../../../shared/base/limits.ts';
 import type { BusStatus } from '../../../../shared/bus/bus.ts';
 import { MemoryHub } from '../../../../shared/bus/memory.ts';
-import { subjectsOf, viewKey } from '../../../../shared/bus/subjects.ts';
+import { subjectsOf } from '../../../../shared/bus/subjects.ts';
 import type { GroupSettings } from '../../../../shared/config/map.ts';
 import { defaultSettings, settingsSchema } from '../../../../shared/config/settings.ts';
-import { Frame } from '../../../../shared/log/records/frame.ts';
 import { encodeGossip } from '../../../../shared/membership/gossip.ts';
-import { activate, join, leave } from '../../../../shared/membership/transitions.ts';
-import { encodeView, type View } from '../../../../shared/membership/view.ts';
 import { buildPacket } from '../../../../shared/packet/encode/build.ts';
 import { benchKeyer, benchMap } from '../../../bench/packets.ts';
+import { MirrorWriter, member, mirrorOf, tapLog } from '../support.ts';
 
 const subjects = subjectsOf('c');
 const clients = 120;
@@ -54,53 +52,39 @@ async function start(groups: readonly GroupSettings[], served = groups) {
     await clock.advanceAsync(10);
     return work;
   };
+  const others = hub.connect('others');
+  const logs = new Map<string, Awaited<ReturnType<typeof tapLog>>>();
+  for (const { id } of groups) logs.set(id, await settled(tapLog(others, 'c', id)));
   await settled(tier1.start());
 
-  const others = hub.connect('others');
-  const store = await settled(others.openKeyValue(subjects.bucket));
+  const mirrors = new MirrorWriter(await settled(others.openKeyValue(subjects.bucket)));
   const speaking = new Set(groups.map(({ id }) => id));
-  const revisions = new Map<string, number>();
-  const views = new Map<string, View>();
-  const write = async (id: string, view: View) => {
-    const [known, bytes] = [revisions.get(id), encodeView(view)];
-    const written = known === undefined ? store.create(viewKey(id), bytes) : store.update(viewKey(id), bytes, known);
-    revisions.set(id, (await settled(written))!);
-    views.set(id, view);
-  };
-  const serve = (id: string) => {
-    const birth = { group: id, cluster: 'c', placement: map.placement, rules: map.rules, seed: 1 };
-    const candidate = { server: `${id}-s1`, incarnation: 1, weight: 100 };
-    return write(id, activate(join(views.get(id), birth, candidate), candidate));
-  };
-  const empty = (id: string) => write(id, leave(views.get(id)!, { server: `${id}-s1`, incarnation: 1 }));
+  let position = 0;
+  const serve = (id: string) => settled(mirrors.write(mirrorOf(id, ++position, [member(`${id}-s1`)])));
+  const empty = (id: string) => settled(mirrors.write(mirrorOf(id, ++position, [])));
   const speak = () => {
     for (const id of speaking) {
       const state = { kind: 'state', server: `${id}-s1`, incarnation: 1, beat: 1, state: 'active', view: 1 } as const;
-      others.publish(subjects.gossip(id), encodeGossip({ ...state, load: undefined }));
+      others.publish(subjects.gossip(id), encodeGossip({ ...state, line: undefined, load: undefined, digests: [] }));
     }
     clock.setTimer(1_000, speak);
   };
   speak();
 
-  // Which group each client's packet came to.
-  let arrived: string[] = [];
-  const frame = new Frame();
-  others.subscribe(subjects.every('data'), (message, subject) => {
-    assert.equal(frame.decode(message), 'none');
-    for (let row = 0, at = 0; row < frame.count; at += frame.length(row++))
-      arrived[frame.payload[at + 14 + 15]] = subject.split('.').at(-1)!;
-  });
   const packets = Array.from({ length: clients }, (_, client) => {
     const ends = { source: `10.0.0.${client}`, target: '192.0.2.1' };
     return buildPacket({ ...ends, udp: { sourcePort: 1_000, targetPort: 53 } });
   });
   /** Sends a packet of each client. The answer is the group of each, by client; undefined where it was dropped. */
   const send = async (): Promise<(string | undefined)[]> => {
-    arrived = new Array(clients);
+    for (const seen of logs.values()) seen.length = 0;
     for (const bytes of packets) tier1.distributor.packet(bytes, 0, bytes.length, 1, 0, clock.nowMs());
     tier1.fed();
     await clock.advanceAsync(10);
-    return Array.from(arrived);
+    const arrived = new Array<string | undefined>(clients).fill(undefined);
+    for (const [id, seen] of logs)
+      for (const frame of seen) for (const bytes of frame.packets) arrived[bytes[14 + 15]] = id;
+    return arrived;
   };
   /** Lets time pass until a line is said; the answer is how long that took. */
   const untilSaid = async (what: RegExp): Promise<number> => {

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { compilePlacement } from '../../../../services/dssl/replica/placement.ts';
+import { compilePlacement } from '../../../../services/dssl/replica/global/placement.ts';
 import { type GroupEntry, GroupTable } from '../../../../services/tier1/routing/groupTable.ts';
 import { groupSelections } from '../../../../shared/config/map.ts';
 import { defaultRules } from '../../../../shared/membership/view.ts';
@@ -129,11 +129,19 @@ test('second choice - source-last-byte: only the byte counts, and no other group
 test('second choice - leaves the choice of a member open, also by one and the same hash', () => {
   const groups = Array.from({ length: 5 }, (_, index) => entry(`group-${index}`));
   const members = [0, 1, 2, 3].map(
-    (index) => ({ server: `group-${index}`, incarnation: 1, state: 'active', weight: 1, base: 1, flows: 0 }) as const,
+    (index) =>
+      ({
+        server: `group-${index}`,
+        incarnation: 1,
+        number: index,
+        state: 'active',
+        weight: 1,
+        base: 1,
+        flows: 0,
+      }) as const,
   );
   const placed = compilePlacement({
     group: 'g',
-    cluster: 'c',
     number: 1,
     placement: 'rendezvous',
     seed: 0,
