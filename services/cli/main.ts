@@ -46,6 +46,9 @@ for (const command of [
   program.addCommand(command.exitOverride().showHelpAfterError('(see --help)'));
 }
 
+// The reader of a pipe may go away, as `head` does; nothing is left to be told to anybody then.
+process.stdout.on('error', () => process.exit(0));
+
 try {
   await program.parseAsync();
 } catch (error) {

@@ -5,10 +5,10 @@
 //   1. actors:     refused, with a cause; packets in mid-flow of a flow that no server has (both from the ledger)
 //   2. tier 1:     dropped there, by cause; sent to it and never taken out of a frame, or sent to one that is gone: lost
 //   3. servers:    gone, or left with flows that had not ended, or forgot flows for want of room or their silence
-//   4. evidence:   frames missing at actors, receipts missing here, a connection that broke: lost
+//   4. evidence:   entries of the log that actors passed over: skipped; receipts missing here, a connection that broke: lost
 //   5. nothing:    unexplained, which is a defect of the cluster or of whoever drives it
 //
-// Evidence explains no more packets than it can stand for: a missing frame has at most `limits.frameRows` of them.
+// Evidence explains no more packets than it can stand for: an entry has at most `limits.frameRows` of them.
 
 import { limits } from '../../shared/base/limits.ts';
 import { receiptVerdicts } from '../../shared/messages/receipt.ts';
@@ -42,9 +42,9 @@ export function accountFor({ ledger, servers, tier1s, disconnected, nowMs }: Evi
   add('expired', ledger.expired);
 
   const pool = new Pool(ledger.unknown);
-  for (const { number, state, sent, mine, busDown } of tier1s.all) {
+  for (const { number, state, sent, mine, shared } of tier1s.all) {
     for (const [cause, packets] of Object.entries(mine?.dropped ?? {})) add(camelCase(cause), pool.of(number, packets));
-    add('busDown', pool.of(number, busDown));
+    for (const [cause, packets] of Object.entries(shared)) add(camelCase(cause), pool.of(number, packets));
     lost += pool.of(number, state === 'silent' ? Number.POSITIVE_INFINITY : sent - (mine?.received ?? 0));
   }
 
@@ -73,8 +73,12 @@ export function accountFor({ ledger, servers, tier1s, disconnected, nowMs }: Evi
 
   let capacity = disconnected ? Number.POSITIVE_INFINITY : ledger.late;
   for (const record of servers.all) {
-    if (record !== undefined)
-      capacity += record.lostFrames * limits.frameRows + record.lostReceipts * limits.receiptRows;
+    if (record === undefined) continue;
+    capacity += record.lostReceipts * limits.receiptRows;
+    // New flows would have been placed at it too.
+    const skipped = record.skippedEntries * limits.frameRows;
+    const own = pool.takeAt(record.number, skipped);
+    add('skipped', own + pool.takeAt(0, skipped - own));
   }
   lost += pool.any(capacity);
   add('unexplained', pool.left);

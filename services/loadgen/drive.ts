@@ -5,7 +5,7 @@
 import type { Clock } from '../../shared/base/clock.ts';
 import type { Bus } from '../../shared/bus/bus.ts';
 import type { PacketKey } from './flowBook.ts';
-import type { OutgoingPacket, Run } from './run.ts';
+import { longestStandstillMs, type OutgoingPacket, type Run } from './run.ts';
 
 /** What a generator of packets must be able to do; TrafficGenerator is one. */
 export interface PacketSource {
@@ -55,7 +55,7 @@ const patienceMs = 10_000;
 const receiptPatienceMs = 5_000;
 /** After the last packet: the time for what tier 1s and servers say last, and for what is lost to be given up. */
 const lastWordMs = 350;
-const settleTimeoutMs = 15_000;
+const settleTimeoutMs: number = longestStandstillMs + 5_000;
 /** Lags below this are the clock's and the timers', not the bus's. */
 export const noLagMs = 20;
 

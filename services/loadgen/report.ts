@@ -16,7 +16,8 @@ export interface TrafficServer {
   readonly flows: number;
   readonly share: number;
   readonly flowsNow: number;
-  readonly lostFrames: number;
+  /** Entries of the log that it has passed over. */
+  readonly skippedEntries: number;
   readonly lostReceipts: number;
 }
 
@@ -123,7 +124,7 @@ export function trafficReport(run: Run, drive: Drive, { nowMs, ...context }: Rep
         flows: ledger.flowsOf[record.number],
         share: shareOf(ledger.packetsOf[record.number], packetsOfGroup.get(record.group) ?? 0),
         flowsNow: record.flowsNow,
-        lostFrames: record.lostFrames,
+        skippedEntries: record.skippedEntries,
         lostReceipts: record.lostReceipts,
       }))
       .sort((a, b) => (`${a.group}/${a.id}` < `${b.group}/${b.id}` ? -1 : 1)),

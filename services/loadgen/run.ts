@@ -1,6 +1,7 @@
 // One run of the traffic generator without its shell: packets go out through `publish`, hello messages and receipts come
 // in, and what is known of every packet is in the ledger. Pure: the time is an argument.
 
+import { limits } from '../../shared/base/limits.ts';
 import { decodeHello } from '../../shared/messages/hello.ts';
 import { Receipt, receiptVerdicts, runName } from '../../shared/messages/receipt.ts';
 import { Histogram } from '../ops/histogram.ts';
@@ -31,6 +32,13 @@ export interface OutgoingPacket {
   key(): PacketKey;
 }
 
+/**
+ * When no packet is answered for so long that was sent later than all that were, the logs of the cluster stand still: tier 1s hold
+ * frames back, at most for `limits.appendAgeMs`. Packets are not given up meanwhile.
+ */
+const standstillMs = 500;
+export const longestStandstillMs: number = limits.appendAgeMs + 3_000;
+
 export class Run {
   readonly id: number;
   /** The run's name on the bus, and the name of this sender. */
@@ -54,6 +62,10 @@ export class Run {
   wasDown = false;
   mendedAtMs = Number.NEGATIVE_INFINITY;
   readonly #receipt = new Receipt();
+  /** When the newest packet that was answered was handed to the bus, and when its answer came. */
+  #answeredMs = Number.NEGATIVE_INFINITY;
+  #answeredAtMs = Number.NEGATIVE_INFINITY;
+  #standstillUntilMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: RunOptions) {
     this.id = options.id;
@@ -123,6 +135,10 @@ export class Run {
         else ledger.strange++;
       } else if (ledger.accept(id, flow, server.number, nowMs) === Answer.once) {
         const { handedOverAtMs } = ledger;
+        if (handedOverAtMs > this.#answeredMs) {
+          this.#answeredMs = handedOverAtMs;
+          this.#answeredAtMs = nowMs;
+        }
         if (handedOverAtMs < this.measureFromMs) continue;
         this.measured++;
         this.latencyMs.record(nowMs - receipt.waitedMs(row) - handedOverAtMs, 1);
@@ -135,7 +151,16 @@ export class Run {
     this.upstream.flush(nowMs);
     if (this.isDown) return;
     this.tier1s.expire(nowMs);
-    this.ledger.settle(nowMs, this.mendedAtMs);
+    if (this.#standsStill(nowMs)) this.#standstillUntilMs = nowMs;
+    this.ledger.settle(nowMs, Math.max(this.mendedAtMs, this.#standstillUntilMs));
+  }
+
+  #standsStill(nowMs: number): boolean {
+    const isBehind = this.tier1s.all.some(({ sentAtMs, state }) => state !== 'silent' && sentAtMs > this.#answeredMs);
+    // A cluster that has not answered at all is none whose logs stand still.
+    if (!isBehind || this.#answeredAtMs === Number.NEGATIVE_INFINITY) return false;
+    const silentMs = nowMs - Math.max(this.#answeredAtMs, this.mendedAtMs);
+    return silentMs > standstillMs && silentMs < longestStandstillMs;
   }
 
   /** All is known that will be: nothing is on its way any more. */

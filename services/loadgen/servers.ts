@@ -19,7 +19,8 @@ export interface ServerRecord {
   heardAtMs: number;
   /** It has said that it will not speak again. */
   hasLeft: boolean;
-  lostFrames: number;
+  /** Entries of the log that it has passed over. */
+  skippedEntries: number;
   flowsNow: number;
   evicted: number;
   expired: number;
@@ -76,7 +77,7 @@ export class Servers {
     record.sequence = sequence;
     record.heardAtMs = nowMs;
     record.hasLeft = receipt.isLast;
-    record.lostFrames = receipt.lostFrames;
+    record.skippedEntries = receipt.skippedEntries;
     record.flowsNow = receipt.flows;
     record.evicted = receipt.evicted;
     record.expired = receipt.expired;
@@ -147,7 +148,7 @@ export class Servers {
     const known = this.#byLife.get(name);
     if (known !== undefined) return known;
     if (this.#byLife.size >= mostServers) return undefined;
-    const fresh = { lostReceipts: 0, hasLeft: false, lostFrames: 0, flowsNow: 0, evicted: 0, expired: 0 };
+    const fresh = { lostReceipts: 0, hasLeft: false, skippedEntries: 0, flowsNow: 0, evicted: 0, expired: 0 };
     const { server: id, group } = life;
     const record = { number: this.all.length, id, group, sequence: 0, heardAtMs, ...fresh };
     this.#byLife.set(name, record);

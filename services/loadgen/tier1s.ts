@@ -1,11 +1,11 @@
 // The tier 1s of a run as their hello messages show them, and which of them a flow goes through. Pure.
 //
-// A flow keeps its tier 1 as long as that takes packets: views reach tier 1s at different moments, so a flow whose
-// packets come through two of them meanwhile might get two servers. New flows are spread over the tier 1s of the moment.
+// A flow keeps its tier 1 as long as that takes packets: through two of them its packets could overtake each other, and one
+// that overtakes the flow's start is nobody's. New flows are spread over the tier 1s of the moment.
 
 import { limits } from '../../shared/base/limits.ts';
 import { mix32 } from '../../shared/hash/mix.ts';
-import type { Hello, HelloSender, HelloState } from '../../shared/messages/hello.ts';
+import { type Hello, type HelloSender, type HelloState, sharedCauses } from '../../shared/messages/hello.ts';
 import type { FlowBook } from './flowBook.ts';
 
 /** `silent`: it has not said anything for too long, and has not said that it ends. */
@@ -21,9 +21,9 @@ export interface Tier1Record {
   sentAtMs: number;
   /** What it says about this sender; undefined when it has not heard of it. */
   mine: HelloSender | undefined;
-  /** Packets of any sender that were lost to it with its connection, since the run began. */
-  busDown: number;
-  readonly busDownBefore: number;
+  /** By cause: packets of any sender in frames that it did not get into a log, since the run began; and those before. */
+  shared: Readonly<Record<string, number>>;
+  readonly droppedBefore: Readonly<Record<string, number>>;
 }
 
 /** More would not fit the ledger's numbers; nobody runs so many. */
@@ -46,13 +46,12 @@ export class Tier1s {
   }
 
   heard(hello: Hello, nowMs: number): void {
-    const busDown = hello.dropped['bus-down'] ?? 0;
     let record = this.#byName.get(hello.tier1);
     if (record === undefined) {
       if (this.all.length >= mostTier1s) return;
-      const fresh = { sent: 0, sentAtMs: 0, mine: undefined, busDown: 0, busDownBefore: busDown };
-      const { tier1: name, state } = hello;
-      record = { number: this.all.length, name, state, heardAtMs: nowMs, ...fresh };
+      const fresh = { sent: 0, sentAtMs: 0, mine: undefined, shared: {} };
+      const { tier1: name, state, dropped: droppedBefore } = hello;
+      record = { number: this.all.length, name, state, heardAtMs: nowMs, droppedBefore, ...fresh };
       this.all.push(record);
       this.#byName.set(name, record);
     }
@@ -60,7 +59,9 @@ export class Tier1s {
     if (record.state === 'ended') return;
     record.heardAtMs = nowMs;
     record.state = hello.state;
-    record.busDown = busDown - record.busDownBefore;
+    const { droppedBefore } = record;
+    const since = (cause: string) => (hello.dropped[cause] ?? 0) - (droppedBefore[cause] ?? 0);
+    record.shared = Object.fromEntries(sharedCauses.map((cause) => [cause, since(cause)]));
     record.mine = hello.senders.find(({ name }) => name === this.#sender) ?? record.mine;
     this.#choose();
   }

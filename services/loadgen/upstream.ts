@@ -20,7 +20,7 @@ interface OpenFrame {
   readonly builder: FrameBuilder;
   readonly ids: Float64Array;
   openedAtMs: number;
-  sequence: number;
+  number: number;
 }
 
 interface WaitingFrame {
@@ -33,6 +33,7 @@ export class Upstream {
   /** Frames handed to the bus. */
   frames = 0;
   readonly #options: UpstreamOptions;
+  readonly #pool = FrameBuilder.pool();
   /** By the tier 1's number. */
   readonly #open: (OpenFrame | undefined)[] = [];
   readonly #waiting: WaitingFrame[] = [];
@@ -51,7 +52,7 @@ export class Upstream {
     let frame = this.#open[tier1.number];
     if (frame === undefined) {
       const ids = new Float64Array(limits.frameRows);
-      frame = { tier1, builder: new FrameBuilder(), ids, openedAtMs: nowMs, sequence: 0 };
+      frame = { tier1, builder: new FrameBuilder(this.#pool), ids, openedAtMs: nowMs, number: 0 };
       this.#open[tier1.number] = frame;
     }
     if (frame.builder.isFull(length)) this.#close(frame, nowMs);
@@ -77,13 +78,13 @@ export class Upstream {
   #close(frame: OpenFrame, nowMs: number): void {
     const { tier1, builder, ids } = frame;
     const { count } = builder;
+    const follows = frame.number++;
     const message = builder.finish({
       tier1Id: this.#options.sender,
-      sequence: ++frame.sequence,
-      viewNumber: 0,
+      number: frame.number,
+      follows,
       mapVersion: 0,
       timestampMs: 0,
-      startOrdinal: 0,
     });
     if (this.#waiting.length > 0 || !this.#hand(tier1, message, ids, count, nowMs)) {
       this.#waiting.push({ tier1, message, ids: ids.slice(0, count) });

@@ -9,14 +9,15 @@ const causeWords: Readonly<Record<string, string>> = {
   evicted: 'in a flow that its server forgot for want of room',
   serverGone: 'for a server that has fallen silent without leaving',
   serverLeft: 'in a flow that was open when its server left',
+  skipped: 'in entries of the log that a server passed over: they were trimmed, or lay before a state that it fetched',
+  absent: 'in a flow of a slice that its server was fetching',
   tableFull: 'no room in the flow table',
-  view: 'the view of the packet was forgotten or never came',
   noServer: 'no server in the group takes new flows',
-  unsure: 'an actor had missed frames, and no peer told in time what began in them',
   noGroup: 'no group serves flows of this type',
   fragment: 'a later fragment whose first one never came',
-  busDown: 'dropped at tier 1 while its bus was down',
-  overload: 'dropped at tier 1, which got more than its bus took',
+  logDown: 'dropped at tier 1: the log of the group did not take them in time',
+  logFull: 'dropped at tier 1: too many packets waited for the log of the group',
+  overload: 'dropped at tier 1, which got more than the logs took',
   unexplained: 'for no known cause',
 };
 
@@ -35,7 +36,7 @@ export function trafficInWords(report: TrafficReport): string {
       packets,
       `by nobody: ${causeWords[cause] ?? `dropped at tier 1, ${cause}`}`,
     ]),
-    ...(lost > 0 ? [[lost, 'lost on the way'] as [number, string]] : []),
+    ...(lost > 0 ? [[lost, 'lost on the way, or the receipts for them were'] as [number, string]] : []),
   ];
   const width = Math.max(...outcomes.map(([packets]) => count(packets).length));
   for (const [packets, words] of outcomes) lines.push(`${count(packets).padStart(width)} ${words}`);

@@ -1,67 +1,85 @@
-// Checks from outside what the whole design promises: every packet that tier 1 sent is accepted by exactly one server, a
-// flow stays at its server, and whatever nobody accepted has a known cause. It is told of each frame that tier 1 sends
-// and of each module's verdicts on it, and puts them together when all modules have spoken.
+// Checks from outside what the whole design promises: every packet that the log took is accepted by exactly one server, a
+// flow stays at its server, all replicas agree on who has it, and whatever nobody accepted has a known cause. It is told of each
+// frame that tier 1 sends and sees each entry that a replica has applied, and puts them together when all replicas are past it.
 //
-// A frame is settled in order of its sequence, so that flows are followed in the order of their packets although the
-// modules report at different times. A packet that waits (a fragment before its first one) keeps its frame open, and the
+// A frame is settled in the order of the log, so that flows are followed in the order of their packets although the
+// replicas report at different times. A packet that waits (a fragment before its first one) keeps its frame open, and the
 // frames behind it of the same group too.
 
 import { limits } from '../../shared/base/limits.ts';
 import { FrameFlags, protocolClassShift } from '../../shared/flow/frameFlags.ts';
-import { type Frame, wordsPerRow } from '../../shared/log/records/frame.ts';
-import { accepts } from '../dssl/replica/decide.ts';
+import { wordsPerRow } from '../../shared/log/records/frame.ts';
+import { findMember, type View } from '../../shared/membership/view.ts';
+import type { Effects } from '../dssl/replica/effects.ts';
+import { noServer } from '../dssl/replica/flows/entry.ts';
 import { idleTicks, longestIdleMs } from '../dssl/replica/idleLimits.ts';
-import type { DecisionAudit } from '../dssl/replica/rows.ts';
-import { noPacket, V, waiting } from '../dssl/replica/verdict.ts';
+import type { Replica } from '../dssl/replica/replica.ts';
+import { tickOfMs } from '../dssl/replica/ticks.ts';
+import { accepts, noPacket, V, waiting } from '../dssl/replica/verdict.ts';
 import { Histogram } from '../ops/histogram.ts';
+import type { SentFrame } from '../tier1/outlet.ts';
 
-/** Why a packet that tier 1 sent was accepted by nobody. `unexplained` is a defect. */
-export const nobodyCauses = ['midFlow', 'fragment', 'view', 'tableFull', 'noServer', 'lost', 'unexplained'] as const;
+/** Why a packet that is in the log was accepted by nobody. `unexplained` is a defect. */
+export const nobodyCauses = ['midFlow', 'fragment', 'tableFull', 'noServer', 'skipped', 'unexplained'] as const;
 export type NobodyCause = (typeof nobodyCauses)[number];
+
+/** What is looked at of a replica that has applied an entry, and of what came of it. */
+export type AuditedReplica = Pick<Replica, 'position' | 'view' | 'timeMs'>;
+export type AuditedEffects = Pick<Effects, 'outcome' | 'frame' | 'verdicts' | 'owners' | 'late'>;
 
 interface OpenFrame {
   readonly sentAtMs: number;
   readonly packets: number;
-  /** Set by the first module that reports. */
-  rows: Int32Array | undefined;
-  timestampMs: number;
-  accepts: Uint8Array;
+  /** Tier 1 has given it up, and could not know whether the log had taken it. */
+  isGivenUp: boolean;
+  /** What its entry is to the replicas; undefined until the first of them has applied it. */
+  applied: AppliedFrame | undefined;
+}
+
+interface AppliedFrame {
+  /** Of its entry, or of the one at which the last of its packets that waited was decided. */
+  position: number;
+  readonly view: View;
+  readonly rows: Int32Array;
+  /** The line's time in ticks, by which flows age. */
+  readonly tick: number;
+  readonly accepts: Uint8Array;
   /** Server that accepted each row, as an index into the auditor's servers. */
-  acceptedBy: Uint16Array;
+  readonly acceptedBy: Uint16Array;
+  /** Server number of each row's owner. */
+  readonly owners: Uint16Array;
   /** The weightiest verdict of those that did not accept. */
-  cause: Uint8Array;
-  /** Rows for which some module has still to speak. */
-  waitingRows: number;
-  /** Modules that listened when the frame was sent, and that have spoken. */
-  readonly listeners: number;
+  readonly cause: Uint8Array;
+  /** Rows that wait. */
+  readonly undecided: Set<number>;
+  /** Some replica did not hold the slice of some row. */
+  isPartial: boolean;
+  /** Members of the view that have reported. */
   reporters: number;
 }
 
 interface FlowRecord {
   server: number;
-  lastMs: number;
-  startMs: number;
+  /** Of its last packet, and of its first. */
+  lastTick: number;
+  readonly startTick: number;
   packets: number;
   ended: boolean;
 }
 
-interface GroupAudit {
-  readonly frames: Map<number, OpenFrame>;
-  nextSequence: number;
-  listeners: number;
-}
+/** Frames of one group by life of the tier 1 and number, both in the order in which they were sent. */
+type GroupFrames = Map<string, Map<number, OpenFrame>>;
 
 /** Verdicts in order of how much they say about why nobody accepted; later wins. */
 const weights = new Uint8Array(256);
 for (const [weight, verdict] of [
+  V.ignoreAbsent,
   V.ignoreRemoved,
   V.ignoreNotMine,
   V.ignoreMidFlow,
   V.ignoreElsewhere,
   V.ignorePlacedElsewhere,
   V.ignoreRecentStart,
-  V.dropView,
-  V.dropUnsure,
   V.dropFragment,
   V.dropNoOwner,
   V.dropTableFull,
@@ -72,13 +90,13 @@ for (const [weight, verdict] of [
 const causeOf = new Map<number, NobodyCause>([
   [V.ignoreNotMine, 'midFlow'],
   [V.ignoreMidFlow, 'midFlow'],
-  [V.dropView, 'view'],
-  [V.dropUnsure, 'lost'],
   [V.dropFragment, 'fragment'],
   [V.dropNoOwner, 'noServer'],
   [V.dropTableFull, 'tableFull'],
 ]);
 
+const longestIdleTicks = tickOfMs(longestIdleMs);
+const recentStartTicks = tickOfMs(limits.recentStartMs);
 /** Flows followed before the first look for silent ones. */
 const leastPruned = 100_000;
 
@@ -86,14 +104,19 @@ export class Auditor {
   accepted = 0;
   double = 0;
   readonly nobody: Record<NobodyCause, number>;
+  /** Packets in frames that tier 1 sent and the log did not take: tier 1 counts them as dropped. */
+  notAppended = 0;
+  /** Packets that tier 1 counts as dropped too, and that are in the log all the same: it never heard that the log took them. */
+  appendedUnheard = 0;
   stickinessViolations = 0;
+  /** Rows of which two replicas said that different servers own them. */
+  disagreements = 0;
   readonly flows = { seen: 0, type1: 0, type2: 0 };
   /** From the moment tier 1 sends a frame to the moment a server has its packets, in milliseconds. */
   readonly latencyMs = new Histogram();
   readonly #nowMs: () => number;
-  readonly #groups: GroupAudit[];
+  readonly #groups: GroupFrames[];
   readonly #servers: string[] = [];
-  readonly #gone = new Set<number>();
   readonly #flows = new Map<string, FlowRecord>();
   #pruneAt = leastPruned;
   /** The first few flows that moved, in words. */
@@ -101,144 +124,186 @@ export class Auditor {
 
   constructor(groups: number, nowMs: () => number) {
     this.#nowMs = nowMs;
-    this.#groups = Array.from({ length: groups }, () => ({ frames: new Map(), nextSequence: 1, listeners: 0 }));
+    this.#groups = Array.from({ length: groups }, () => new Map());
     this.nobody = Object.fromEntries(nobodyCauses.map((cause) => [cause, 0])) as Record<NobodyCause, number>;
   }
 
-  /** Tier 1 has sent frame `sequence` with `packets` packets to a group. */
-  onSend(group: number, sequence: number, packets: number): void {
-    const { frames, listeners } = this.#groups[group];
-    frames.set(sequence, {
-      listeners,
-      sentAtMs: this.#nowMs(),
-      packets,
-      rows: undefined,
-      timestampMs: 0,
-      accepts: new Uint8Array(0),
-      acceptedBy: new Uint16Array(0),
-      cause: new Uint8Array(0),
-      waitingRows: 0,
-      reporters: 0,
-    });
+  /** Tier 1 sends a frame to a group. */
+  onSend(group: number, { life, number, packets }: SentFrame): void {
+    const lives = this.#groups[group];
+    let frames = lives.get(life);
+    if (frames === undefined) lives.set(life, (frames = new Map()));
+    frames.set(number, { sentAtMs: this.#nowMs(), packets, isGivenUp: false, applied: undefined });
   }
 
-  /** What the module of one server is to report to. */
-  module(group: number, server: string): DecisionAudit {
+  /** Tier 1 has given it up: it is not in the log, unless that `isUncertain`. */
+  onLost(group: number, { life, number, packets }: SentFrame, isUncertain: boolean): void {
+    const frames = this.#groups[group].get(life);
+    const open = frames?.get(number);
+    if (open === undefined) return;
+    if (isUncertain) {
+      open.isGivenUp = true;
+      return;
+    }
+    frames?.delete(number);
+    this.notAppended += packets;
+  }
+
+  /** What is to see each entry that the replica of a server has applied. */
+  observer(group: number, server: string): (replica: AuditedReplica, effects: AuditedEffects) => void {
     const self = this.#servers.push(server) - 1;
-    return {
-      onFrame: (frame, verdicts) => this.#onFrame(this.#groups[group], self, frame, verdicts),
-      onLate: (_tier1Id, sequence, row, verdict) => this.#onLate(this.#groups[group], self, sequence, row, verdict),
+    const lives = this.#groups[group];
+    return (replica, effects) => {
+      for (const { tier1Id, number, row, verdict } of effects.late) {
+        this.#onLate(lives.get(tier1Id)?.get(number)?.applied, self, row, verdict, replica.position);
+      }
+      if (effects.outcome === 'frame') this.#onFrame(lives, self, replica, effects);
     };
   }
 
-  /** A module hears every frame that is sent from now on. */
-  onListening(group: number): void {
-    this.#groups[group].listeners++;
+  /** Settles the frames of a group up to `position`: every replica that is to report on them has done so. */
+  settle(group: number, position: number): void {
+    const lives = this.#groups[group];
+    for (const [life, frames] of lives) {
+      for (const [number, { applied }] of frames) {
+        if (applied === undefined) continue;
+        if (applied.position > position || applied.undecided.size > 0) return;
+        this.#forgetUpTo(frames, number);
+        this.#settleFrame(applied);
+      }
+      if (frames.size === 0 && lives.size > 1) lives.delete(life);
+    }
   }
 
-  /** A server has left its group: its flows may live elsewhere from here on. */
-  onLeave(group: number, server: string): void {
-    this.#groups[group].listeners--;
-    this.#gone.add(this.#servers.lastIndexOf(server));
-  }
-
-  /** Settles the frames of a group up to `sequence`: every module that is to report on them has done so. */
-  settle(group: number, sequence: number): void {
-    const audit = this.#groups[group];
-    for (; audit.nextSequence <= sequence; audit.nextSequence++) {
-      const frame = audit.frames.get(audit.nextSequence);
-      if (frame === undefined) continue;
-      if (frame.waitingRows > 0) return;
-      this.#settleFrame(frame);
-      audit.frames.delete(audit.nextSequence);
+  /** No more packets will come, and nothing is on its way to a log: what is in none was not taken, what waits goes on waiting. */
+  finish(): void {
+    for (const [group, lives] of this.#groups.entries()) {
+      for (const frames of lives.values()) {
+        for (const { applied } of frames.values()) {
+          if (applied === undefined) continue;
+          for (const row of applied.undecided) applied.cause[row] = V.dropFragment;
+          applied.undecided.clear();
+        }
+      }
+      this.settle(group, Number.POSITIVE_INFINITY);
+      for (const frames of lives.values()) this.#forgetUpTo(frames, Number.POSITIVE_INFINITY);
     }
   }
 
   /** Packets in frames that are not settled yet. */
   get unsettled(): number {
     let packets = 0;
-    for (const { frames } of this.#groups) for (const frame of frames.values()) packets += frame.packets;
+    for (const lives of this.#groups) {
+      for (const frames of lives.values()) for (const frame of frames.values()) packets += frame.packets;
+    }
     return packets;
   }
 
-  #onFrame(audit: GroupAudit, server: number, frame: Frame, verdicts: Uint8Array): void {
-    const open = audit.frames.get(frame.sequence);
-    if (open === undefined) return;
-    open.reporters++;
-    if (open.rows === undefined) {
-      open.rows = frame.words.slice(0, frame.count * wordsPerRow);
-      open.timestampMs = frame.timestampMs;
-      open.accepts = new Uint8Array(frame.count);
-      open.acceptedBy = new Uint16Array(frame.count);
-      open.cause = new Uint8Array(frame.count);
+  /** Forgets frames up to a number. Those that no replica has applied are not in the log, as a later one is. */
+  #forgetUpTo(frames: Map<number, OpenFrame>, last: number): void {
+    for (const [number, { applied, packets, isGivenUp }] of frames) {
+      if (number > last) return;
+      if (applied === undefined) this.notAppended += packets;
+      else if (isGivenUp) this.appendedUnheard += packets;
+      frames.delete(number);
     }
+  }
+
+  #onFrame(lives: GroupFrames, server: number, replica: AuditedReplica, effects: AuditedEffects): void {
+    const { frame, verdicts, owners } = effects;
+    const open = lives.get(frame.tier1Id)?.get(frame.number);
+    if (open === undefined) return;
+    const { count } = frame;
+    let { applied } = open;
+    if (applied === undefined) {
+      applied = open.applied = {
+        position: replica.position,
+        view: replica.view,
+        rows: frame.words.slice(0, count * wordsPerRow),
+        tick: tickOfMs(replica.timeMs),
+        accepts: new Uint8Array(count),
+        acceptedBy: new Uint16Array(count),
+        owners: owners.slice(0, count),
+        cause: new Uint8Array(count),
+        undecided: new Set(),
+        isPartial: false,
+        reporters: 0,
+      };
+      for (let row = 0; row < count; row++) if (verdicts[row] === waiting) applied.undecided.add(row);
+    }
+    if (isOwner(applied.view, this.#servers[server])) applied.reporters++;
     let acceptedHere = 0;
-    for (let row = 0; row < frame.count; row++) {
+    for (let row = 0; row < count; row++) {
       const verdict = verdicts[row];
-      if (verdict === noPacket) continue;
-      if (verdict === waiting) open.waitingRows++;
-      else if (this.#note(open, server, row, verdict)) acceptedHere++;
+      if (verdict === noPacket || verdict === waiting) continue;
+      if (this.#note(applied, server, row, verdict)) acceptedHere++;
+      this.#compare(applied.owners, row, owners[row]);
     }
     if (acceptedHere > 0) this.latencyMs.record(this.#nowMs() - open.sentAtMs, acceptedHere);
   }
 
-  #onLate(audit: GroupAudit, server: number, sequence: number, row: number, verdict: number): void {
-    const open = audit.frames.get(sequence);
-    if (open === undefined) return;
-    open.waitingRows--;
-    this.#note(open, server, row, verdict);
+  #onLate(applied: AppliedFrame | undefined, server: number, row: number, verdict: number, position: number): void {
+    if (applied === undefined) return;
+    if (applied.undecided.delete(row)) applied.position = Math.max(applied.position, position);
+    this.#note(applied, server, row, verdict);
   }
 
-  #note(open: OpenFrame, server: number, row: number, verdict: number): boolean {
+  #note(applied: AppliedFrame, server: number, row: number, verdict: number): boolean {
     if (accepts(verdict)) {
-      open.accepts[row]++;
-      open.acceptedBy[row] = server;
+      applied.accepts[row]++;
+      applied.acceptedBy[row] = server;
       return true;
     }
-    if (weights[verdict] > weights[open.cause[row]] || open.cause[row] === 0) open.cause[row] = verdict;
+    if (verdict === V.ignoreAbsent) applied.isPartial = true;
+    if (weights[verdict] > weights[applied.cause[row]] || applied.cause[row] === 0) applied.cause[row] = verdict;
     return false;
   }
 
-  #settleFrame(frame: OpenFrame): void {
-    const { rows } = frame;
-    if (rows === undefined) {
-      this.nobody.lost += frame.packets;
-      return;
-    }
-    for (let row = 0; row < frame.accepts.length; row++) {
+  /** A replica may not know the owner: it lacks the slice, or by Fig. 6 only the owner itself does. */
+  #compare(owners: Uint16Array, row: number, owner: number): void {
+    if (owners[row] === noServer) owners[row] = owner;
+    else if (owner !== noServer && owner !== owners[row]) this.disagreements++;
+  }
+
+  #settleFrame(applied: AppliedFrame): void {
+    const { rows } = applied;
+    for (let row = 0; row < applied.accepts.length; row++) {
       const at = row * wordsPerRow;
       const flags = rows[at + 2] >>> 16;
       if (flags & FrameFlags.DATAGRAM) continue;
-      const count = frame.accepts[row];
+      const count = applied.accepts[row];
       if (count === 1) this.accepted++;
       else if (count > 1) this.double++;
-      else this.nobody[this.#causeOf(frame, row)]++;
+      else this.nobody[this.#causeOf(applied, row)]++;
       if (count > 0 && !(flags & FrameFlags.LATER_FRAGMENT)) {
-        this.#followFlow(rows[at], rows[at + 1], flags, frame, frame.acceptedBy[row]);
+        this.#followFlow(rows[at], rows[at + 1], flags, applied, applied.acceptedBy[row]);
       }
     }
   }
 
-  #causeOf(frame: OpenFrame, row: number): NobodyCause {
-    // A member that never got the frame may have been the owner.
-    const known = causeOf.get(frame.cause[row]);
+  #causeOf({ view, cause, reporters, isPartial }: AppliedFrame, row: number): NobodyCause {
+    const known = causeOf.get(cause[row]);
     if (known !== undefined) return known;
-    return frame.reporters < frame.listeners ? 'lost' : 'unexplained';
+    // A member that passed the entry over, or that row of it, may have been the owner.
+    const owners = view.members.filter(({ server }) => isOwner(view, server)).length;
+    return isPartial || reporters < owners ? 'skipped' : 'unexplained';
   }
 
-  #followFlow(hi: number, lo: number, flags: number, frame: OpenFrame, server: number): void {
+  #followFlow(hi: number, lo: number, flags: number, frame: AppliedFrame, server: number): void {
     const key = `${hi}:${lo}`;
+    const { tick } = frame;
     const flow = this.#flows.get(key);
-    if (flow === undefined || this.#mayBeNew(flow, flags, frame.timestampMs)) {
+    if (flow === undefined || this.#mayBeNew(flow, flags, tick)) {
       this.flows.seen++;
       if (flags & FrameFlags.TYPE1) this.flows.type1++;
       else this.flows.type2++;
-      if (this.#flows.size >= this.#pruneAt) this.#prune(frame.timestampMs);
-      this.#flows.set(key, { server, lastMs: frame.timestampMs, startMs: frame.timestampMs, packets: 1, ended: false });
+      if (this.#flows.size >= this.#pruneAt) this.#prune(tick);
+      this.#flows.set(key, { server, lastTick: tick, startTick: tick, packets: 1, ended: false });
       return;
     }
     if (flow.server !== server) {
-      if (!this.#gone.has(flow.server)) {
+      // The flows of a server that has gone may live elsewhere.
+      if (findMember(frame.view, this.#servers[flow.server]) !== undefined) {
         this.stickinessViolations++;
         if (this.stories.length < 5) {
           this.stories.push(`flow ${key} moved from ${this.#servers[flow.server]} to ${this.#servers[server]}`);
@@ -247,25 +312,30 @@ export class Auditor {
       flow.server = server;
     }
     flow.packets++;
-    flow.lastMs = Math.max(flow.lastMs, frame.timestampMs);
+    flow.lastTick = tick;
     if (flags & FrameFlags.END && !(flags & FrameFlags.AGGREGATE)) flow.ended = true;
   }
 
   /** Forgets flows that have been silent for longer than any limit, so that a long capture does not fill the memory. */
-  #prune(nowMs: number): void {
-    for (const [key, { lastMs }] of this.#flows) if (Math.abs(nowMs - lastMs) > longestIdleMs) this.#flows.delete(key);
+  #prune(tick: number): void {
+    for (const [key, { lastTick }] of this.#flows) if (tick - lastTick > longestIdleTicks) this.#flows.delete(key);
     this.#pruneAt = Math.max(leastPruned, 2 * this.#flows.size);
   }
 
   /** Whether a packet may belong to another flow than the last one on these addresses: ended, idle, or started anew. */
-  #mayBeNew(flow: FlowRecord, flags: number, nowMs: number): boolean {
+  #mayBeNew(flow: FlowRecord, flags: number, tick: number): boolean {
     const aggregate = (flags & FrameFlags.AGGREGATE) !== 0;
     const start = (flags & FrameFlags.START) !== 0 && !aggregate;
     const state = flow.ended ? 2 : flow.packets > 1 ? 1 : 0;
     const protocolClass = aggregate ? 0 : flags >>> protocolClassShift;
-    const silence = nowMs - flow.lastMs;
-    if (silence > idleTicks[protocolClass * 4 + state] * 100 || silence < -limits.clockJumpMs) return true;
+    if (tick - flow.lastTick > idleTicks[protocolClass * 4 + state]) return true;
     if (start && flow.ended) return true;
-    return start && nowMs - flow.startMs > limits.recentStartMs;
+    return start && tick - flow.startTick > recentStartTicks;
   }
+}
+
+/** A member that joins accepts nothing yet. */
+function isOwner(view: View, server: string): boolean {
+  const member = findMember(view, server);
+  return member !== undefined && member.state !== 'joining';
 }

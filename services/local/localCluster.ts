@@ -1,9 +1,10 @@
 // A whole cluster in one process: one tier 1, groups of DSSL actors with their servers, on the embedded bus or on a NATS
-// server. It is made of the same actors that run as processes of their own; only the wiring differs. An auditor listens
-// to every decision.
+// server. It is made of the same actors that run as processes of their own; only the wiring differs. An auditor sees
+// every entry that a replica applies.
 
 import { randomBytes, randomInt } from 'node:crypto';
 import { type Clock, systemClock } from '../../shared/base/clock.ts';
+import { errorCodes, FlowherdError, isFlowherdError } from '../../shared/base/errors.ts';
 import type { Bus, KeyValue } from '../../shared/bus/bus.ts';
 import { MemoryHub } from '../../shared/bus/memory.ts';
 import type { NatsOptions } from '../../shared/bus/nats/nats.ts';
@@ -12,6 +13,7 @@ import { type Subjects, subjectsOf } from '../../shared/bus/subjects.ts';
 import type { ClusterMap } from '../../shared/config/map.ts';
 import { settleMap } from '../../shared/config/store.ts';
 import type { FlowKeyer } from '../../shared/flow/keyer.ts';
+import type { GroupLog } from '../../shared/log/log.ts';
 import { busOptionsOf } from '../cli/process/environment.ts';
 import { handlerLog } from '../cli/process/log.ts';
 import { handlerPatienceMs, within } from '../cli/process/patience.ts';
@@ -19,8 +21,7 @@ import { receiptsOver } from '../cli/process/receipts.ts';
 import { type ActorLog, DsslActor } from '../dssl/actor.ts';
 import { loadHandler } from '../dssl/egress/handlers/load.ts';
 import { LocalEgress } from '../dssl/egress/local.ts';
-import { bothAudits, type ReceiptEgress } from '../dssl/egress/remote/receipts.ts';
-import type { DsslCore } from '../dssl/old/core.ts';
+import type { ReceiptEgress } from '../dssl/egress/remote/receipts.ts';
 import { Tier1Actor } from '../tier1/actor.ts';
 import { SubjectIngress } from '../tier1/ingress/subject.ts';
 import { Auditor } from './auditor.ts';
@@ -37,7 +38,6 @@ export interface LocalClusterOptions {
   /** Name of a shipped handler, or a module; see `loadHandler`. */
   readonly handler: string;
   readonly handlerOptions: Readonly<Record<string, string>>;
-  readonly maxFlows: number;
   readonly packetTime: 'live' | 'capture';
   readonly log: ActorLog;
   readonly clock?: Clock;
@@ -56,8 +56,15 @@ export interface LocalServer {
   running: boolean;
 }
 
-/** How long servers may take to learn and join before that is taken for a failure. */
+/** A server that is no member any more although nobody asked it to leave. */
+export interface FallenServer {
+  readonly server: string;
+  readonly reason: string;
+}
+
+/** How long servers may take to join, and to fetch the group's state, before that is taken for a failure. */
 const joinTimeoutMs = 10_000;
+const removalPatienceMs = 5_000;
 
 export class LocalCluster {
   readonly auditor: Auditor;
@@ -75,6 +82,10 @@ export class LocalCluster {
   /** Servers named so far, by group. */
   readonly #named: number[];
   #store: KeyValue | undefined;
+  /** The log of each group, as this object opened it. */
+  #logs: readonly GroupLog[] = [];
+  /** Servers that fell out of their groups. */
+  readonly fallen: FallenServer[] = [];
 
   private constructor(
     options: LocalClusterOptions,
@@ -101,7 +112,8 @@ export class LocalCluster {
       controlBus,
       clock: this.#clock,
       packetTime: options.packetTime,
-      onSend: (group, sequence, packets) => this.auditor.onSend(group, sequence, packets),
+      onSend: (group, frame) => this.auditor.onSend(group, frame),
+      onLost: (group, frame, isUncertain) => this.auditor.onLost(group, frame, isUncertain),
     });
   }
 
@@ -118,6 +130,7 @@ export class LocalCluster {
     try {
       cluster.#store = await controlBus.openKeyValue(subjects.bucket);
       await settleMap(cluster.#store, options.map);
+      await cluster.#makeLogs();
       for (let index = 0; index < options.serversPerGroup; index++) {
         for (let group = 0; group < options.map.groups.length; group++) await cluster.addServer(group);
       }
@@ -141,7 +154,7 @@ export class LocalCluster {
     return open(this.#options, this.#hub, name);
   }
 
-  /** Servers that are members of a group, whatever their state. */
+  /** Servers of a group that run, whatever their state. */
   membersOf(group: number): LocalServer[] {
     return this.servers.filter((server) => server.running && server.group === group);
   }
@@ -153,11 +166,11 @@ export class LocalCluster {
     const bus = await open(this.#options, this.#hub, `${name} data`);
     try {
       const server = await this.#startServer(name, group, bus);
-      this.auditor.onListening(group);
       this.servers.push(server);
       await server.actor.whenActive(joinTimeoutMs);
       return server;
     } catch (error) {
+      // Its actor, where there is one, goes with the cluster.
       await bus.close();
       throw error;
     }
@@ -167,53 +180,96 @@ export class LocalCluster {
   async drainServer(server: LocalServer, deadlineMs: number): Promise<void> {
     await server.actor.drain(deadlineMs);
     server.receipts?.leave();
-    this.auditor.onLeave(server.group, server.name);
     await this.#stopServer(server);
   }
 
-  /** Publishes what is open and waits until every server has decided it; gives up after `timeoutMs` without progress. */
+  /**
+   * Sends what is open and waits until the logs have it, or tier 1 has counted it as dropped, which it does in bounded time; then
+   * until every replica has applied it, as long as that makes progress within `timeoutMs`.
+   */
   async settle(timeoutMs: number): Promise<void> {
-    this.tier1.distributor.flush();
+    const { distributor } = this.tier1;
+    distributor.flush();
     let progressAtMs = this.#clock.monotonicMs();
-    let before = -1;
-    while (!this.#isSettled()) {
+    for (let before = Number.NaN; distributor.underWay > 0 || this.#unread > 0; ) {
       await new Promise<void>((resolve) => this.#clock.setTimer(5, resolve));
-      const decided = this.#decidedFrames();
+      const unread = this.#unread;
       const now = this.#clock.monotonicMs();
-      if (decided !== before) progressAtMs = now;
-      else if (now - progressAtMs > timeoutMs) return;
-      before = decided;
+      if (distributor.underWay > 0 || unread !== before) progressAtMs = now;
+      else if (now - progressAtMs > timeoutMs) break;
+      before = unread;
     }
+    this.audit();
   }
 
-  /** Tells the auditor which frames all members have decided. Cheap; to be called now and then while packets flow. */
+  /** Tells the auditor how far all replicas are. Cheap; to be called now and then while packets flow. */
   audit(): void {
     for (let group = 0; group < this.#options.map.groups.length; group++) {
-      this.auditor.settle(group, this.#decidedBy(this.membersOf(group), group));
+      const positions = this.#followersOf(group).map(({ actor }) => actor.replica?.position ?? 0);
+      this.auditor.settle(group, Math.min(...positions));
     }
   }
 
   /** No more packets will come: what still waits is given up and counted. */
   finish(): void {
-    for (const server of this.servers) {
-      if (server.running) server.actor.core.finish();
-    }
     this.audit();
+    this.auditor.finish();
   }
 
   /** Ends the cluster: handlers are stopped, connections closed, and what was kept for this run alone is removed. */
   async stop(): Promise<void> {
-    try {
-      await this.#ingress?.stop();
-      await this.tier1.stop();
-    } finally {
-      // Whatever failed: a connection that stays open would keep the process alive.
-      for (const server of this.servers) {
-        if (server.running) await this.#stopServer(server);
-      }
-      await this.#store?.destroy();
-      await Promise.all([this.#tier1Bus.close(), this.#controlBus.close()]);
+    // Whatever fails: a connection that stays open would keep the process alive.
+    const ended = await Promise.allSettled([this.#endTier1()]);
+    for (const server of this.servers) {
+      if (server.running) await this.#stopServer(server);
     }
+    const removed = await Promise.allSettled([...this.#logs, this.#store].map((kept) => this.#remove(kept)));
+    await Promise.all([this.#tier1Bus.close(), this.#controlBus.close()]);
+    const failed = [...ended, ...removed].find((each) => each.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
+  }
+
+  /** Removes what was kept for this run alone. A connection that is down at the moment may be back in time. */
+  async #remove(kept: Pick<KeyValue | GroupLog, 'destroy'> | undefined): Promise<void> {
+    const giveUpAtMs = this.#clock.monotonicMs() + removalPatienceMs;
+    for (;;) {
+      try {
+        await kept?.destroy();
+        return;
+      } catch (error) {
+        const isOver = this.#clock.monotonicMs() >= giveUpAtMs;
+        if (isOver || !isFlowherdError(error, errorCodes.busDisconnected)) throw error;
+      }
+      await new Promise<void>((resolve) => this.#clock.setTimer(50, resolve));
+    }
+  }
+
+  async #endTier1(): Promise<void> {
+    await this.#ingress?.stop();
+    await this.tier1.stop();
+  }
+
+  /** Frames that the logs have stored and some replica has not applied, of all replicas together. */
+  get #unread(): number {
+    let unread = 0;
+    for (let group = 0; group < this.#options.map.groups.length; group++) {
+      for (const { actor } of this.#followersOf(group)) {
+        unread += Math.max(0, this.tier1.storedAt(group) - (actor.replica?.position ?? 0));
+      }
+    }
+    return unread;
+  }
+
+  /** Servers whose actors follow the log of a group, or will again. */
+  #followersOf(group: number): LocalServer[] {
+    return this.membersOf(group).filter(({ actor }) => actor.lostBecause === undefined);
+  }
+
+  async #makeLogs(): Promise<void> {
+    const { map } = this.#options;
+    const open = map.groups.map(({ id }) => this.#controlBus.openLog(this.subjects.cluster, id, map.log));
+    this.#logs = await Promise.all(open);
+    await Promise.all(this.#logs.map((log) => log.make()));
   }
 
   async #takePackets(): Promise<void> {
@@ -223,7 +279,7 @@ export class LocalCluster {
   }
 
   async #startServer(name: string, group: number, bus: Bus): Promise<LocalServer> {
-    const { map, handler, handlerOptions, maxFlows, log } = this.#options;
+    const { map, handler, handlerOptions, log } = this.#options;
     const { id } = map.groups[group];
     const context = { server: name, group: id, log: handlerLog(log), options: handlerOptions };
     const egress = new LocalEgress({
@@ -234,8 +290,7 @@ export class LocalCluster {
     });
     await egress.start();
     const incarnation = randomInt(2 ** 47);
-    const audit = this.auditor.module(group, name);
-    let core: DsslCore | undefined;
+    let actor: DsslActor | undefined;
     const receipts = this.#options.overBus
       ? receiptsOver({
           inner: egress,
@@ -245,26 +300,44 @@ export class LocalCluster {
           clock: this.#clock,
           bus,
           subjects: this.subjects,
-          core: () => core,
+          actor: () => actor,
         })
       : undefined;
-    const actor = new DsslActor({
-      birth: { group: id, cluster: map.cluster, placement: map.placement, seed: map.seed, rules: map.rules },
+    actor = new DsslActor({
+      birth: { group: id, placement: map.placement, seed: map.seed, rules: map.rules },
       candidate: { server: name, incarnation, weight: 100 },
-      maxFlows,
       subjects: this.subjects,
       dataBus: bus,
       controlBus: this.#controlBus,
       gossipBus: this.#controlBus,
+      logSettings: map.log,
       settings: map.settings,
       egress: receipts ?? egress,
       clock: this.#clock,
       log,
-      audit: receipts === undefined ? audit : bothAudits(audit, receipts.audit),
+      onApplied: this.auditor.observer(group, name),
+      ...(receipts === undefined ? {} : { audit: receipts.audit }),
     });
-    core = actor.core;
-    await actor.start();
-    return { name, group, actor, egress, receipts, bus, running: true };
+    const server: LocalServer = { name, group, actor, egress, receipts, bus, running: true };
+    try {
+      if (!(await within(joinTimeoutMs, actor.start()))) {
+        throw new FlowherdError(
+          errorCodes.busTimeout,
+          `server ${name} is not in group ${id} after ${joinTimeoutMs} ms`,
+        );
+      }
+    } catch (error) {
+      await this.#stopServer(server);
+      throw error;
+    }
+    void this.#noteEnd(name, actor);
+    return server;
+  }
+
+  async #noteEnd(server: string, actor: DsslActor): Promise<void> {
+    await actor.whenRemoved();
+    if (actor.lostBecause !== undefined) this.fallen.push({ server, reason: actor.lostBecause });
+    else if (!actor.standing.wantsToLeave) this.fallen.push({ server, reason: 'the others removed it' });
   }
 
   async #stopServer(server: LocalServer): Promise<void> {
@@ -275,28 +348,6 @@ export class LocalCluster {
       this.#options.log.warn({ server: server.name }, 'the handler did not stop in time; it is left behind');
     }
     await server.bus.close();
-  }
-
-  #isSettled(): boolean {
-    return this.#options.map.groups.every(
-      (_, group) => this.#decidedBy(this.membersOf(group), group) >= this.tier1.distributor.sentTo(group).frames,
-    );
-  }
-
-  /** Highest frame of tier 1 to a group that all these members have decided. */
-  #decidedBy(members: readonly LocalServer[], group: number): number {
-    const sent = this.tier1.distributor.sentTo(group).frames;
-    let least = sent;
-    for (const { actor } of members) least = Math.min(least, actor.core.streams.get(this.tier1.id)?.decided ?? 0);
-    return least;
-  }
-
-  #decidedFrames(): number {
-    let sum = 0;
-    for (const { actor, running } of this.servers) {
-      if (running) sum += actor.core.streams.get(this.tier1.id)?.decided ?? 0;
-    }
-    return sum;
   }
 }
 

@@ -1,6 +1,6 @@
 // What a run of a local cluster amounts to: the numbers, whether they add up, and the same in plain words.
 
-import { verdicts } from '../dssl/replica/verdict.ts';
+import { countsByName, verdicts } from '../dssl/replica/verdict.ts';
 import { type NobodyCause, nobodyCauses } from '../local/auditor.ts';
 import type { LocalCluster } from '../local/localCluster.ts';
 
@@ -37,9 +37,10 @@ export interface ClusterReport {
     readonly servers: number;
     readonly view: number;
   }[];
-  /** Copies of a packet that the bus delivered, on average: the price of multicast. */
+  /** Replicas that read a packet from the log, on average: the price of multicast. */
   readonly copiesPerPacket: number;
-  readonly frames: { readonly sent: number; readonly lost: number; readonly waitedForView: number };
+  /** Frames that the logs stored; entries that replicas passed over without applying them. */
+  readonly frames: { readonly stored: number; readonly skippedEntries: number };
   readonly seconds: number;
   readonly packetsPerSecond: number;
   readonly latencyMs: { readonly p50: number; readonly p99: number };
@@ -55,34 +56,34 @@ export function reportOn(cluster: LocalCluster, groupIds: readonly string[], sec
   const nobody: Partial<Record<NobodyCause, number>> = {};
   for (const cause of nobodyCauses) if (auditor.nobody[cause] > 0) nobody[cause] = auditor.nobody[cause];
   const decided: Record<string, number> = Object.fromEntries(verdicts.map((name) => [name, 0]));
-  const frames = { sent: 0, lost: 0, waitedForView: 0 };
+  const frames = { stored: 0, skippedEntries: 0 };
   let copies = 0;
   for (const { actor } of cluster.servers) {
-    for (const [name, count] of Object.entries(actor.core.verdicts)) {
+    frames.skippedEntries += actor.recovery.counters.skippedEntries;
+    if (actor.replica === undefined) continue;
+    for (const [name, count] of Object.entries(countsByName(actor.replica.counts))) {
       decided[name] += count;
       copies += count;
     }
-    frames.lost += actor.core.streams.lostFrames;
-    frames.waitedForView += actor.core.counters.viewWaits;
   }
   const servers = cluster.servers.map(({ name, group, actor, egress }) => ({
     id: name,
     group: groupIds[group],
-    state: actor.core.phase,
+    state: actor.phase,
     packets: egress.stats.packets,
     bytes: egress.stats.bytes,
     flows: egress.stats.flowsStarted,
-    flowsNow: actor.core.ownFlows,
+    flowsNow: actor.ownFlows,
     handlerErrors: egress.stats.handlerErrors,
     handler: egress.report(),
   }));
   const groups = groupIds.map((id, group) => {
     const sent = distributor.sentTo(group);
-    frames.sent += sent.frames;
+    frames.stored += sent.frames;
     // Not membersOf(): a report is read when the cluster has stopped, and those it still had then count.
     const ever = cluster.servers.filter((server) => server.group === group);
-    const view = Math.max(0, ...ever.map(({ actor }) => actor.core.views.newest?.view.number ?? 0));
-    return { id, ...sent, servers: ever.filter(({ actor }) => actor.core.phase !== 'left').length, view };
+    const view = Math.max(0, ...ever.map(({ actor }) => actor.view.number));
+    return { id, ...sent, servers: ever.filter(({ actor }) => actor.phase !== 'left').length, view };
   });
   const report = {
     bus: cluster.busKind,
@@ -99,10 +100,11 @@ export function reportOn(cluster: LocalCluster, groupIds: readonly string[], sec
     packetsPerSecond: Math.round(distributor.distributed / Math.max(seconds, 1e-9)),
     latencyMs: { p50: round(auditor.latencyMs.percentile(0.5), 3), p99: round(auditor.latencyMs.percentile(0.99), 3) },
   };
-  return { ...report, problems: [...problemsOf(report, auditor.unsettled), ...auditor.stories] };
+  return { ...report, problems: [...problemsOf(report, cluster), ...auditor.stories] };
 }
 
-function problemsOf(report: Omit<ClusterReport, 'problems'>, unsettled: number): string[] {
+function problemsOf(report: Omit<ClusterReport, 'problems'>, { auditor, fallen }: LocalCluster): string[] {
+  const { unsettled, disagreements, appendedUnheard } = auditor;
   const { packets, exactlyOnce, servers } = report;
   const problems: string[] = [];
   const droppedSum = sumOf(packets.dropped);
@@ -111,9 +113,9 @@ function problemsOf(report: Omit<ClusterReport, 'problems'>, unsettled: number):
   }
   const nobodySum = sumOf(exactlyOnce.nobody);
   const outcome = exactlyOnce.accepted + nobodySum + exactlyOnce.double;
-  if (packets.distributed !== outcome) {
+  if (packets.distributed + appendedUnheard !== outcome) {
     problems.push(
-      `distributed ${packets.distributed} is not accepted ${exactlyOnce.accepted} + nobody ${nobodySum} + double ${exactlyOnce.double}`,
+      `distributed ${packets.distributed + appendedUnheard} is not accepted ${exactlyOnce.accepted} + nobody ${nobodySum} + double ${exactlyOnce.double}`,
     );
   }
   if (unsettled > 0) problems.push(`${unsettled} packets were still undecided when the run ended`);
@@ -122,6 +124,8 @@ function problemsOf(report: Omit<ClusterReport, 'problems'>, unsettled: number):
     problems.push(`${exactlyOnce.nobody.unexplained} packets were accepted by nobody, for no known cause`);
   if (report.stickinessViolations > 0)
     problems.push(`${report.stickinessViolations} packets went to another server than their flow's`);
+  if (disagreements > 0) problems.push(`replicas disagreed on the owners of ${disagreements} packets`);
+  for (const { server, reason } of fallen) problems.push(`server ${server} fell out of its group: ${reason}`);
   const handed = servers.reduce((sum, server) => sum + server.packets, 0);
   if (exactlyOnce.double === 0 && handed !== exactlyOnce.accepted) {
     problems.push(`servers were handed ${handed} packets, but ${exactlyOnce.accepted} were accepted`);

@@ -1,12 +1,20 @@
-// What an operator sees of a cluster: the map and the views, which are what it has agreed on, and beside them what its
-// members say of themselves and each other. Pure: messages and time in, a report out.
+// What an operator sees of a cluster: the map and the mirrors of the views, which are what it has agreed on, and beside them what
+// its members say of themselves and each other, such as how far they have come with their group's log. Pure: messages and time
+// in, a report out.
 
 import { limits } from '../../shared/base/limits.ts';
 import type { ClusterMap, MapChange } from '../../shared/config/map.ts';
-import { decodeGossip, type LiveState, type StateMessage, stateEveryMs } from '../../shared/membership/gossip.ts';
+import {
+  decodeGossip,
+  type LineReport,
+  type LiveState,
+  type StateMessage,
+  stateEveryMs,
+} from '../../shared/membership/gossip.ts';
 import type { Load } from '../../shared/membership/load.ts';
+import type { EpochName, Mirror } from '../../shared/membership/mirror.ts';
 import type { Life } from '../../shared/membership/transitions.ts';
-import type { Member, MemberState, View } from '../../shared/membership/view.ts';
+import type { Member, MemberState } from '../../shared/membership/view.ts';
 import { decodeHello, type Hello, type HelloState } from '../../shared/messages/hello.ts';
 
 export interface StatusReport {
@@ -23,6 +31,9 @@ export interface GroupStatus {
   readonly id: string;
   /** Its number; 0 as long as the group never had a member. */
   readonly view: number;
+  /** The line of the log that the view is of, and the position that made it; null as long as the group never had a member. */
+  readonly epoch: EpochName | null;
+  readonly position: number | null;
   readonly placement: string;
   readonly servers: readonly ServerStatus[];
 }
@@ -37,6 +48,8 @@ export interface ServerStatus {
   /** Flows that it holds, as it said last; null as long as it has not. */
   readonly flows: number | null;
   readonly load: Load | null;
+  /** How far it has come with the log. */
+  readonly line: LineReport | null;
   /** Since its newest report. */
   readonly heardMsAgo: number | null;
   /** What it says of itself. */
@@ -59,6 +72,7 @@ interface Heard {
   atMs: number;
   state: LiveState | undefined;
   load: Load | undefined;
+  line: LineReport | undefined;
   readonly suspectedBy: Set<string>;
 }
 
@@ -102,22 +116,25 @@ export class StatusBoard {
     return heard === undefined || heard.atMs === Number.NEGATIVE_INFINITY ? undefined : heard;
   }
 
-  /** Every member of these views has been heard. */
-  hasHeardAll(views: ReadonlyMap<string, View>): boolean {
-    return [...views.values()].every(({ members }) => members.every((member) => this.stateOf(member) !== undefined));
+  /** Every member has been heard. */
+  hasHeardAll(mirrors: ReadonlyMap<string, Mirror>): boolean {
+    const members = [...mirrors.values()].flatMap(({ view }) => view.members);
+    return members.every((member) => this.stateOf(member) !== undefined);
   }
 
-  read(cluster: string, map: ClusterMap, views: ReadonlyMap<string, View>, nowMs: number): StatusReport {
+  read(cluster: string, map: ClusterMap, mirrors: ReadonlyMap<string, Mirror>, nowMs: number): StatusReport {
     this.#forget(nowMs);
     const { version, changed, groups, placement, settings } = map;
     return {
       cluster,
       map: { version, ...(changed === undefined ? {} : { changed }) },
       groups: groups.map(({ id }) => {
-        const { number = 0, members = [], placement: own = placement } = views.get(id) ?? {};
+        const { view, epoch = null, position = null } = mirrors.get(id) ?? {};
+        const { number = 0, members = [], placement: own = placement } = view ?? {};
         const silentMs = silentAfterMs(members.length, settings.watching.stateMs);
         const servers = [...members].sort((one, other) => (one.server < other.server ? -1 : 1));
-        return { id, view: number, placement: own, servers: servers.map((each) => this.#read(each, silentMs, nowMs)) };
+        const statuses = servers.map((each) => this.#read(each, silentMs, nowMs));
+        return { id, view: number, epoch, position, placement: own, servers: statuses };
       }),
       tier1s: [...this.#tier1s.values()]
         .map(({ hello, atMs }) => ({
@@ -145,6 +162,7 @@ export class StatusBoard {
       base,
       flows: heard?.load?.flows ?? null,
       load: heard?.load ?? null,
+      line: heard?.line ?? null,
       heardMsAgo: wasHeard ? Math.round(nowMs - atMs) : null,
       liveState: heard?.state ?? null,
       silent: nowMs - Math.max(atMs, this.#startMs) >= silentMs,
@@ -156,9 +174,10 @@ export class StatusBoard {
     const heard = this.#of(message);
     if (heard === undefined) return;
     heard.atMs = nowMs;
-    // Either part may be missing: then what was said before holds on.
+    // A part may be missing: then what was said before holds on.
     heard.state = message.state ?? heard.state;
     heard.load = message.load ?? heard.load;
+    heard.line = message.line ?? heard.line;
     heard.suspectedBy.clear();
   }
 
@@ -170,7 +189,8 @@ export class StatusBoard {
       this.faults++;
       return undefined;
     }
-    const fresh: Heard = { atMs: Number.NEGATIVE_INFINITY, state: undefined, load: undefined, suspectedBy: new Set() };
+    const said = { state: undefined, load: undefined, line: undefined };
+    const fresh: Heard = { atMs: Number.NEGATIVE_INFINITY, ...said, suspectedBy: new Set() };
     this.#heard.set(name, fresh);
     return fresh;
   }

@@ -1,5 +1,7 @@
 // The state of a cluster for people, in lines that fit a terminal of 80 columns.
 
+import type { LineState } from '../../shared/membership/gossip.ts';
+import type { EpochName } from '../../shared/membership/mirror.ts';
 import { wrap } from '../local/demo/screen.ts';
 import type { GroupStatus, ServerStatus, StatusReport } from './statusBoard.ts';
 import { count, table } from './words.ts';
@@ -31,13 +33,17 @@ export function statusInWords(report: StatusReport, nowMs: number): string[] {
   return lines;
 }
 
-function groupInWords({ id, view, placement, servers }: GroupStatus): string[] {
+function groupInWords({ id, view, epoch, placement, servers }: GroupStatus): string[] {
   if (servers.length === 0) return wrapped(`${id}: no server (view ${view})`);
-  const header = ['server', 'state', 'weight', 'flows', 'new/s', 'packets/s', 'cpu', 'lost', 'heard'];
+  const header = ['server', 'state', 'weight', 'flows', 'new/s', 'packets/s', 'cpu', 'heard'];
+  const remarks = servers.flatMap((server) =>
+    remarksOn(server, epoch).flatMap((remark) => wrapped(`! ${server.id} ${remark}`, '  ')),
+  );
   return [
     ...wrapped(`${id}: ${membersInWords(servers)} (view ${view}, ${placement})`),
     ...fitted(header, servers.map(rowOf)),
-    ...servers.flatMap((server) => remarksOn(server).flatMap((remark) => wrapped(`! ${server.id} ${remark}`, '  '))),
+    ...fitted(['log', 'state', 'epoch', 'position', 'lag', 'lag in time'], servers.map(lineOf)),
+    ...remarks,
   ];
 }
 
@@ -61,20 +67,37 @@ function rowOf({ id, state, weight, base, load, heardMsAgo }: ServerStatus): str
     of(load?.newFlows, brief),
     of(load?.packets, brief),
     of(load?.cpu, (cpu) => `${Math.round(cpu * 100)}%`),
-    of(load?.lostFrames, brief),
     heardMsAgo === null ? '-' : ago(heardMsAgo),
   ];
 }
 
-function remarksOn({ state, liveState, silent, heardMsAgo, suspectedBy }: ServerStatus): string[] {
+/** How far a server has come with the log: lag is what waits in the log behind the entry that it applied last. */
+function lineOf({ id, line }: ServerStatus): string[] {
+  if (line === null) return [id, '-', '-', '-', '-', '-'];
+  const { state, epochNumber, position, lag, lagMs } = line;
+  return [id, state, count(epochNumber), count(position), count(lag), `${count(lagMs)} ms`];
+}
+
+function remarksOn(server: ServerStatus, epoch: EpochName | null): string[] {
+  const { state, line, liveState, silent, heardMsAgo, suspectedBy } = server;
   const remarks: string[] = [];
   if (silent) {
     remarks.push(heardMsAgo === null ? 'is silent: nothing was heard of it' : `is silent for ${ago(heardMsAgo)}`);
   }
   if (suspectedBy.length > 0) remarks.push(`is suspected by ${suspectedBy.join(', ')}`);
   if (liveState !== null && liveState !== state) remarks.push(`says that it is ${liveState}`);
+  if (line !== null && line.state !== 'following') remarks.push(lineWords[line.state]);
+  else if (line !== null && epoch !== null && line.epoch !== epoch.id) {
+    remarks.push(`is in epoch ${line.epochNumber} of the log, its group in ${epoch.number}`);
+  }
   return remarks;
 }
+
+const lineWords: Readonly<Record<Exclude<LineState, 'following'>, string>> = {
+  fetching: "fetches its group's state from a peer",
+  broken: 'holds state of another log than the present one, and looks for a peer',
+  empty: "holds no state, and looks for a peer of its group's",
+};
 
 /** A table whose first column gives way where lines would get too long: names are cut, with a mark. */
 export function fitted(header: readonly string[], rows: readonly (readonly string[])[]): string[] {

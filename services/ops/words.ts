@@ -6,10 +6,9 @@ import { type ClusterReport, sumOf } from './report.ts';
 const causeWords: Record<string, string> = {
   midFlow: 'belonged to connections whose start was not seen: it was earlier, or between other addresses (SCTP)',
   fragment: 'were later fragments whose first fragment never came',
-  view: 'named a view that was forgotten or never came',
   tableFull: 'found the flow table full',
   noServer: 'found no server that takes new flows',
-  lost: 'were lost on the bus',
+  skipped: 'were in entries of the log that a server passed over',
   unexplained: 'were accepted by nobody for no known cause',
 };
 
@@ -37,7 +36,7 @@ export function reportInWords(report: ClusterReport & Partial<ReplayReport>): st
     lines.push('  (captures often begin in the middle of connections: --mid-flow adopt gives those a server too)');
   lines.push(
     `${count(flows.seen)} flows (${count(flows.type1)} with a visible start, ${count(flows.type2)} without); ${count(report.stickinessViolations)} packets strayed from their flow's server.`,
-    `${report.seconds} s, ${count(report.packetsPerSecond)} packets/s, ${report.copiesPerPacket} copies a packet on the bus, latency p50 ${report.latencyMs.p50} ms, p99 ${report.latencyMs.p99} ms.`,
+    `${report.seconds} s, ${count(report.packetsPerSecond)} packets/s, ${report.copiesPerPacket} copies a packet, latency p50 ${report.latencyMs.p50} ms, p99 ${report.latencyMs.p99} ms.`,
     '',
     ...table(
       ['server', 'group', 'state', 'packets', 'bytes', 'flows'],

@@ -82,7 +82,9 @@ describe('compose', { skip: skipWithoutDocker(), timeout: 240_000 }, () => {
       (await project.logOf('cluster')).map((line) => JSON.parse(line)).filter(({ msg }) => msg === 'report');
     const [{ report }] = await reports();
     assert.deepEqual(report.bucket, { name: 'fh_default', created: true, storage: 'file', replicas: 3 });
-    assert.deepEqual(report.map, { created: true, groups: ['g1', 'g2', 'g3', 'g4', 'g5'] });
+    const groups = ['g1', 'g2', 'g3', 'g4', 'g5'];
+    assert.deepEqual(report.map, { created: true, groups });
+    assert.deepEqual([report.logs.replicas, report.logs.storage, report.logs.created], [3, 'file', groups]);
     assert.match((await project.logOf('nats')).join('\n'), /TLS required for client connections/);
 
     // Made again from what is there; also when the makers' containers are gone, as after a kill and a clean-up.
@@ -95,9 +97,10 @@ describe('compose', { skip: skipWithoutDocker(), timeout: 240_000 }, () => {
     await project.up('cluster');
     assert.equal(await project.ended('cluster'), 0);
     const [{ report: again }] = await reports();
-    assert.deepEqual([again.bucket.created, again.map.created, again.differing], [false, false, []]);
-    const made = (await project.logOf('keys')).map((line) => JSON.parse(line).report?.made);
-    assert.deepEqual(made, [[]]);
+    const made = [again.bucket.created, again.map.created, again.logs.created, again.differing];
+    assert.deepEqual(made, [false, false, [], []]);
+    const keys = (await project.logOf('keys')).map((line) => JSON.parse(line).report?.made);
+    assert.deepEqual(keys, [[]]);
   });
 });
 

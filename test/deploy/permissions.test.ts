@@ -10,6 +10,7 @@ import { errorCodes } from '../../shared/base/errors.ts';
 import type { Bus, BusStatus, KeyValue } from '../../shared/bus/bus.ts';
 import { connectNats } from '../../shared/bus/nats/nats.ts';
 import { channels, mapKey, parseSubject, type Role, roles, subjectsOf } from '../../shared/bus/subjects.ts';
+import type { AppendOutcome, EntryKind, GroupLog, LogReader } from '../../shared/log/log.ts';
 import { hasCode, Inbox, Waiter } from '../support/busInbox.ts';
 import { skipWithoutNatsServer } from '../support/natsServer.ts';
 import { Service } from '../support/processes.ts';
@@ -18,23 +19,31 @@ import { natsFolder, SecureNats } from './support/secureNats.ts';
 const town = fileURLToPath(new URL('../captures/town.pcap', import.meta.url));
 const subjects = subjectsOf('default');
 const bytes = Uint8Array.of(1);
+/** A group that has no member: what the tests put into its log confuses nobody. */
+const logGroup = 'g7';
+const settings = { retention: { ageMs: 60_000, bytes: 64 * 1024 * 1024 }, storage: 'memory', replicas: 1 } as const;
+
+function append(log: GroupLog, kind: EntryKind, data: Uint8Array = bytes): Promise<AppendOutcome> {
+  return new Promise((resolve) => log.append(kind, data, resolve));
+}
 
 describe('permissions', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () => {
   let nats: SecureNats;
   const buses: Bus[] = [];
-  before(async () => {
-    nats = await SecureNats.start();
-  });
-  after(async () => {
-    for (const bus of buses) await bus.close();
-    await nats.stop();
-  });
-
   const connect = async (role: Role): Promise<{ bus: Bus; denials: Denials }> => {
     const bus = await connectNats({ url: nats.url, name: `test ${role}`, ...nats.login(role) });
     buses.push(bus);
     return { bus, denials: new Denials(bus) };
   };
+
+  before(async () => {
+    nats = await SecureNats.start();
+    await (await connect('admin')).bus.openLog('default', logGroup, settings);
+  });
+  after(async () => {
+    for (const bus of buses) await bus.close();
+    await nats.stop();
+  });
 
   /** The server says that it does not permit this to be published. */
   async function denied(role: Role, subject: string): Promise<void> {
@@ -109,7 +118,10 @@ describe('permissions', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () 
     for (const change of changes) {
       const [code, said] = await run('cli', ...change);
       assert.equal(code, 1);
-      assert.match(said, /^flowherd: this takes the administrator's login .*\$KV\.fh_default\.\S+$/);
+      assert.match(
+        said,
+        /^flowherd: this takes the administrator's login .*(?:\$KV\.fh_default\.map|log\.g1\.command)$/,
+      );
       assert.deepEqual(await run('admin', ...change), [0, ''], change.join(' '));
     }
     await servers[1].says(/settings changed/);
@@ -146,17 +158,95 @@ describe('permissions', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () 
     assert.equal(await store.get('view.g9'), undefined);
   });
 
-  it('permissions - a server writes views, and neither the map nor frames', async () => {
+  it('permissions - a server writes mirrors of views, and not the map', async () => {
     const { bus, denials } = await connect('dssl');
     const store = await bus.openKeyValue(subjects.bucket);
     assert.ok((await store.create('view.g8', bytes)) !== undefined);
     await cannotWrite(store, mapKey, denials);
     await cannotWrite(store, 'other', denials);
     await assert.rejects(store.destroy(), hasCode(errorCodes.busRefused));
-    await denied('dssl', subjects.data('g1'));
     await denied('dssl', subjects.in('t1'));
     await notHeard('dssl', subjects.every('in'));
     await notHeard('dssl', '_INBOX_admin.>');
+  });
+
+  it('permissions - tier 1 appends frames, members append commands and read, the administrator does all, and others nothing', async () => {
+    const may: Record<Role, { readonly append: readonly EntryKind[]; readonly reads: boolean }> = {
+      tier1: { append: ['frame'], reads: false },
+      dssl: { append: ['command'], reads: true },
+      server: { append: [], reads: false },
+      cli: { append: [], reads: false },
+      admin: { append: ['frame', 'command'], reads: true },
+    };
+    for (const role of roles) {
+      const { bus, denials } = await connect(role);
+      const log = await bus.openLog('default', logGroup);
+      for (const kind of ['frame', 'command'] as const) {
+        const outcome = await append(log, kind);
+        const isPermitted = may[role].append.includes(kind);
+        assert.equal(outcome.kind, isPermitted ? 'stored' : 'refused', `${role} ${kind}`);
+        if (!isPermitted) await denials.of(`publish on ${subjects.log(logGroup, kind)}`);
+      }
+      const stream = subjects.logStream(logGroup);
+      if (may[role].reads) continue;
+      await assert.rejects(log.bounds(), hasCode(errorCodes.busRefused));
+      await assert.rejects(log.get(1), hasCode(errorCodes.busRefused));
+      await denied(role, `$JS.API.CONSUMER.CREATE.${stream}`);
+      await denied(role, `$JS.FC.${stream}.x.y`);
+    }
+  });
+
+  it('permissions - a member reads a log from any position, as fast as it can and no faster', async () => {
+    const admin = await (await connect('admin')).bus.openLog('default', logGroup);
+    const { last } = await admin.bounds();
+    const large = new Uint8Array(200_000);
+    for (let number = 0; number < 100; number++) await append(admin, 'frame', large);
+    const { bus } = await connect('dssl');
+    const log = await bus.openLog('default', logGroup);
+    const positions = await new Promise<number[]>((resolve, reject) => {
+      const read: number[] = [];
+      const reader: LogReader = log.read(
+        { after: last },
+        {
+          onEntry: ({ position }) => {
+            read.push(position);
+            if (reader.pending > 0) return;
+            reader.stop();
+            resolve(read);
+          },
+          onBroken: (reason) => reject(new Error(reason)),
+        },
+      );
+    });
+    assert.deepEqual(
+      positions,
+      Array.from({ length: 100 }, (_, number) => last + 1 + number),
+    );
+    assert.equal((await log.get(last + 1))?.data.length, large.length);
+    assert.equal((await log.bounds()).last, last + 100);
+  });
+
+  it('permissions - nobody but the administrator makes, changes or removes a stream, or what is in one', async () => {
+    const streams = [subjects.logStream(logGroup), `KV_${subjects.bucket}`, 'another'];
+    const actions = ['CREATE', 'UPDATE', 'DELETE', 'PURGE', 'MSG.DELETE', 'SNAPSHOT', 'RESTORE'];
+    for (const role of ['tier1', 'dssl', 'server', 'cli'] as const) {
+      for (const stream of streams)
+        for (const action of actions) await denied(role, `$JS.API.STREAM.${action}.${stream}`);
+      const log = await (await connect(role)).bus.openLog('default', 'g9', settings);
+      await assert.rejects(log.make(), hasCode(errorCodes.busRefused));
+      await assert.rejects(log.destroy(), hasCode(errorCodes.busRefused));
+    }
+    const { bus } = await connect('admin');
+    const log = await bus.openLog('default', 'g9', settings);
+    assert.equal((await log.bounds()).last, 0);
+    await log.destroy();
+  });
+
+  it('permissions - nobody gets what is appended to a log past its reader: that would hide a log that is missing', async () => {
+    for (const role of ['tier1', 'dssl', 'server', 'cli'] as const) {
+      await notHeard(role, subjects.every('log'));
+      await notHeard(role, subjects.log('g1', 'frame'));
+    }
   });
 
   it('permissions - a tool gives packets to tier 1, and neither frames to servers nor views to anybody', async () => {
@@ -170,17 +260,18 @@ describe('permissions', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () 
     await cannotWrite(store, 'view.g9', denials);
     await cannotWrite(store, mapKey, denials);
     await assert.rejects(store.destroy(), hasCode(errorCodes.busRefused));
-    for (const channel of ['data', 'server', 'ctl', 'gossip', 'beat', 'hello', 'return', 'out', 'receipt'] as const) {
+    for (const channel of ['ctl', 'peer', 'gossip', 'beat', 'hello', 'return', 'out', 'receipt'] as const) {
       await denied('cli', `fh.default.${channel}.x`);
     }
-    for (const channel of ['data', 'server', 'ctl', 'beat', 'in', 'return', 'out'] as const) {
+    for (const channel of ['ctl', 'peer', 'beat', 'in', 'return', 'out'] as const) {
       await notHeard('cli', subjects.every(channel));
     }
   });
 
   it('permissions - nobody but the administrator reaches another cluster on the same server, or the server itself', async () => {
     for (const role of ['tier1', 'dssl', 'cli'] as const) {
-      await denied(role, 'fh.other.data.g1');
+      for (const channel of ['log.g1.frame', 'log.g1.command', 'ctl.g1', 'in.t1'])
+        await denied(role, `fh.other.${channel}`);
       await denied(role, '$JS.API.STREAM.LIST');
       await denied(role, '$SYS.REQ.SERVER.PING');
       await notHeard(role, '>');
@@ -192,15 +283,42 @@ describe('permissions', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () 
   });
 });
 
+describe('permissions, logs in memory', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () => {
+  it('permissions - a log that went with its server is made again by the administrator, and the members go on', async () => {
+    const nats = await SecureNats.start();
+    try {
+      const init = async (...args: string[]) => {
+        const service = new Service(['init', '--groups', '1', '--json', ...args], nats.environment('admin'));
+        assert.equal(await service.ended(), 0, service.messages.join('\n'));
+        return JSON.parse(service.stdout).logs.created;
+      };
+      assert.deepEqual(await init('--log-storage', 'memory'), ['g1']);
+      const servers = ['a', 'b'].map(
+        (name) => new Service(['dssl', '--server', name, '--drain-seconds', '0', '--json'], nats.environment('dssl')),
+      );
+      await Promise.all(servers.map((server) => server.says(/server is active/)));
+      await nats.server.kill();
+      await nats.server.start();
+      await Promise.all(servers.map((server) => server.says(/the log of the group is missing, and could not be made/)));
+      assert.deepEqual(await init(), ['g1']);
+      await Promise.any(servers.map((server) => server.says(/goes on with the state of this replica/)));
+      assert.deepEqual(await Promise.all(servers.map((server) => server.end())), [0, 0]);
+      for (const { stdout } of servers) assert.equal(JSON.parse(stdout).lives, 1, stdout);
+    } finally {
+      await nats.stop();
+    }
+  });
+});
+
 describe('permissions file', () => {
   const text = readFileSync(join(natsFolder, 'permissions.conf'), 'utf8').replace(/#.*/g, '');
 
   it('permissions file - names only subjects that there are, of every channel, and every role', () => {
-    const named = [...text.matchAll(/"(fh\.[^"]+)"/g)].map(([, subject]) => subject.replace('*', 'x'));
+    const named = [...text.matchAll(/"(fh\.[^"]+)"/g)].map(([, subject]) => subject.replaceAll('*', 'x'));
     for (const subject of named) assert.equal(parseSubject(subject)?.cluster, 'default', subject);
     assert.deepEqual([...new Set(named.map((subject) => parseSubject(subject)?.channel))].sort(), [...channels].sort());
-    for (const [, stream] of text.matchAll(/"\$JS\.API\.[A-Z.]+\.(\w+)"/g))
-      assert.equal(stream, `KV_${subjects.bucket}`);
+    for (const [, stream] of text.matchAll(/"\$JS\.API\.[A-Z.]+\.([\w*]+)"/g))
+      assert.ok(stream === `KV_${subjects.bucket}` || stream === '*', stream);
     for (const role of roles) assert.ok(text.includes(`nkey: $${role.toUpperCase()}_KEY`), role);
   });
 });

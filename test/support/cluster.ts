@@ -1,17 +1,17 @@
-// A cluster that tests make by hand on a NATS server: its map and views are written here, and members say what a test lets them
-// say. For what looks at a cluster, so that it sees the same each time; what runs one is tested with processes.
+// A cluster that tests make by hand on a NATS server: its map and the commands in its logs are written here, and members say what a
+// test lets them say. For what looks at a cluster or orders something of it, so that it sees the same each time; what runs one is
+// tested with processes.
 
 import type { Bus, KeyValue } from '../../shared/bus/bus.ts';
 import { connectNats } from '../../shared/bus/nats/nats.ts';
 import { type Subjects, subjectsOf } from '../../shared/bus/subjects.ts';
-import type { ClusterMap } from '../../shared/config/map.ts';
+import { type ClusterMap, defaultLogSettings } from '../../shared/config/map.ts';
 import { defaultSettings, settingsSchema } from '../../shared/config/settings.ts';
-import { changeView, readViews, settleMap } from '../../shared/config/store.ts';
-import { encodeGossip, type GossipMessage, type LiveState } from '../../shared/membership/gossip.ts';
+import { readMirrors, settleMap } from '../../shared/config/store.ts';
+import { encodeGossip, type GossipMessage, type LineReport, type LiveState } from '../../shared/membership/gossip.ts';
 import type { Load } from '../../shared/membership/load.ts';
-import { activate, drain, type GroupBirth, join, leave } from '../../shared/membership/transitions.ts';
 import { defaultRules, type MemberState, type View } from '../../shared/membership/view.ts';
-import { loadOf } from './weights.ts';
+import { HandLog } from './handLog.ts';
 
 /** Reports come often, so that tests need not wait for them. */
 const stateMs = 200;
@@ -22,6 +22,7 @@ export class HandCluster {
   readonly bus: Bus;
   readonly store: KeyValue;
   readonly map: ClusterMap;
+  readonly #logs = new Map<string, HandLog>();
 
   private constructor(url: string, bus: Bus, store: KeyValue, map: ClusterMap, subjects: Subjects) {
     this.url = url;
@@ -36,7 +37,9 @@ export class HandCluster {
     const bus = await connectNats({ url, name: 'test' });
     const store = await bus.openKeyValue(subjects.bucket);
     const map = await settleMap(store, mapByHand(groups));
-    return new HandCluster(url, bus, store, map, subjects);
+    const cluster = new HandCluster(url, bus, store, map, subjects);
+    for (const group of groups) cluster.#logs.set(group, await HandLog.begin(bus, subjects, map, group));
+    return cluster;
   }
 
   /** What commands need to find it. */
@@ -46,27 +49,30 @@ export class HandCluster {
 
   /** Adds a member; its incarnation is the number of the view that it joined by. */
   async add(group: string, server: string, state: MemberState = 'active', weight = 100): Promise<void> {
-    const { cluster, placement, rules, seed } = this.map;
-    const birth: GroupBirth = { group, cluster, placement, rules, seed };
-    await changeView(this.store, group, (view) => {
-      const candidate = { server, incarnation: (view?.number ?? 0) + 1, weight };
-      const joined = join(view, birth, candidate);
-      const active = state === 'joining' ? joined : activate(joined, candidate);
-      return state === 'draining' ? drain(active, candidate) : active;
-    });
+    const log = this.log(group);
+    const author = { server, incarnation: log.view.number + 1 };
+    await log.command({ kind: 'join', author, weight, replaces: undefined, needAt: undefined });
+    if (state !== 'joining') await log.command({ kind: 'activate', author });
+    if (state === 'draining') await log.command({ kind: 'drain', author, life: author });
   }
 
   async remove(group: string, server: string): Promise<void> {
-    await changeView(this.store, group, (view) => {
-      const member = view?.members.find((each) => each.server === server);
-      return view && member && leave(view, member);
-    });
+    const log = this.log(group);
+    const member = log.view.members.find((each) => each.server === server);
+    if (member !== undefined) await log.command({ kind: 'leave', author: member, life: member });
   }
 
+  log(group: string): HandLog {
+    const log = this.#logs.get(group);
+    if (log === undefined) throw new Error(`there is no group ${group}`);
+    return log;
+  }
+
+  /** As the store has it. */
   async view(group: string): Promise<View> {
-    const view = (await readViews(this.store, [group])).get(group);
-    if (view === undefined) throw new Error(`${group} has no view`);
-    return view;
+    const mirror = (await readMirrors(this.store, [group])).get(group);
+    if (mirror === undefined) throw new Error(`${group} has no view`);
+    return mirror.view;
   }
 
   /** State and weights of a group's members, by name. */
@@ -85,17 +91,37 @@ export class HandCluster {
   }
 
   close(): Promise<void> {
+    for (const log of this.#logs.values()) log.stop();
     return this.bus.close();
   }
 }
 
 /** What a member says of itself. */
-export function stateOf(server: string, incarnation: number, state: LiveState, load?: Partial<Load>): GossipMessage {
+export function stateOf(
+  server: string,
+  incarnation: number,
+  state: LiveState,
+  load?: Partial<Load>,
+  line?: LineReport,
+): GossipMessage {
   const whole = load === undefined ? undefined : { ...idle, ...load };
-  return { kind: 'state', server, incarnation, beat: 1, state, view: 1, load: whole };
+  return { kind: 'state', server, incarnation, beat: 1, state, view: 1, line, load: whole, digests: [] };
 }
 
-export const idle: Load = loadOf({});
+export const idle: Load = {
+  flows: 0,
+  newFlows: 0,
+  packets: 0,
+  bytes: 0,
+  loopDelayMs: 0,
+  cpu: 0,
+  memoryBytes: 0,
+  tableFill: 0,
+  temperature: undefined,
+  handler: undefined,
+  latencyMs: undefined,
+  loss: undefined,
+};
 
 /** The map of a cluster that nobody has changed yet. */
 export function mapByHand(groups: readonly string[]): ClusterMap {
@@ -115,6 +141,7 @@ export function mapByHand(groups: readonly string[]): ClusterMap {
     placement: 'rendezvous',
     rules: defaultRules,
     seed: 1,
+    log: defaultLogSettings,
     settings: settingsSchema.parse({ ...defaultSettings, watching: { stateMs } }),
   };
 }

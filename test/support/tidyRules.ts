@@ -20,11 +20,11 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
 
 /** Packages and built-in modules that only some files may import; those without an entry are for the shell and tests. */
 const packageUsers: Readonly<Record<string, RegExp>> = {
-  nats: /^shared\/(?:bus|store|log)\/(?:nats|jetstream)\/\w+\.ts$|^test\/bench\/\w+\.ts$/,
+  nats: /^shared\/(?:bus|store|log)\/(?:nats|jetstream)\/\w+\.ts$|^test\/(?:bench|shared\/log\/jetstream)\/[\w.]+\.ts$/,
   commander: /^services\/cli\/|^test\/sim\/main\.ts$/,
   pino: /^services\/cli\//,
   msgpackr:
-    /^shared\/(?:log\/records\/\w+|messages\/(?:answers|delivery|hello|receipt)|membership\/gossip)\.ts$|^services\/dssl\/(?:old\/(?:sync|entropyMessages)|(?:replica|recovery)\/\w+)\.ts$|^test\//,
+    /^shared\/(?:log\/records\/\w+|messages\/(?:answers|delivery|hello|receipt)|membership\/gossip)\.ts$|^services\/dssl\/(?:old\/(?:sync|entropyMessages)|(?:replica|recovery)\/[\w/]+)\.ts$|^test\//,
   zod: /^shared\/config\/settings\.ts$/,
   'fast-check': /^test\//,
   testcontainers: /^test\/deploy\//,
@@ -35,7 +35,7 @@ const packageUsers: Readonly<Record<string, RegExp>> = {
 const shell: readonly RegExp[] = [
   /^services\/(?:cli|local|loadgen|ops)\//,
   /^services\/(tier1|dssl)\/actor\.ts$/,
-  /^services\/dssl\/member\/place\.ts$/,
+  /^services\/dssl\/(?:logLine|wiring|member\/(?:place|beats|mirrorKeeper))\.ts$/,
   /^services\/tier1\/ingress\/(?:capture|subject|udp|kernelDrops)\.ts$/,
   /^services\/dssl\/egress\//,
   /^shared\/(?:bus|log)\//,
@@ -45,7 +45,7 @@ const shell: readonly RegExp[] = [
 ];
 /** Among the shell's files, those that are as pure as the core all the same, and stay so. */
 const pureParts =
-  /^services\/(ops\/(?:histogram|statusBoard|jsonText)|cli\/run\/dssl\/rejoinPause|loadgen\/(?:accounts|flowBook|ledger|run|servers|tier1s|upstream|generator\/\w+))\.ts$|^shared\/(?:log\/records\/\w+|bus\/subjects)\.ts$/;
+  /^services\/(ops\/(?:histogram|statusBoard|jsonText)|cli\/run\/dssl\/rejoinPause|loadgen\/(?:accounts|flowBook|ledger|run|servers|tier1s|upstream|generator\/\w+))\.ts$|^shared\/(?:log\/(?:records\/\w+|log|mark|byteBlocks|appendWindow|jetstream\/wire)|bus\/subjects)\.ts$/;
 /** Where the platform's clock and timers may be asked; the rest of the shell has a Clock. */
 const knowsTime = /^shared\/base\/clock\.ts$|^services\/(?:cli|local|loadgen|ops)\//;
 const coreModules = ['node:crypto', 'msgpackr', 'zod'];

@@ -3,7 +3,8 @@
 
 import type { Bus } from '../../shared/bus/bus.ts';
 import { type Subjects, viewKey } from '../../shared/bus/subjects.ts';
-import { decodeView, type View } from '../../shared/membership/view.ts';
+import { decodeMirror } from '../../shared/membership/mirror.ts';
+import type { View } from '../../shared/membership/view.ts';
 
 export interface SeenView {
   readonly view: View;
@@ -47,7 +48,7 @@ export class ViewWatch {
   }
 
   #take(value: Uint8Array): void {
-    const view = decodeView(value);
+    const view = decodeMirror(value)?.view;
     if (view === undefined) return;
     this.newest = view;
     const atMs = performance.now();

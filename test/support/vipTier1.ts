@@ -1,5 +1,5 @@
 // A tier 1 with VIPs on the embedded bus, of a cluster with one group and a server that is a member and does not exist:
-// its packets are caught on the group's subject. All in one process, on real sockets of the loopback interface.
+// its packets are read from the group's log. All in one process, on real sockets of the loopback interface.
 
 import { Tier1Actor } from '../../services/tier1/actor.ts';
 import { UdpIngress } from '../../services/tier1/ingress/udp.ts';
@@ -8,12 +8,13 @@ import { parseUdpUrl } from '../../shared/base/udpAddress.ts';
 import type { Bus } from '../../shared/bus/bus.ts';
 import { MemoryHub } from '../../shared/bus/memory.ts';
 import { type Subjects, subjectsOf, viewKey } from '../../shared/bus/subjects.ts';
-import type { ClusterMap } from '../../shared/config/map.ts';
+import { type ClusterMap, defaultLogSettings } from '../../shared/config/map.ts';
 import { defaultSettings } from '../../shared/config/settings.ts';
 import { FlowKeyer } from '../../shared/flow/keyer.ts';
+import type { LogEntry } from '../../shared/log/log.ts';
 import { Frame } from '../../shared/log/records/frame.ts';
-import { join } from '../../shared/membership/transitions.ts';
-import { defaultRules, encodeView } from '../../shared/membership/view.ts';
+import { encodeMirror } from '../../shared/membership/mirror.ts';
+import { defaultRules, emptyView } from '../../shared/membership/view.ts';
 import { AnswersBuilder, answerRow } from '../../shared/messages/answers.ts';
 import { formatAddress, parseAddress } from '../../shared/packet/addressText.ts';
 import { Headers } from '../../shared/packet/decode/headers.ts';
@@ -36,6 +37,7 @@ const map: ClusterMap = {
   placement: 'rendezvous',
   rules: defaultRules,
   seed: 1,
+  log: defaultLogSettings,
   settings: defaultSettings,
 };
 
@@ -65,17 +67,25 @@ export class VipTier1 {
     this.#bus = this.hub.connect('server');
   }
 
-  /** `windowBytes`: what tier 1's connection takes before it stops being writable. */
+  /** `windowBytes`: of frames that tier 1 keeps until the log has them. */
   static async start(inputs: readonly string[], windowBytes?: number): Promise<VipTier1> {
     const made = new VipTier1();
     const { subjects, hub, id } = made;
-    const bus = hub.connect('tier 1', windowBytes === undefined ? {} : { windowBytes });
+    const bus = hub.connect('tier 1');
     const store = await bus.openKeyValue(subjects.bucket);
-    const birth = { group: 'g1', cluster: map.cluster, placement: map.placement, seed: 1, rules: map.rules };
-    await store.create(viewKey('g1'), encodeView(join(undefined, birth, { server: 's', incarnation: 1, weight: 1 })));
-    made.#catch();
+    const birth = { group: 'g1', placement: map.placement, seed: 1, rules: map.rules };
+    const state = { number: 0, state: 'active', weight: 1, base: 1, flows: 0 } as const;
+    const view = { ...emptyView(birth), number: 1, members: [{ server: 's', incarnation: 1, ...state }] };
+    await store.create(viewKey('g1'), encodeMirror({ epoch: { number: 1, id: 'e' }, position: 1, view }));
+    await made.#catch();
     const options = { subjects, clock: systemClock, bus, dataBus: bus, controlBus: bus, packetTime: 'live' as const };
-    made.tier1 = new Tier1Actor({ ...options, tier1Id: id, map, keyer: new FlowKeyer({ secret: 'test' }) });
+    made.tier1 = new Tier1Actor({
+      ...options,
+      ...(windowBytes && { windowBytes }),
+      tier1Id: id,
+      map,
+      keyer: new FlowKeyer({ secret: 'test' }),
+    });
     await made.tier1.start();
     await made.tier1.whenServed();
     const note = (_fields: object, line: string): void => void made.lines.push(line);
@@ -125,11 +135,13 @@ export class VipTier1 {
     await this.tier1.stop();
   }
 
-  #catch(): void {
+  async #catch(): Promise<void> {
     const frame = new Frame();
     const headers = new Headers();
-    this.#bus.subscribe(this.subjects.data('g1'), (message) => {
-      if (frame.decode(message) !== 'none') throw new Error('no frame');
+    const retention = { ageMs: 10_000, bytes: 64 * 1024 * 1024 };
+    const log = await this.#bus.openLog('c', 'g1', { retention, storage: 'memory', replicas: 1 });
+    const onEntry = ({ data }: LogEntry): void => {
+      if (frame.decode(data) !== 'none') throw new Error('no frame');
       let at = 0;
       for (let row = 0; row < frame.count; row++) {
         const bytes = Uint8Array.from(frame.payload.subarray(at, (at += frame.length(row))));
@@ -145,6 +157,7 @@ export class VipTier1 {
           payload: bytes.slice(outer.payload + 8, outer.end),
         });
       }
-    });
+    };
+    log.read({ after: 0 }, { onEntry, onBroken: () => undefined });
   }
 }

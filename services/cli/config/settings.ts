@@ -8,11 +8,12 @@ import { limits } from '../../../shared/base/limits.ts';
 import { isOneOf } from '../../../shared/base/validate.ts';
 import { isName } from '../../../shared/bus/subjects.ts';
 import type { ClusterMap, GroupSettings } from '../../../shared/config/map.ts';
-import { servedTypes } from '../../../shared/config/map.ts';
+import { defaultLogSettings, servedTypes } from '../../../shared/config/map.ts';
 import { isSameValue, settingIn } from '../../../shared/config/tunables.ts';
 import { FlowKeyer } from '../../../shared/flow/keyer.ts';
 import { defaultGroupKey, flowKeyPolicies, groupKeyPolicies } from '../../../shared/flow/policies.ts';
-import { placementNames, rulesProblem } from '../../../shared/membership/view.ts';
+import type { LogSettings } from '../../../shared/log/log.ts';
+import { defaultRules, type GroupRules, placementNames, rulesProblem } from '../../../shared/membership/view.ts';
 import { collect, wholeNumber } from '../process/parse.ts';
 import { type AskedSettings, configOption, nothingAsked } from './config.ts';
 
@@ -27,22 +28,51 @@ export interface ClusterOptions {
   readonly tunnel: 'outer' | 'inner';
   readonly subscribers: readonly string[];
   readonly placement: ClusterMap['placement'];
-  readonly method?: 'fig-6' | 'fig-7';
+  readonly method?: GroupRules['typeOneMethod'];
   readonly tableFirst?: boolean;
-  readonly midFlow: 'ignore' | 'adopt';
+  readonly midFlow: GroupRules['midFlow'];
+  readonly maxFlows: number;
+  readonly time: GroupRules['time'];
   readonly seed: number;
+  readonly logStorage: LogSettings['storage'];
+  readonly logReplicas: number;
+  readonly logSeconds: number;
+  readonly logMegabytes: number;
   /** File with the cluster's settings. */
   readonly config?: string;
   /** Which of these were asked for, by their names here; the others have their defaults. Undefined counts as all. */
   readonly given?: readonly string[];
 }
 
-/** Adds the options that say what the cluster is like. */
-export function addClusterOptions(command: Command): Command {
+const bytesPerMegabyte = 1_048_576;
+
+/** What a cluster is like where nothing is asked for: one that lives on, so its logs survive a restart of the NATS server. */
+export const usualCluster: ClusterOptions = {
+  groups: 3,
+  groupBy: 'weighted',
+  key: 'five-tuple',
+  tunnel: 'outer',
+  subscribers: [],
+  placement: 'rendezvous',
+  midFlow: defaultRules.midFlow,
+  maxFlows: defaultRules.maxFlows,
+  time: defaultRules.time,
+  seed: 1,
+  logStorage: defaultLogSettings.storage,
+  logReplicas: defaultLogSettings.replicas,
+  logSeconds: defaultLogSettings.retention.ageMs / 1_000,
+  logMegabytes: defaultLogSettings.retention.bytes / bytesPerMegabyte,
+};
+
+/** One that lives as long as a command does: nothing of it has to survive a restart. */
+export const shortLivedCluster: ClusterOptions = { ...usualCluster, logStorage: 'memory' };
+
+/** Adds the options that say what the cluster is like. `usual`: the values where nothing is asked for. */
+export function addClusterOptions(command: Command, usual: ClusterOptions = usualCluster): Command {
   return command
     .addOption(
       new Option('--groups <n>', 'number of groups, named g1, g2, ...')
-        .default(3)
+        .default(usual.groups)
         .env('FLOWHERD_GROUPS')
         .argParser(wholeNumber(1, limits.groups)),
     )
@@ -55,11 +85,9 @@ export function addClusterOptions(command: Command): Command {
     .addOption(
       new Option('--group-by <method>', 'how tier 1 chooses the group')
         .choices(['hash', 'weighted', 'source-last-byte'])
-        .default('weighted'),
+        .default(usual.groupBy),
     )
-    .addOption(
-      new Option('--key <policy>', 'what makes packets one flow').choices(flowKeyPolicies).default('five-tuple'),
-    )
+    .addOption(new Option('--key <policy>', 'what makes packets one flow').choices(flowKeyPolicies).default(usual.key))
     .addOption(
       new Option('--group-key <policy>', 'what the group is chosen by; coarser than the flow key').choices(
         groupKeyPolicies,
@@ -69,27 +97,62 @@ export function addClusterOptions(command: Command): Command {
     .addOption(
       new Option('--tunnel <which>', 'key by the outermost or the innermost IP header')
         .choices(['outer', 'inner'])
-        .default('outer'),
+        .default(usual.tunnel),
     )
     .addOption(
       new Option('--subscribers <network>', 'network of subscribers, such as 10.0.0.0/8; may be repeated')
         .default([], 'none')
         .argParser(collect),
     )
-    .addOption(new Option('--placement <policy>', 'who gets a new flow').choices(placementNames).default('rendezvous'))
+    .addOption(
+      new Option('--placement <policy>', 'who gets a new flow').choices(placementNames).default(usual.placement),
+    )
     .addOption(
       new Option(
         '--method <figure>',
-        'method for flows whose start shows (type 1): own table only, or elsewhere table too',
+        'method for flows whose start shows (type 1): own table only, or elsewhere table too (default: "fig-7")',
       ).choices(['fig-6', 'fig-7']),
     )
     .option('--table-first', 'the variant of Fig. 6 that asks the flow table first')
     .addOption(
       new Option('--mid-flow <rule>', 'type-1 packets whose start nobody saw')
         .choices(['ignore', 'adopt'])
-        .default('ignore'),
+        .default(usual.midFlow),
     )
-    .addOption(new Option('--seed <n>', 'seed of the placement').default(1).argParser(wholeNumber(0, 0xffff_ffff)))
+    .addOption(
+      new Option('--max-flows <n>', "flows that a group's table holds at most; by fig-6, own flows of each server")
+        .default(usual.maxFlows)
+        .argParser(wholeNumber(1, limits.tableFlows)),
+    )
+    .addOption(
+      new Option('--time <which>', 'what flows age by: the stamps of the log, or the time that packets carry')
+        .choices(['log', 'capture'])
+        .default(usual.time),
+    )
+    .addOption(
+      new Option('--seed <n>', 'seed of the placement').default(usual.seed).argParser(wholeNumber(0, 0xffff_ffff)),
+    )
+    .addOption(
+      new Option('--log-storage <kind>', 'of the groups\' logs: "file" survives a restart of the NATS server')
+        .choices(['file', 'memory'])
+        .default(usual.logStorage),
+    )
+    .addOption(
+      new Option('--log-replicas <n>', 'NATS servers that keep a copy of each log')
+        .env('FLOWHERD_REPLICAS')
+        .default(usual.logReplicas)
+        .argParser(parseReplicas),
+    )
+    .addOption(
+      new Option('--log-seconds <n>', 'how long a log keeps what it got')
+        .default(usual.logSeconds)
+        .argParser(wholeNumber(1, 3_600)),
+    )
+    .addOption(
+      new Option('--log-megabytes <n>', 'how much a log keeps at most')
+        .default(usual.logMegabytes)
+        .argParser(wholeNumber(leastMegabytes, 1_048_576)),
+    )
     .addOption(configOption())
     .hook('preAction', (_, action) => {
       const isGiven = (name: string) => !['default', undefined].includes(action.getOptionValueSource(name));
@@ -97,14 +160,18 @@ export function addClusterOptions(command: Command): Command {
     });
 }
 
+/** Half of a log must hold what a tier 1 has under way. */
+const leastMegabytes = Math.ceil((2 * limits.appendWindowBytes) / bytesPerMegabyte) + 1;
+
 /** The parts of a cluster map, and the options that each is made from. */
 const partsOfMap = {
   groupSelection: ['groupBy'],
   groups: ['groups', 'group'],
   keys: ['key', 'groupKey', 'directed', 'tunnel', 'subscribers'],
   placement: ['placement'],
-  rules: ['method', 'tableFirst', 'midFlow'],
+  rules: ['method', 'tableFirst', 'midFlow', 'maxFlows', 'time'],
   seed: ['seed'],
+  log: ['logStorage', 'logReplicas', 'logSeconds', 'logMegabytes'],
 } as const satisfies Partial<Record<keyof ClusterMap, readonly (keyof ClusterOptions)[]>>;
 
 /**
@@ -136,11 +203,12 @@ export function mapFromOptions(
   { settings }: Pick<AskedSettings, 'settings'> = nothingAsked,
 ): ClusterMap {
   const groups = options.group ?? Array.from({ length: options.groups }, (_, index) => groupSettings(`g${index + 1}`));
-  // Adopting needs the elsewhere table; asking for it is asking for Fig. 7.
-  const typeOneMethod = options.method ?? (options.midFlow === 'adopt' ? 'fig-7' : 'fig-6');
-  const rules = { typeOneMethod, tableFirst: options.tableFirst === true, midFlow: options.midFlow };
+  const { tableFirst = false, midFlow, maxFlows, time } = options;
+  // The variant that asks the table first is one of Fig. 6; asking for it is asking for that.
+  const typeOneMethod = options.method ?? (tableFirst ? 'fig-6' : defaultRules.typeOneMethod);
+  const rules = { typeOneMethod, tableFirst, midFlow, maxFlows, time };
   const problem = rulesProblem(rules);
-  if (problem !== undefined) throw new FlowherdError(errorCodes.badConfig, `--mid-flow ${options.midFlow}: ${problem}`);
+  if (problem !== undefined) throw new FlowherdError(errorCodes.badConfig, `--mid-flow ${midFlow}: ${problem}`);
   const groupKey =
     options.groupKey ?? (options.groupBy === 'source-last-byte' ? 'source-last-byte' : defaultGroupKey(options.key));
   if ((groupKey === 'source-last-byte') !== (options.groupBy === 'source-last-byte')) {
@@ -171,6 +239,11 @@ export function mapFromOptions(
     placement: options.placement,
     rules,
     seed: options.seed,
+    log: {
+      retention: { ageMs: 1_000 * options.logSeconds, bytes: bytesPerMegabyte * options.logMegabytes },
+      storage: options.logStorage,
+      replicas: options.logReplicas,
+    },
     settings,
   };
 }
@@ -183,6 +256,12 @@ export function keyerFor(map: ClusterMap, secret: string): FlowKeyer {
   } catch (error) {
     throw new FlowherdError(errorCodes.badConfig, reasonOf(error), error);
   }
+}
+
+/** Copies that NATS keeps of a bucket or of a log. */
+export function parseReplicas(text: string): number {
+  if (['1', '3', '5'].includes(text)) return Number(text);
+  throw new InvalidArgumentError('1, 3 or 5 is wanted');
 }
 
 function collectGroup(text: string, former: readonly GroupSettings[] = []): readonly GroupSettings[] {

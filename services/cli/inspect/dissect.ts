@@ -58,8 +58,8 @@ export class Dissector {
   /** The row of the next packet, numbered from 1. */
   row(buffer: Uint8Array, start: number, end: number, linkType: number, link: number): DissectRow {
     const { keyer } = this;
-    const { outer, link: linkLayer } = keyer.headers;
     const reason = keyer.read(buffer, start, end, linkType, link);
+    const { outer, link: linkLayer } = keyer.headers;
     const keyed = reason === 0;
     const flags = keyed ? keyer.flags : 0;
     const later = (flags & FrameFlags.LATER_FRAGMENT) !== 0;

@@ -1,10 +1,10 @@
-// `flowherd drain`: a server is to get no new flows, and leave when those that it has have ended. The command writes that into
-// the view of its group, by compare-and-set; the rest is the server's own to do, as if a signal had told it.
+// `flowherd drain`: a server is to get no new flows, and leave when those that it has have ended. This appends a command to the
+// log of its group; the rest is the server's own to do, as if a signal had told it.
 
 import { Command, Option } from 'commander';
 import { systemClock } from '../../../shared/base/clock.ts';
 import { errorCodes, FlowherdError } from '../../../shared/base/errors.ts';
-import { drain, isLifeOf } from '../../../shared/membership/transitions.ts';
+import { isLifeOf } from '../../../shared/membership/transitions.ts';
 import type { Member, View } from '../../../shared/membership/view.ts';
 import { StatusBoard } from '../../ops/statusBoard.ts';
 import { count } from '../../ops/words.ts';
@@ -14,7 +14,7 @@ import { pause } from '../process/patience.ts';
 import {
   type Access,
   addOperatorOptions,
-  changeAsAdmin,
+  appendAsAdmin,
   findServer,
   type OperatorOptions,
   type Place,
@@ -65,46 +65,50 @@ export function drainCommand(environment: () => Environment): Command {
 }
 
 async function drainServer(access: Access, server: string, options: DrainOptions): Promise<DrainReport> {
-  const views = await access.readViews(await access.readMap());
-  const place = findServer(views, server, options);
-  const { group, member } = place;
-  const written = await changeAsAdmin(access, group, (view) => stepFrom(view, place, options.force === true));
-  const view = written?.number ?? views.get(group)?.number ?? 0;
-  const report = { server, group, view, state: 'draining', already: written === undefined } as const;
+  const place = findServer(await access.readMirrors(await access.readMap()), server, options);
+  const { group, member, mirror } = place;
+  const { incarnation } = member;
+  const already = isDraining(mirror.view, place, options.force === true);
+  const order = { kind: 'drain', life: { server, incarnation } } as const;
+  // One without flows may have left before anybody looks.
+  const isDone = (view: View) => memberIn(view, member)?.state !== 'active';
+  const { number } = await appendAsAdmin(access, place, order, isDone);
+  const report = { server, group, view: number, state: 'draining', already } as const;
   if (!options.wait) return report;
   if (!options.json) process.stderr.write(inWords(report));
-  return { ...report, state: 'left', view: await untilLeft(access, place, member, options.timeout) };
+  return { ...report, state: 'left', view: await untilLeft(access, place, options.timeout) };
 }
 
-/** The drain as a step of the view; the same view when it drains already. Throws when it is not to be. */
-function stepFrom(view: View | undefined, { group, member }: Place, isForced: boolean): View | undefined {
-  const { server } = member;
-  const present = view?.members.find((each) => isLifeOf(each, member));
-  if (view === undefined || present === undefined) throw refusal(`${server} has just left ${group}`);
-  if (present.state === 'draining') return view;
-  if (present.state === 'joining') throw refusal(`${server} is joining ${group}: it can be drained when it is active`);
-  const isLast = !view.members.some((each) => each.state === 'active' && each !== present);
+/** Whether it drains already. Throws when it is not to be drained. */
+function isDraining(view: View, { group, member }: Place, isForced: boolean): boolean {
+  const { server, state } = member;
+  if (state === 'draining') return true;
+  if (state === 'joining') throw refusal(`${server} is joining ${group}: it can be drained when it is active`);
+  const isLast = !view.members.some((each) => each.state === 'active' && each !== member);
   if (isLast && !isForced) {
     const text = `${server} is the last active server of ${group}: new flows would have none; start another one first, or use --force`;
     throw refusal(text);
   }
-  return drain(view, present);
+  return false;
+}
+
+function memberIn(view: View, life: Member): Member | undefined {
+  return view.members.find((each) => isLifeOf(each, life));
 }
 
 const lookEveryMs = 500;
 
 /** Resolves to the number of the first view without the server. */
-async function untilLeft(access: Access, place: Place, member: Member, timeoutS: number | undefined): Promise<number> {
+async function untilLeft(access: Access, { group, member }: Place, timeoutS: number | undefined): Promise<number> {
   const { bus, subjects } = access;
-  const { group } = place;
   const startMs = systemClock.monotonicMs();
   const board = new StatusBoard(startMs);
   bus.subscribe(subjects.gossip(group), (bytes) => board.onGossip(bytes, systemClock.monotonicMs()));
   const progress = new Progress(member.server);
   try {
     for (;;) {
-      const view = (await access.readViews(await access.readMap())).get(group);
-      if (view !== undefined && !view.members.some((each) => isLifeOf(each, member))) return view.number;
+      const view = (await access.readMirrors(await access.readMap())).get(group)?.view;
+      if (view !== undefined && memberIn(view, member) === undefined) return view.number;
       const waitedS = (systemClock.monotonicMs() - startMs) / 1_000;
       const flows = board.stateOf(member)?.load?.flows;
       progress.tell(flows, waitedS);

@@ -1,4 +1,4 @@
-// `flowherd groups`: the groups of a cluster, as its map has them, with the members that their views have.
+// `flowherd groups`: the groups of a cluster, as its map has them, with the members that the mirrors of their views have.
 
 import { Command } from 'commander';
 import type { GroupSettings } from '../../../shared/config/map.ts';
@@ -32,9 +32,9 @@ export function groupsCommand(environment: () => Environment): Command {
     .action((options: OperatorOptions) =>
       withCluster(options, environment(), async (access) => {
         const map = await access.readMap();
-        const views = await access.readViews(map);
+        const mirrors = await access.readMirrors(map);
         const groups = map.groups.map((group): GroupReport => {
-          const { number = 0, placement = map.placement, members = [] } = views.get(group.id) ?? {};
+          const { number = 0, placement = map.placement, members = [] } = mirrors.get(group.id)?.view ?? {};
           const shown = members.map(({ server, state, weight, base }) => ({ server, state, weight, base }));
           return { ...group, view: number, placement, members: shown };
         });

@@ -1,17 +1,26 @@
 // How the commands of operators (`status`, `drain`, `settings`, ...) reach a cluster that runs. They make nothing: where there
 // is no cluster they say so. What fails is said with what would help: another address, another name, another login.
+//
+// What a group agrees on, its log decides. So an operator appends a command to it, as members do, and looks in the store at the mirror of
+// the view, which a member writes when the command is in force.
 
 import { hostname, userInfo } from 'node:os';
 import type { Command } from 'commander';
+import { systemClock } from '../../../shared/base/clock.ts';
 import { errorCodes, FlowherdError, isFlowherdError } from '../../../shared/base/errors.ts';
 import { nearest } from '../../../shared/base/nearest.ts';
 import type { Bus, KeyValue } from '../../../shared/bus/bus.ts';
 import { openBus } from '../../../shared/bus/open.ts';
 import { type Subjects, subjectsOf } from '../../../shared/bus/subjects.ts';
 import type { ClusterMap } from '../../../shared/config/map.ts';
-import { changeView, readMap, readViews } from '../../../shared/config/store.ts';
+import { readMap, readMirrors } from '../../../shared/config/store.ts';
+import type { AppendOutcome } from '../../../shared/log/log.ts';
+import { encodeCommand, type Command as LogCommand, operatorAuthor } from '../../../shared/log/records/command.ts';
+import type { Mirror } from '../../../shared/membership/mirror.ts';
+import type { Life } from '../../../shared/membership/transitions.ts';
 import type { Member, View } from '../../../shared/membership/view.ts';
 import { busOptionsOf, type Environment } from '../process/environment.ts';
+import { pause } from '../process/patience.ts';
 import { addBusOptions } from '../process/service.ts';
 
 export interface OperatorOptions {
@@ -27,15 +36,24 @@ export interface Access {
   readonly subjects: Subjects;
   /** The map as it is now. */
   readMap(): Promise<ClusterMap>;
-  /** The newest view of each group of the map. */
-  readViews(map: ClusterMap): Promise<ReadonlyMap<string, View>>;
+  /** The newest mirror of each group of the map that has one. */
+  readMirrors(map: ClusterMap): Promise<ReadonlyMap<string, Mirror>>;
+  /** What the server did not permit so far. */
+  readonly denied: readonly string[];
 }
 
 /** A member and where it is one. */
 export interface Place {
   readonly group: string;
   readonly member: Member;
+  /** As it was looked up. */
+  readonly mirror: Mirror;
 }
+
+/** A command of an operator; author and epoch are put in when it is appended. */
+export type Order =
+  | { readonly kind: 'drain'; readonly life: Life }
+  | { readonly kind: 'configure'; readonly life: Life; readonly weight: number };
 
 export function addOperatorOptions(command: Command): Command {
   return addBusOptions(command).option('--json', 'as JSON, for programs');
@@ -76,8 +94,10 @@ export function whoTypes(): string {
 }
 
 /** Where a server is a member. Throws when it is none, with the name that may have been meant. */
-export function findServer(views: ReadonlyMap<string, View>, server: string, options: OperatorOptions): Place {
-  const places: Place[] = [...views].flatMap(([group, { members }]) => members.map((member) => ({ group, member })));
+export function findServer(mirrors: ReadonlyMap<string, Mirror>, server: string, options: OperatorOptions): Place {
+  const places: Place[] = [...mirrors].flatMap(([group, mirror]) =>
+    mirror.view.members.map((member) => ({ group, member, mirror })),
+  );
   const found = places.find(({ member }) => member.server === server);
   if (found !== undefined) return found;
   const near = nearest(
@@ -88,13 +108,59 @@ export function findServer(views: ReadonlyMap<string, View>, server: string, opt
   throw new FlowherdError(errorCodes.badState, `there is no server ${server} in cluster ${options.cluster}: ${help}`);
 }
 
-/** changeView(), with the login that it takes in what it rejects with. */
-export function changeAsAdmin(
-  { store }: Access,
-  group: string,
-  step: (view: View | undefined) => View | undefined,
-): Promise<View | undefined> {
-  return asAdmin(() => changeView(store, group, step));
+/**
+ * Appends the order to the log of the place's group, and resolves to the first view in the store of which `isDone` holds. Rejects
+ * with a FlowherdError: `busRefused` for a login that may not, `badState` when the order came to nothing, `busTimeout`.
+ */
+export async function appendAsAdmin(
+  access: Access,
+  { group, mirror }: Place,
+  order: Order,
+  isDone: (view: View) => boolean,
+): Promise<View> {
+  const map = await access.readMap();
+  const giveUpAtMs = systemClock.monotonicMs() + shownWithinMs;
+  let appendedIn: string | undefined;
+  for (let latest = mirror; ; ) {
+    if (isDone(latest.view)) return latest.view;
+    // An order is meant for one epoch: where another one has begun meanwhile, it counts for nothing.
+    if (appendedIn !== latest.epoch.id) {
+      appendedIn = latest.epoch.id;
+      await asAdmin(() => append(access, group, { ...order, author: operatorAuthor, epoch: latest.epoch.id }));
+    }
+    if (systemClock.monotonicMs() >= giveUpAtMs) throw notShown(group, latest);
+    await pause(lookEveryMs);
+    latest = (await access.readMirrors(map)).get(group) ?? latest;
+  }
+}
+
+/** The view is the mirror's: a member that follows the log writes it at once, another one within seconds. */
+const shownWithinMs = 10_000;
+const lookEveryMs = 50;
+
+function notShown(group: string, { view }: Mirror): FlowherdError {
+  const text = `it is in the log of ${group}, but view ${view.number} does not show it after ${shownWithinMs / 1_000} s`;
+  const help = 'the server has gone, or no member follows the log: see "flowherd status"';
+  return new FlowherdError(errorCodes.busTimeout, `${text}: ${help}`);
+}
+
+async function append({ bus, subjects, denied }: Access, group: string, command: LogCommand): Promise<void> {
+  const log = await bus.openLog(subjects.cluster, group);
+  const outcome = await new Promise<AppendOutcome>((resolve) => {
+    // The server may say that it does not permit this before, or instead of, anything else.
+    bus.onStatus(({ kind, ...status }) => {
+      if (kind === 'denied' && 'reason' in status) resolve({ kind: 'refused', reason: status.reason });
+    });
+    log.append('command', encodeCommand(command), resolve);
+  });
+  if (outcome.kind === 'stored') return;
+  const refusal = denied.find((reason) => reason.includes(subjects.log(group, 'command')));
+  if (refusal !== undefined) throw new FlowherdError(errorCodes.busRefused, refusal);
+  if (outcome.kind === 'unknown') {
+    const text = `no answer from the log of ${group} (${outcome.reason}): it may or may not have been done`;
+    throw new FlowherdError(errorCodes.busTimeout, text);
+  }
+  throw new FlowherdError(errorCodes.storeUnavailable, `the log of ${group} did not take it: ${outcome.reason}`);
 }
 
 /** Does what takes the administrator's login, and says so where it is another one. */
@@ -144,12 +210,13 @@ async function reach(bus: Bus, subjects: Subjects, { bus: url, cluster }: Operat
         if (map === undefined) throw new FlowherdError(errorCodes.storeMissing, noCluster);
         return map;
       }),
-    readViews: (map) =>
+    readMirrors: (map) =>
       read(() =>
-        readViews(
+        readMirrors(
           store,
           map.groups.map(({ id }) => id),
         ),
       ),
+    denied,
   };
 }

@@ -1,5 +1,5 @@
-// `flowherd status`: what a running cluster looks like. The map and the views come from the store; how members are, they say
-// themselves, so it listens for a moment. It changes nothing, and reads the store in turns rather than watch it, which the
+// `flowherd status`: what a running cluster looks like. The map and the mirrors of the views come from the store; how members are,
+// they say themselves, so it listens for a moment. It changes nothing, and reads the store in turns rather than watch it, which the
 // login of tools may not.
 
 import { Command } from 'commander';
@@ -8,7 +8,7 @@ import { type ErrorCode, errorCodes, isFlowherdError } from '../../../shared/bas
 import { limits } from '../../../shared/base/limits.ts';
 import type { ClusterMap } from '../../../shared/config/map.ts';
 import { stateEveryMs } from '../../../shared/membership/gossip.ts';
-import type { View } from '../../../shared/membership/view.ts';
+import type { Mirror } from '../../../shared/membership/mirror.ts';
 import { LiveScreen } from '../../local/demo/terminal.ts';
 import { StatusBoard, type StatusReport, silentAfterMs } from '../../ops/statusBoard.ts';
 import { statusInWords } from '../../ops/statusWords.ts';
@@ -28,13 +28,15 @@ Examples:
   $ NATS_NKEY_FILE=keys/cli/nats.nk npx flowherd status --watch
 
 It listens until every member has reported, for one to three times the pause between reports. A weight is shown as "50 of
-100" where a policy has changed the configured one. Tier 1s are listed when they take packets from the bus (--input bus).
+100" where a policy has changed the configured one. The second table says how far each server has come with its group's log:
+"position" is the entry that it applied last, "lag" are those that wait behind it, and how old the one applied last is. Tier
+1s are listed when they take packets from the bus (--input bus).
 --watch goes on, once a second, until Ctrl-C; with --json it prints one line of JSON each time.
 ${environmentHelp}`;
 
 export function statusCommand(environment: () => Environment): Command {
   const command = new Command('status')
-    .summary('groups, servers, their states, loads and weights, and who is silent')
+    .summary('groups, servers, their states, loads and weights, how far they are with the log, and who is silent')
     .description(
       'Shows a running cluster: groups, servers, their states, loads and weights, and who is silent or suspected.',
     )
@@ -53,7 +55,7 @@ async function once(access: Access, options: StatusOptions): Promise<void> {
   const listener = await Listener.open(access, options.cluster);
   await listener.look();
   await listener.listen();
-  // Views may have changed while it listened.
+  // Members may have changed while it listened.
   await listener.look();
   const report = listener.report();
   const words = () => `${statusInWords(report, systemClock.nowMs()).join('\n')}\n`;
@@ -117,7 +119,7 @@ class Listener {
   readonly #startMs = systemClock.monotonicMs();
   readonly #denied: string[] = [];
   #map: ClusterMap | undefined;
-  #views: ReadonlyMap<string, View> = new Map();
+  #mirrors: ReadonlyMap<string, Mirror> = new Map();
 
   private constructor(access: Access, cluster: string) {
     this.#access = access;
@@ -136,23 +138,23 @@ class Listener {
     return listener;
   }
 
-  /** Reads the map and the views. */
+  /** Reads the map and the mirrors. */
   async look(): Promise<void> {
     const map = await this.#access.readMap();
-    [this.#map, this.#views] = [map, await this.#access.readViews(map)];
+    [this.#map, this.#mirrors] = [map, await this.#access.readMirrors(map)];
     if (this.#denied.length > 0) throw mayNotRead(this.#denied[0]);
   }
 
   /** Resolves when every member has been heard, after one to three pauses between reports. */
   async listen(): Promise<void> {
-    const most = Math.max(0, ...[...this.#views.values()].map(({ members }) => members.length));
+    const most = Math.max(0, ...[...this.#mirrors.values()].map(({ view }) => view.members.length));
     const stateMs = this.#map?.settings.watching.stateMs ?? 0;
     // Tier 1s are in no view, so nobody knows how many there should be: two of their hellos must fit.
     const leastMs = Math.max(stateEveryMs(most, stateMs) * 1.1, 2 * limits.helloMs);
     const mostMs = Math.max(silentAfterMs(most, stateMs) + lookEveryMs, leastMs);
     for (;;) {
       const listenedMs = systemClock.monotonicMs() - this.#startMs;
-      const isEnough = listenedMs >= leastMs && this.#board.hasHeardAll(this.#views);
+      const isEnough = listenedMs >= leastMs && this.#board.hasHeardAll(this.#mirrors);
       if (isEnough || listenedMs >= mostMs) return;
       await pause(lookEveryMs);
     }
@@ -160,6 +162,6 @@ class Listener {
 
   report(): StatusReport {
     if (this.#map === undefined) throw new Error('look() comes first');
-    return this.#board.read(this.#cluster, this.#map, this.#views, systemClock.monotonicMs());
+    return this.#board.read(this.#cluster, this.#map, this.#mirrors, systemClock.monotonicMs());
   }
 }

@@ -1,13 +1,13 @@
 // `flowherd weight`: another weight for a server that runs. The configured weight is what policies depart from; the weight in
-// force goes along in proportion. It is written into the view of its group, by compare-and-set.
+// force goes along in proportion. It is a command in the log of its group.
 
 import { Argument, Command } from 'commander';
 import { errorCodes, FlowherdError } from '../../../shared/base/errors.ts';
-import { configureWeight, isLifeOf } from '../../../shared/membership/transitions.ts';
+import { isLifeOf } from '../../../shared/membership/transitions.ts';
 import type { Member, View } from '../../../shared/membership/view.ts';
 import { type Environment, environmentHelp } from '../process/environment.ts';
 import { wholeNumber } from '../process/parse.ts';
-import { addOperatorOptions, changeAsAdmin, findServer, type OperatorOptions, withCluster } from './operator.ts';
+import { addOperatorOptions, appendAsAdmin, findServer, type OperatorOptions, withCluster } from './operator.ts';
 
 interface WeightReport {
   readonly server: string;
@@ -39,36 +39,38 @@ export function weightCommand(environment: () => Environment): Command {
     .addHelpText('after', example)
     .action((server: string, weight: number, options: OperatorOptions) =>
       withCluster(options, environment(), async (access) => {
-        const views = await access.readViews(await access.readMap());
-        const { group, member } = findServer(views, server, options);
-        let former = member;
-        const written = await changeAsAdmin(access, group, (view) => {
-          former = presentIn(view, member, group);
-          return view && configureWeight(view, member, weight);
-        });
-        const view = written ?? views.get(group);
-        const report = reportOn(group, view, member, former);
+        const place = findServer(await access.readMirrors(await access.readMap()), server, options);
+        const { group, member } = place;
+        const { incarnation } = member;
+        const order = { kind: 'configure', life: { server, incarnation }, weight } as const;
+        const view = await appendAsAdmin(
+          access,
+          place,
+          order,
+          (seen) => presentIn(seen, member, group).base === weight,
+        );
+        const report = reportOn(group, view, member);
         process.stdout.write(options.json ? `${JSON.stringify(report, null, 2)}\n` : inWords(report));
         if (report.warning !== undefined && !options.json) process.stderr.write(`flowherd: ${report.warning}\n`);
       }),
     );
 }
 
-function presentIn(view: View | undefined, member: Member, group: string): Member {
-  const present = view?.members.find((each) => isLifeOf(each, member));
+function presentIn(view: View, member: Member, group: string): Member {
+  const present = view.members.find((each) => isLifeOf(each, member));
   if (present !== undefined) return present;
   throw new FlowherdError(errorCodes.badState, `${member.server} has just left ${group}`);
 }
 
-function reportOn(group: string, view: View | undefined, member: Member, former: Member): WeightReport {
-  const { server, weight, base } = presentIn(view, member, group);
-  const active = view?.members.filter(({ state }) => state === 'active') ?? [];
+function reportOn(group: string, view: View, former: Member): WeightReport {
+  const { server, weight, base } = presentIn(view, former, group);
+  const active = view.members.filter(({ state }) => state === 'active');
   const isNobodyWeighed = active.length > 0 && active.every((each) => each.weight === 0);
   const warning = `no active server of ${group} has a weight now: new flows go to all of them alike`;
   return {
     server,
     group,
-    view: view?.number ?? 0,
+    view: view.number,
     weight,
     base,
     former: { weight: former.weight, base: former.base },

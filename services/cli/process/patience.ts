@@ -16,8 +16,8 @@ export async function within(patienceMs: number, work: Promise<void>): Promise<b
 /** How long a handler may take to finish its batches and to stop. */
 export const handlerPatienceMs = 10_000;
 /**
- * How long leaving may take after the drain: the key-value store has to learn of it, and then the server goes on deciding
- * until every tier 1 has, some 3 s at most. The store may be out of reach for good.
+ * How long leaving may take after the drain: the group's log has to take the word of it and give it back, and the last server of a
+ * group leaves word in the key-value store too. Either may be out of reach for good.
  */
 export const leavePatienceMs = 10_000;
 

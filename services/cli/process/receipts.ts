@@ -3,8 +3,8 @@
 import type { Clock } from '../../../shared/base/clock.ts';
 import type { Bus } from '../../../shared/bus/bus.ts';
 import type { Subjects } from '../../../shared/bus/subjects.ts';
+import type { DsslActor } from '../../dssl/actor.ts';
 import { ReceiptEgress, type ReceiptEgressOptions } from '../../dssl/egress/remote/receipts.ts';
-import type { DsslCore } from '../../dssl/old/core.ts';
 
 export interface ReceiptOptions {
   readonly inner: ReceiptEgressOptions['inner'];
@@ -12,18 +12,22 @@ export interface ReceiptOptions {
   readonly group: string;
   readonly incarnation: number;
   readonly clock: Clock;
-  /** The actor's connection for frames: receipts are bulk too. */
+  /** The actor's connection for the log: receipts are bulk too. */
   readonly bus: Bus;
   readonly subjects: Subjects;
-  /** The actor's core, which is made after its egress. */
-  core(): DsslCore | undefined;
+  /** The actor, which is made after its egress. */
+  actor(): DsslActor | undefined;
 }
 
-export function receiptsOver({ bus, subjects, core, ...options }: ReceiptOptions): ReceiptEgress {
+export function receiptsOver({ bus, subjects, actor, ...options }: ReceiptOptions): ReceiptEgress {
   return new ReceiptEgress({
     ...options,
     // What the bus does not take is given up and shows as a hole: it must not fill the memory of a server.
     publish: (run, message) => void (bus.writable && bus.publish(subjects.receipt(run), message)),
-    state: () => ({ lostFrames: core()?.streams.lostFrames ?? 0, flows: core()?.ownFlows ?? 0 }),
+    state: () => ({
+      skippedEntries: actor()?.recovery.counters.skippedEntries ?? 0,
+      flows: actor()?.ownFlows ?? 0,
+      isServing: actor()?.phase === 'active' || actor()?.phase === 'draining',
+    }),
   });
 }

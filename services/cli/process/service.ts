@@ -30,13 +30,13 @@ export interface ServiceOptions extends ClusterOptions {
 export const connectionConditions = ['connected', 'map'] as const;
 
 /**
- * Where a process stands in its cluster. Frames travel on one connection, gossip of actors on another, everything else on
- * a third: signs of life must not wait behind bulk.
+ * Where a process stands in its cluster. The logs of groups travel on one connection, gossip of actors on another, everything
+ * else on a third: signs of life must not wait behind bulk.
  */
 export interface ClusterConnection {
   readonly subjects: Subjects;
   readonly map: ClusterMap;
-  /** Where the map and the views are; on the control connection. */
+  /** Where the map and the mirrors of views are; on the control connection. */
   readonly store: KeyValue;
   readonly dataBus: Bus;
   readonly controlBus: Bus;
@@ -96,6 +96,8 @@ export async function connectCluster(
     const controlBus = await open('control');
     const dataBus = await open('data');
     const gossipBus = role === 'dssl' ? await open('gossip') : controlBus;
+    // A server that is too old to keep logs is said before anything is made on it.
+    await dataBus.openLog(subjects.cluster, proposal.groups[0].id);
     health.check('connected', () => lines.every(({ isUp }) => isUp) || 'no connection to the NATS server');
     const [store, map] = await whenMade(
       async () => {

@@ -18,7 +18,7 @@ import { Traffic } from '../../local/demo/traffic.ts';
 import { LocalCluster } from '../../local/localCluster.ts';
 import { reportOn } from '../../ops/report.ts';
 import { type AskedSettings, askedSettings, configOption, settingVariables } from '../config/config.ts';
-import { keyerFor, mapFromOptions } from '../config/settings.ts';
+import { keyerFor, mapFromOptions, shortLivedCluster } from '../config/settings.ts';
 import { quietLog } from '../process/log.ts';
 import { wholeNumber } from '../process/parse.ts';
 
@@ -33,7 +33,7 @@ interface DemoOptions {
 type Variables = Readonly<Record<string, string | undefined>>;
 
 const captureName = 'test/captures/town.pcap';
-const capturePath = fileURLToPath(new URL(`../../${captureName}`, import.meta.url));
+const capturePath = fileURLToPath(new URL(`../../../${captureName}`, import.meta.url));
 
 const example = `
 Examples:
@@ -85,8 +85,8 @@ const groupWords = {
 const drainGroup = 0;
 const joinGroup = 2;
 /** Parts of the time. Early, since a drained server keeps ended flows for 10 s and should be seen to leave. */
-const joinAt = 0.15;
-const drainAt = 0.3;
+const joinAt = 0.1;
+const drainAt = 0.2;
 const settleTimeoutMs = 3_000;
 const natsTimeoutMs = 5_000;
 const drawEveryMs = 200;
@@ -209,17 +209,7 @@ async function run(
 function demoMap(asked: AskedSettings): ClusterMap {
   const group = (id: string, serves: 'type-1' | 'type-2') => ({ id, weight: 100, serves, vlan: 0 });
   return mapFromOptions(
-    {
-      groups: 3,
-      group: [group('g1', 'type-1'), group('g2', 'type-1'), group('g3', 'type-2')],
-      groupBy: 'weighted',
-      key: 'five-tuple',
-      tunnel: 'outer',
-      subscribers: [],
-      placement: 'rendezvous',
-      midFlow: 'ignore',
-      seed: 1,
-    },
+    { ...shortLivedCluster, group: [group('g1', 'type-1'), group('g2', 'type-1'), group('g3', 'type-2')] },
     secret,
     asked,
   );
@@ -236,7 +226,6 @@ function startCluster(map: ClusterMap, busUrl: string): Promise<LocalCluster> {
     serversPerGroup: 3,
     handler: 'counting',
     handlerOptions: {},
-    maxFlows: 1_000_000,
     packetTime: 'live',
     log: quietLog,
   });

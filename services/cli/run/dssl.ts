@@ -1,6 +1,6 @@
 // `flowherd dssl`: one DSSL actor with its server as a process of its own. It joins a group, takes the packets of its flows
-// from the bus, and hands them to its server (egress.ts). A signal makes it drain and leave; so does its view. When the
-// others remove it though it lives, it comes back (dssl/lives.ts).
+// from the group's log, and hands them to its server (egress.ts). A signal makes it drain and leave; so does its view. When
+// the others remove it though it lives, or the log went on without it, it comes back (dssl/lives.ts).
 
 import { Command, Option } from 'commander';
 import type { Logger } from 'pino';
@@ -33,7 +33,8 @@ Examples:
   $ FLOWHERD_SECRET=s3cret npx flowherd dssl --server s1 --egress bus      # and elsewhere: npx flowherd server --of s1
 
 SIGINT or SIGTERM drains: no new flows, the old ones to their end, at most --drain-seconds; a second signal ends it at once.
-A server that the others removed because they did not hear it gives up its flows and comes back as a new life.
+A server that the others removed because they did not hear it, or that its group's log has left too far behind, gives up
+its flows and comes back as a new life.
 ${environmentHelp}`;
 
 export function dsslCommand(environment: () => Environment): Command {
@@ -57,11 +58,6 @@ export function dsslCommand(environment: () => Environment): Command {
         .argParser(wholeNumber(0, 65_535)),
     )
     .addOption(
-      new Option('--max-flows <n>', 'entries of the flow table')
-        .default(4_000_000)
-        .argParser(wholeNumber(1, 200_000_000)),
-    )
-    .addOption(
       new Option('--drain-seconds <n>', 'longest drain, on a signal or because the view says so')
         .default(30)
         .argParser(wholeNumber(0, 86_400)),
@@ -81,7 +77,7 @@ async function runDssl(options: DsslOptions, environment: Environment): Promise<
   const server = options.server || uniqueServerName();
   const log = serviceLog(server, environment.logLevel, environment.logTo);
   const loop = new LoopDelay();
-  const health = new Health([...connectionConditions, 'subscribed', 'member'], loop);
+  const health = new Health([...connectionConditions, 'subscribed', 'member', 'log'], loop);
   const cluster = await connectCluster('dssl', options as ServiceOptions, environment, log, health);
   loop.start();
   const thermometer = new Thermometer({ file: options.temperatureFile, log });
@@ -91,6 +87,7 @@ async function runDssl(options: DsslOptions, environment: Environment): Promise<
   const lives = new Lives({ server, options, cluster, machine, log, ended: ended.signal }, options.memberOf);
   health.check('subscribed', () => lives.current?.hasServed === true || 'not yet');
   health.check('member', () => membership(lives));
+  health.check('log', () => lives.current?.followsLog() ?? 'not yet');
   onSignals((signal) => {
     tellSignal(signal, lives, options.drainSeconds, log);
     ended.abort();
@@ -116,13 +113,13 @@ async function runDssl(options: DsslOptions, environment: Environment): Promise<
 
 function membership({ current }: Lives): true | string {
   if (current?.actor === undefined || !current.hasServed) return 'not yet';
-  const { phase } = current.actor.core;
+  const { phase } = current.actor;
   return phase === 'active' || phase === 'draining' || `the server is ${phase}`;
 }
 
 function tellSignal(signal: string, lives: Lives, seconds: number, log: Logger): void {
-  const core = lives.current?.actor?.core;
-  const isMember = core !== undefined && core.phase !== 'left';
-  if (isMember) log.info({ signal, flows: core.ownFlows, seconds }, 'draining');
+  const actor = lives.current?.actor;
+  const isMember = actor !== undefined && actor.phase !== 'left';
+  if (isMember) log.info({ signal, flows: actor.ownFlows, seconds }, 'draining');
   else log.info({ signal }, 'ending');
 }

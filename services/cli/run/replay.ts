@@ -8,7 +8,13 @@ import { type ClusterReport, reportOn } from '../../ops/report.ts';
 import { reportInWords } from '../../ops/words.ts';
 import { feedCapture } from '../../tier1/ingress/capture.ts';
 import { askedSettings } from '../config/config.ts';
-import { addClusterOptions, type ClusterOptions, keyerFor, mapFromOptions } from '../config/settings.ts';
+import {
+  addClusterOptions,
+  type ClusterOptions,
+  keyerFor,
+  mapFromOptions,
+  shortLivedCluster,
+} from '../config/settings.ts';
 import { type Environment, environmentHelp } from '../process/environment.ts';
 import { quietLog } from '../process/log.ts';
 import { collect, pairsOf, parseSpeed, wholeNumber } from '../process/parse.ts';
@@ -20,11 +26,13 @@ export interface ReplayOptions extends ClusterOptions {
   readonly speed: 'max' | number;
   readonly handler: string;
   readonly handlerOption: readonly string[];
-  readonly maxFlows: number;
   readonly addAt?: Moment;
   readonly drainAt?: Moment;
   readonly json?: boolean;
 }
+
+/** A capture that is played faster or slower has a time of its own, by which its flows age. */
+export const replayedCluster: ClusterOptions = { ...shortLivedCluster, time: 'capture' };
 
 /** A moment of the replay: after so many packets, or after that share of the files' bytes. */
 type Moment = { readonly packets: number } | { readonly share: number };
@@ -32,7 +40,7 @@ type Moment = { readonly packets: number } | { readonly share: number };
 const example = `
 Examples:
   $ npx flowherd replay capture.pcap
-  $ npx flowherd replay a.pcap b.pcapng --groups 4 --servers 3 --method fig-7 --json
+  $ npx flowherd replay a.pcap b.pcapng --groups 4 --servers 3 --method fig-6 --json
   $ npx flowherd replay capture.pcap --bus nats://127.0.0.1:4222 --add-at 25% --drain-at 50%
   $ npx flowherd replay capture.pcap --handler pcap --handler-option dir=/tmp/servers
 
@@ -44,7 +52,7 @@ export function replayCommand(environment: () => Environment): Command {
     .summary('run captures through a whole cluster in this process and account for every packet')
     .description('Runs captures through a whole cluster in this process and accounts for every packet.')
     .argument('<file...>', 'capture files (pcap, pcapng, gzip too), "-" for standard input');
-  addClusterOptions(command)
+  addClusterOptions(command, replayedCluster)
     .addOption(new Option('--servers <n>', 'servers in each group').default(3).argParser(wholeNumber(1, 64)))
     .addOption(
       new Option('--bus <url>', '"embedded", or the address of a NATS server (nats://host:port)').default('embedded'),
@@ -63,11 +71,6 @@ export function replayCommand(environment: () => Environment): Command {
       new Option('--handler-option <name=value>', 'given to the handler; may be repeated')
         .default([], 'none')
         .argParser(collect),
-    )
-    .addOption(
-      new Option('--max-flows <n>', "entries of each server's flow table")
-        .default(1_000_000)
-        .argParser(wholeNumber(1, 100_000_000)),
     )
     .addOption(
       new Option(
@@ -114,7 +117,6 @@ export async function replay(
     serversPerGroup: options.servers,
     handler: options.handler,
     handlerOptions: pairsOf('--handler-option', options.handlerOption),
-    maxFlows: options.maxFlows,
     packetTime: 'capture',
     log: quietLog,
   });
@@ -196,8 +198,8 @@ class Changes {
     const patience = new Promise<void>((resolve) => systemClock.setTimer(drainPatienceMs, resolve));
     await Promise.race([Promise.all(this.#drains), patience]);
     return this.#cluster.servers
-      .filter(({ running, actor }) => running && actor.core.phase === 'draining')
-      .map(({ name, actor }) => ({ server: name, flowsLeft: actor.core.ownFlows }));
+      .filter(({ running, actor }) => running && actor.phase === 'draining')
+      .map(({ name, actor }) => ({ server: name, flowsLeft: actor.ownFlows }));
   }
 
   #isDue(moment: Moment | undefined, packets: number, bytes: number): boolean {

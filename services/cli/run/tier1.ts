@@ -1,5 +1,5 @@
 // `flowherd tier1`: the stateless first tier as a process of its own. Traffic comes from captures or live (inputs.ts); the
-// frames go to the groups of a cluster on a NATS server.
+// frames go into the logs of a cluster's groups on a NATS server.
 
 import { randomBytes } from 'node:crypto';
 import { Command, Option } from 'commander';
@@ -34,7 +34,8 @@ Examples:
   $ FLOWHERD_SECRET=s3cret npx flowherd tier1 --input bus
 
 It waits until every group has a server, then sends. When later a whole group is silent or has no server left, its flows
-go to the other groups until it is back. It ends when its captures do, or on SIGINT or SIGTERM; with a live
+go to the other groups until it is back. Captures wait while a log takes nothing, or a server is half of its log behind; what is
+live and finds no room for long is dropped and counted. It ends when its captures do, or on SIGINT or SIGTERM; with a live
 input only on a signal. The input "bus" takes packets that others on the same NATS server send, such as "flowherd traffic".
 ${environmentHelp}`;
 
@@ -73,7 +74,7 @@ async function runTier1(options: Tier1Options, environment: Environment): Promis
     throw new FlowherdError(errorCodes.badConfig, '--packet-time capture: packets of a live input have no other time');
   }
   const log = serviceLog(options.name, environment.logLevel, environment.logTo);
-  const health = new Health([...connectionConditions, 'views', 'served']);
+  const health = new Health([...connectionConditions, 'views', 'served', 'log']);
   const { subjects, map, store, dataBus, controlBus, secret } = await connectCluster(
     'tier1',
     options,
@@ -81,6 +82,7 @@ async function runTier1(options: Tier1Options, environment: Environment): Promis
     log,
     health,
   );
+  const { ageMs, bytes } = map.log.retention;
   const tier1 = new Tier1Actor({
     tier1Id: lifeOf(options.name),
     map,
@@ -90,6 +92,7 @@ async function runTier1(options: Tier1Options, environment: Environment): Promis
     controlBus,
     clock: systemClock,
     packetTime: options.packetTime ?? (isLive ? 'live' : 'capture'),
+    lag: { bytes: bytes / 2, ms: ageMs / 2 },
     log,
   });
   const ended = new AbortController();
@@ -104,6 +107,7 @@ async function runTier1(options: Tier1Options, environment: Environment): Promis
     await tier1.start();
     health.check('views', () => true);
     health.check('served', () => tier1.missing.length === 0 || `no server in ${tier1.missing.join(', ')}`);
+    health.check('log', () => tier1.isReady || 'a log takes no frames');
     await inputs.open({ tier1, subjects, bus: dataBus, controlBus, clock: systemClock, log });
     log.info(
       { groups: map.groups.map(({ id }) => id), cluster: options.cluster },
@@ -131,10 +135,10 @@ async function runTier1(options: Tier1Options, environment: Environment): Promis
     await Promise.all([dataBus.close(), controlBus.close()]);
   }
   const { received, distributed, dropped } = tier1.distributor;
-  const { mapping, gossipFaults } = tier1;
+  const { mapping, gossipFaults, mirrorFaults } = tier1;
   const report = {
     packets: { read: received, distributed, dropped, diverted: mapping.diverted },
-    groups: { timesMappedOut: mapping.timesOut, mappedOut: mapping.out, gossipFaults },
+    groups: { timesMappedOut: mapping.timesOut, mappedOut: mapping.out, gossipFaults, mirrorFaults },
     inputs: inputs.report(),
   };
   tellReport(log, environment.logTo, options.json === true, report, () => {

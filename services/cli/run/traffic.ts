@@ -14,10 +14,10 @@ import { Drive } from '../../loadgen/drive.ts';
 import { TrafficGenerator } from '../../loadgen/generator/generator.ts';
 import { Newcomers } from '../../loadgen/newcomers.ts';
 import { type TrafficReport, trafficReport } from '../../loadgen/report.ts';
-import { Run } from '../../loadgen/run.ts';
+import { longestStandstillMs, Run } from '../../loadgen/run.ts';
 import { trafficInWords } from '../../loadgen/words.ts';
 import { count } from '../../ops/words.ts';
-import { addClusterOptions, type ClusterOptions, keyerFor } from '../config/settings.ts';
+import { addClusterOptions, type ClusterOptions, keyerFor, shortLivedCluster } from '../config/settings.ts';
 import { type Environment, environmentHelp } from '../process/environment.ts';
 import { nameOption, wholeNumber } from '../process/parse.ts';
 import { onSignals } from '../process/signals.ts';
@@ -41,7 +41,6 @@ export interface TrafficOptions extends ClusterOptions, PacketOptions {
   readonly warmUp: number;
   readonly wait: number;
   readonly servers: number;
-  readonly maxFlows: number;
   readonly json?: boolean;
 }
 
@@ -93,13 +92,9 @@ export function trafficCommand(environment: () => Environment, terminal: string 
     .option('--json', 'the report as JSON');
   addPacketOptions(command);
   command.optionsGroup('Options of the cluster inside this process (--bus):');
-  addClusterOptions(command)
-    .addOption(new Option('--servers <n>', 'servers in each group').default(3).argParser(wholeNumber(1, 64)))
-    .addOption(
-      new Option('--max-flows <n>', "entries of each server's flow table")
-        .default(1_000_000)
-        .argParser(wholeNumber(1, 100_000_000)),
-    );
+  addClusterOptions(command, shortLivedCluster).addOption(
+    new Option('--servers <n>', 'servers in each group').default(3).argParser(wholeNumber(1, 64)),
+  );
   const seed = command.options.find(({ long }) => long === '--seed');
   if (seed !== undefined) seed.description = 'seed of the traffic, and of the placement of that cluster';
   return command.addHelpText('after', example).action(async (options: TrafficOptions) => {
@@ -119,6 +114,8 @@ export function trafficCommand(environment: () => Environment, terminal: string 
 const maxConcurrency = 1_000_000;
 /** A packet is given up so long after it was sent. */
 const graceMs = 3_000;
+/** Some 50 MB of ledger. */
+const mostAtStandstill = 2 ** 21;
 /** In a closed loop nobody says how many packets there will be; the ledger follows so many a second. */
 const fastPps = 600_000;
 /** Beyond this the ledger, and not the options, would hold a run back. */
@@ -168,7 +165,7 @@ async function runOn(
   const pps = concurrency === undefined ? Math.min(mostPps(options), fastestPps) : fastPps;
   const run: Run = new Run({
     id,
-    capacity: Math.max(65_536, concurrency ?? 0, (pps * (graceMs + 1_000)) / 1_000),
+    capacity: capacityFor(pps, concurrency ?? 0),
     graceMs,
     publish: (tier1, frame) => field.out.publish(subjects.in(tier1), frame),
   });
@@ -230,6 +227,13 @@ async function runOn(
 }
 
 const ethernet = 1;
+
+/** Packets that are unsettled within the grace, and, as far as memory allows, while the cluster's logs stand still. */
+function capacityFor(pps: number, concurrency: number): number {
+  const usual = (pps * (graceMs + 1_000)) / 1_000;
+  const atStandstill = (pps * (graceMs + longestStandstillMs)) / 1_000;
+  return Math.max(concurrency, usual, Math.min(atStandstill, mostAtStandstill), 65_536);
+}
 
 /** Waits until a tier 1 takes packets, and a moment for the others. */
 async function tier1Ready(
@@ -306,7 +310,8 @@ async function auditorProblems({ local }: Field, report: TrafficReport): Promise
   if (local === undefined) return [];
   await local.settle(graceMs);
   local.finish();
-  const { accepted, double, stickinessViolations } = local.auditor;
+  const { accepted, double, stickinessViolations, disagreements } = local.auditor;
+  if (disagreements > 0) return [`replicas disagreed on the owners of ${disagreements} packets`];
   const said = [report.acceptedOnce, report.double, report.movedFlows > 0];
   const seen = [accepted, double, stickinessViolations > 0];
   if (said.join() === seen.join() || report.receipts.lost > 0 || report.receipts.late > 0) return [];

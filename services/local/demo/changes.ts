@@ -17,8 +17,8 @@ export interface Joined {
   readonly seconds: number;
   readonly viewBefore: number;
   readonly viewAfter: number;
-  /** Flows of the others that the joiner knew of when it became active. */
-  readonly flowsLearned: number;
+  /** Flows of the others that the joiner had in its table when it became active. */
+  readonly flowsFetched: number;
   /** What it got by the end; null while it was still joining. */
   readonly packets: number;
   readonly flows: number;
@@ -55,7 +55,7 @@ export class Changes {
   readonly #options: ChangesOptions;
   #seconds = 0;
   #joiner:
-    | { seconds: number; viewBefore: number; server?: LocalServer; viewAfter: number; flowsLearned: number }
+    | { seconds: number; viewBefore: number; server?: LocalServer; viewAfter: number; flowsFetched: number }
     | undefined;
   #leaver:
     | {
@@ -93,7 +93,7 @@ export class Changes {
     const { joinGroup, groupIds } = this.#options;
     const joiner = this.#joiner;
     if (joiner === undefined) return undefined;
-    const { seconds, viewBefore, viewAfter, flowsLearned, server } = joiner;
+    const { seconds, viewBefore, viewAfter, flowsFetched, server } = joiner;
     const { packets, flowsStarted } = server?.egress.stats ?? { packets: 0, flowsStarted: 0 };
     const name = server?.name ?? '';
     const active = server !== undefined;
@@ -103,7 +103,7 @@ export class Changes {
       seconds,
       viewBefore,
       viewAfter,
-      flowsLearned,
+      flowsFetched,
       packets,
       flows: flowsStarted,
       active,
@@ -131,16 +131,18 @@ export class Changes {
   async #join(): Promise<void> {
     const { cluster, joinGroup, groupIds } = this.#options;
     const viewBefore = viewOf(cluster.membersOf(joinGroup));
-    const joiner = { seconds: this.#seconds, viewBefore, viewAfter: viewBefore, flowsLearned: 0 };
+    const joiner = { seconds: this.#seconds, viewBefore, viewAfter: viewBefore, flowsFetched: 0 };
     this.#joiner = joiner;
-    this.#note(`a new server joins ${groupIds[joinGroup]}: it listens, and asks the others which flows they hold`);
-    const server = await cluster.addServer(joinGroup);
-    const { core } = server.actor;
-    const flowsLearned = core.decider.table.size - core.ownFlows;
-    const viewAfter = viewOf([server]);
-    this.#joiner = { ...joiner, server, viewAfter, flowsLearned };
     this.#note(
-      `${server.name} joined: view ${viewBefore} → ${viewAfter}; learned ${count(flowsLearned)} flows and leaves them where they are`,
+      `a new server joins ${groupIds[joinGroup]}: it fetches the flow table from a member and reads on in the log`,
+    );
+    const server = await cluster.addServer(joinGroup);
+    const { replica, ownFlows } = server.actor;
+    const flowsFetched = (replica?.table.size ?? 0) - ownFlows;
+    const viewAfter = viewOf([server]);
+    this.#joiner = { ...joiner, server, viewAfter, flowsFetched };
+    this.#note(
+      `${server.name} joined: view ${viewBefore} → ${viewAfter}; fetched ${count(flowsFetched)} flows and leaves them where they are`,
     );
   }
 

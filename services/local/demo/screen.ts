@@ -46,14 +46,13 @@ const stateStyles: Record<string, Style> = {
 const causeWords: Record<string, string> = {
   midFlow: 'start of the connection not seen',
   fragment: 'fragment without its first',
-  view: 'view forgotten',
   tableFull: 'table full',
   noServer: 'no server',
-  lost: 'lost on the bus',
+  skipped: 'passed over by a server',
   unexplained: 'unexplained',
 };
 
-const intro = 'Each packet goes to all servers of one group, and exactly one of them keeps it.';
+const intro = 'Each packet goes through the log of one group to all its servers, and exactly one of them keeps it.';
 const narrowest = 40;
 const nameWidth = 7;
 const stateWidth = 9;
@@ -173,11 +172,11 @@ function totalLines(snapshot: Snapshot): Line[] {
       [`${count(flows)} flows: `, 'bold'],
       ['moved to another server ', 'plain'],
       [count(moved), bad(moved > 0)],
-      [`; ${copiesPerPacket.toFixed(2)} copies a packet on the bus`, 'plain'],
+      [`; ${copiesPerPacket.toFixed(2)} copies a packet`, 'plain'],
     ],
     [
       [`by nobody: ${causes.length === 0 ? 'none' : causes.join(', ')}`, 'dim'],
-      [`; dropped before the bus: ${count(droppedAtTier1)}`, 'dim'],
+      [`; dropped before the log: ${count(droppedAtTier1)}`, 'dim'],
     ],
   ];
 }

@@ -1,5 +1,6 @@
 // The state of a running cluster as plain data, for whoever shows it: read a few times a second, never per packet.
 
+import { sliceCount } from '../../dssl/replica/flows/directory.ts';
 import { FlowState, ownerOf, stateOf } from '../../dssl/replica/flows/entry.ts';
 import { sumOf } from '../../ops/report.ts';
 import { nobodyCauses } from '../auditor.ts';
@@ -33,7 +34,7 @@ export interface Snapshot {
   readonly double: number;
   /** By cause, without the zeros. */
   readonly nobody: Readonly<Record<string, number>>;
-  /** Sent, and not yet decided by all members of the group. */
+  /** In frames on their way to the log, or not yet decided by all members of the group. */
   readonly underWay: number;
   readonly droppedAtTier1: number;
   readonly flows: number;
@@ -74,7 +75,7 @@ export class Observer {
     const before = this.#readings[0];
     const span = Math.max(1, now.atMs - before.atMs) / 1_000;
     let copies = 0;
-    for (const { actor } of servers) for (const count of actor.core.decider.counts) copies += count;
+    for (const { actor } of servers) for (const count of actor.replica?.counts ?? []) copies += count;
     const nobodySum = sumOf(auditor.nobody);
     return {
       seconds: elapsedMs / 1_000,
@@ -86,8 +87,8 @@ export class Observer {
       nobody: Object.fromEntries(
         nobodyCauses.map((cause) => [cause, auditor.nobody[cause]]).filter(([, count]) => count !== 0),
       ),
-      underWay: Math.max(0, now.packets - auditor.accepted - auditor.double - nobodySum),
-      droppedAtTier1: distributor.received - now.packets - distributor.pending,
+      underWay: Math.max(0, now.packets + distributor.underWay - auditor.accepted - auditor.double - nobodySum),
+      droppedAtTier1: distributor.droppedPackets,
       flows: auditor.flows.seen,
       moved: auditor.stickinessViolations,
       copiesPerPacket: now.packets === 0 ? 0 : copies / now.packets,
@@ -106,7 +107,7 @@ export class Observer {
       view: viewOf(members),
       packetsPerSecond: sum,
       servers: counted.map(({ server, packets, packetsPerSecond }) => {
-        const state = server.actor.core.phase;
+        const state = server.actor.phase;
         const flows = state === 'left' ? noFlows : flowsOf(server);
         const share = sum === 0 ? 0 : packetsPerSecond / sum;
         return {
@@ -127,18 +128,19 @@ const noFlows = { open: 0, ended: 0 };
 
 /** Newest view that any of these servers has. */
 export function viewOf(servers: readonly LocalServer[]): number {
-  return Math.max(0, ...servers.map(({ actor }) => actor.core.views.newest?.view.number ?? 0));
+  return Math.max(0, ...servers.map(({ actor }) => actor.view.number));
 }
 
 /** Flows a server holds: those that go on, and those that have ended and are remembered a little longer. */
 export function flowsOf({ actor }: LocalServer): { readonly open: number; readonly ended: number } {
-  const { decider, views, ownFlows } = actor.core;
+  const { replica, ownFlows } = actor;
   let ended = 0;
-  let cursor = 0;
-  while (cursor !== -1) {
-    cursor = decider.table.scan(cursor, 65_536, (_hi, _lo, _lastSeen, info) => {
-      if (ownerOf(info) === views.self && stateOf(info) === FlowState.closing) ended++;
-    });
+  const note = (_hi: number, _lo: number, _lastSeen: number, info: number) => {
+    if (ownerOf(info) === replica?.selfNumber && stateOf(info) === FlowState.closing) ended++;
+  };
+  for (let slice = 0; slice < sliceCount; slice++) {
+    replica?.table.scanSlice(slice, note);
+    replica?.ownTable?.scanSlice(slice, note);
   }
   return { open: Math.max(0, ownFlows - ended), ended: Math.min(ended, ownFlows) };
 }

@@ -48,22 +48,22 @@ function whatRan({ demo, groups, servers, seconds, copiesPerPacket }: DemoReport
   return [
     `For ${seconds.toFixed(0)} seconds${interrupted ? ' (you ended it early)' : ''}, ${count(capture.packets)} packets of a recorded network and`,
     `${count(generatedPackets)} generated ones went through one tier 1, which remembers no flow, to ${groups.length} groups with ${started} servers.`,
-    `Each packet went to every server of its group (${copiesPerPacket.toFixed(2)} copies on the bus, the price of having no balancer in between), and`,
-    'the servers decided alone, without asking each other, which one of them keeps it.',
+    `Each packet went through the log of its group to every server there (${copiesPerPacket.toFixed(2)} copies, the price of having no balancer in between).`,
+    'All of them read the same packets in the same order, so each one knew by itself, without asking, which of them keeps it.',
   ].join(' ');
 }
 
 function joinedWords({ demo: { joined }, stickinessViolations }: DemoReport): string {
   if (joined === undefined) return '';
-  const { server, group, seconds, flowsLearned, packets, flows, active } = joined;
+  const { server, group, seconds, flowsFetched, packets, flows, active } = joined;
   if (!active)
-    return `At ${seconds.toFixed(1)} s a server began to join ${group}; the demo ended before it had learned enough to take flows.`;
+    return `At ${seconds.toFixed(1)} s a server began to join ${group}; the demo ended before it had the flow table, without which it takes no flows.`;
   const stayed =
     stickinessViolations === 0
       ? 'all of them stayed where they were'
       : `${count(stickinessViolations)} packets strayed`;
   return [
-    `At ${seconds.toFixed(1)} s ${server} joined ${group}. It learned of ${count(flowsLearned)} flows that the others held, and ${stayed}.`,
+    `At ${seconds.toFixed(1)} s ${server} joined ${group}. It fetched the ${count(flowsFetched)} flows that the others held, and ${stayed}.`,
     `Only new flows came to it: ${count(flows)} by the end, with ${count(packets)} packets.`,
   ].join(' ');
 }
@@ -87,7 +87,7 @@ function sumWords({ packets, exactlyOnce, flows, stickinessViolations, problems 
   const nobody = sumOf(exactlyOnce.nobody);
   const rest = nobody === 0 ? 'none by nobody' : `${count(nobody)} by nobody, each for a reason stated below`;
   const dropped = sumOf(packets.dropped);
-  const before = dropped === 0 ? '' : ` (${count(dropped)} more were dropped before the bus, counted below)`;
+  const before = dropped === 0 ? '' : ` (${count(dropped)} more were dropped before the log, counted below)`;
   return [
     `It all adds up: of ${count(packets.distributed)} packets${before}, ${count(exactlyOnce.accepted)} were accepted by exactly one server,`,
     `${count(exactlyOnce.double)} by two, ${rest}. Of ${count(flows.seen)} flows, ${stickinessViolations === 0 ? 'none' : 'some'} changed its server.`,

@@ -130,6 +130,46 @@ describe('mistakes', { timeout: 120_000 }, () => {
     }
   });
 
+  test('mistakes - a NATS server too old to keep logs is refused in one line, before anything is made on it', async () => {
+    // No binary of that age can be had everywhere; what tells is the first line that it says.
+    const info = {
+      server_id: 'OLD',
+      version: '2.9.10',
+      proto: 1,
+      headers: true,
+      max_payload: 1_048_576,
+      jetstream: true,
+    };
+    const asked: string[] = [];
+    const old = createServer((socket) => {
+      socket.on('error', () => undefined);
+      socket.on('data', (data) => {
+        asked.push(
+          ...data
+            .toString('latin1')
+            .split('\r\n')
+            .filter((line) => line.startsWith('PUB')),
+        );
+        if (data.includes('PING')) socket.write('PONG\r\n');
+      });
+      socket.write(`INFO ${JSON.stringify(info)}\r\n`);
+    });
+    await new Promise<void>((resolve) => old.listen(0, '127.0.0.1', resolve));
+    const address = old.address();
+    assert.ok(address !== null && typeof address === 'object');
+    const url = `nats://127.0.0.1:${address.port}`;
+    const says = /2\.9\.10.*2\.10/;
+    try {
+      await assertSaid({ why: 'old server', url, code: 1, says });
+      const init = new Service(['init', '--bus', url]);
+      assert.equal(await init.ended(), 1);
+      assert.match(init.messages.join('\n'), says);
+      assert.deepEqual(asked, [], 'nothing was asked of it');
+    } finally {
+      old.close();
+    }
+  });
+
   describe('at a NATS server', { skip: skipWithoutNatsServer() }, () => {
     let closed: NatsServer;
     let plain: NatsServer;

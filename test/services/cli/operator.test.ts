@@ -105,6 +105,21 @@ describe('operator', { skip: skipWithoutNatsServer(), timeout: 180_000 }, () => 
     assert.match(nobody.said, /^flowherd: no active server of g1 has a weight now/);
   });
 
+  test('operator - a command that comes to nothing, or that no log takes, is said in one line', async () => {
+    const cluster = await make('deaf', 'g1', 'g2');
+    for (const group of ['g1', 'g2']) await cluster.add(group, `of-${group}`);
+    // Nobody follows this log any more, and the other one is gone.
+    cluster.log('g1').stop();
+    await (await cluster.bus.openLog('deaf', 'g2')).destroy();
+    const [unseen, refused] = await Promise.all([
+      run('weight', 'of-g1', '5', ...cluster.options),
+      run('weight', 'of-g2', '5', ...cluster.options),
+    ]);
+    assert.deepEqual([unseen.code, refused.code, unseen.out, refused.out], [1, 1, '', '']);
+    assert.match(unseen.said, /^flowherd: it is in the log of g1, but view 2 does not show it after 10 s: .*status"$/);
+    assert.match(refused.said, /^flowherd: the log of g2 did not take it: .*503/);
+  });
+
   test('settings - are shown with what they mean, changed as a whole, and remember who changed them', async () => {
     const cluster = await make('tunes', 'g1');
     const shown = await run('settings', ...cluster.options);
@@ -202,7 +217,7 @@ describe('operator', { skip: skipWithoutNatsServer(), timeout: 180_000 }, () => 
         }),
       );
     }
-    assert.equal((await cluster.view('g1')).number, 1);
+    assert.equal((await cluster.view('g1')).number, 2, 'it has joined and become active');
     assert.equal((await cluster.store.history('map')).length, 1);
   });
 });

@@ -15,7 +15,7 @@ import type { Hello } from '../../../shared/messages/hello.ts';
 import { Receipt, type ReceiptHeader, ReceiptRows } from '../../../shared/messages/receipt.ts';
 
 function receipt(header: Partial<ReceiptHeader> = {}): Receipt {
-  const plain = { server: 's1', group: 'g1', incarnation: 1, sequence: 1, isLast: false, lostFrames: 0, flows: 0 };
+  const plain = { server: 's1', group: 'g1', incarnation: 1, sequence: 1, isLast: false, skippedEntries: 0, flows: 0 };
   const one = new Receipt();
   assert.ok(one.decode(new ReceiptRows().finish({ ...plain, evicted: 0, expired: 0, ...header }, 0)));
   return one;
@@ -95,9 +95,9 @@ describe('servers', () => {
   it('servers - holes in the numbering count as receipts lost, from the first message on; repeats are not read', () => {
     const servers = new Servers();
     servers.heard(receipt({ sequence: 3 }), 0);
-    servers.heard(receipt({ sequence: 5, lostFrames: 4 }), 0);
+    servers.heard(receipt({ sequence: 5, skippedEntries: 4 }), 0);
     assert.equal(servers.heard(receipt({ sequence: 5 }), 0), undefined);
-    assert.deepEqual([servers.all[1]?.lostReceipts, servers.all[1]?.lostFrames, servers.ignored], [3, 4, 1]);
+    assert.deepEqual([servers.all[1]?.lostReceipts, servers.all[1]?.skippedEntries, servers.ignored], [3, 4, 1]);
   });
 
   it('servers - names that somebody makes up do not use up the memory', () => {
@@ -180,13 +180,16 @@ describe('accounts', () => {
 
   it('accounts - tier 1 says what it dropped of this sender, and what never came to it', () => {
     const { tier1s, account } = start(10);
-    tier1s.heard(hello({ dropped: { 'bus-down': 5 } }), 0);
+    tier1s.heard(hello({ dropped: { 'log-down': 4, 'log-full': 1 } }), 0);
     tier1s.all[0].sent = 10;
     tier1s.heard(
-      hello({ dropped: { 'bus-down': 6, overload: 99 }, senders: mine(8, { overload: 3, 'no-server': 2 }) }),
+      hello({
+        dropped: { 'log-down': 4, 'log-full': 2, overload: 99 },
+        senders: mine(8, { overload: 3, 'no-server': 2 }),
+      }),
       0,
     );
-    assert.deepEqual(account(), { overload: 3, noServer: 2, busDown: 1, lost: 2, unexplained: 2 });
+    assert.deepEqual(account(), { overload: 3, noServer: 2, logFull: 1, lost: 2, unexplained: 2 });
   });
 
   it('accounts - what went to a tier 1 that fell silent is lost, and only that', () => {
@@ -234,9 +237,14 @@ describe('accounts', () => {
   });
 
   it('accounts - evidence explains what it can stand for', () => {
-    const frames = start(1_000);
-    frames.servers.heard(receipt({ lostFrames: 1 }), 0);
-    assert.deepEqual(frames.account(), { lost: 1_000 });
+    for (const server of [0, 1]) {
+      const entries = start(limits.frameRows + 6, server);
+      entries.servers.heard(receipt({ skippedEntries: 1 }), 0);
+      assert.deepEqual(entries.account(), { skipped: limits.frameRows, unexplained: 6 });
+    }
+    const others = start(10, 2);
+    others.servers.heard(receipt({ skippedEntries: 1 }), 0);
+    assert.deepEqual(others.account(), { unexplained: 10 }, 'of flows that another server has');
     const receipts = start(1_020);
     receipts.servers.heard(receipt({ sequence: 2 }), 0);
     assert.deepEqual(receipts.account(), { lost: limits.receiptRows, unexplained: 20 });
@@ -252,10 +260,10 @@ describe('accounts', () => {
       server: fc.nat(2),
       received: fc.nat(400),
       overload: fc.nat(200),
-      busDown: fc.nat(50),
+      logDown: fc.nat(50),
       evicted: fc.nat(5),
       flows: fc.nat(5),
-      lostFrames: fc.nat(1),
+      skippedEntries: fc.nat(1),
       isLast: fc.boolean(),
       nowMs: fc.constantFrom(0, silentMs + 1),
       disconnected: fc.boolean(),
@@ -265,9 +273,9 @@ describe('accounts', () => {
       tier1s.heard(hello(), 0);
       tier1s.all[0].sent = one.packets;
       const senders = mine(one.received, { overload: one.overload });
-      tier1s.heard(hello({ senders, dropped: { 'bus-down': one.busDown } }), 0);
-      const { evicted, flows, lostFrames, isLast } = one;
-      servers.heard(receipt({ evicted, flows, lostFrames, isLast }), 0);
+      tier1s.heard(hello({ senders, dropped: { 'log-down': one.logDown } }), 0);
+      const { evicted, flows, skippedEntries, isLast } = one;
+      servers.heard(receipt({ evicted, flows, skippedEntries, isLast }), 0);
       const accounts = account({ nowMs: one.nowMs, disconnected: one.disconnected });
       const sum = Object.values(accounts).reduce((total, each) => total + each, 0);
       assert.equal(sum, one.packets);

@@ -94,7 +94,7 @@ class FakeCluster {
     const sequence = (this.#sequences.get(server) ?? 0) + 1;
     if (sequence === 1) this.#saysNowAndThen(server);
     this.#sequences.set(server, sequence);
-    const header = { server, group: 'g1', incarnation: 1, sequence, isLast: false, lostFrames: 0, flows: 1 };
+    const header = { server, group: 'g1', incarnation: 1, sequence, isLast: false, skippedEntries: 0, flows: 1 };
     const message = rows.finish({ ...header, evicted: 0, expired: 0 }, this.clock.monotonicMs());
     this.#bus.publish(subjects.receipt(this.#runId.toString(16).padStart(8, '0')), message);
   }

@@ -9,7 +9,7 @@ import { Answer, Ledger } from '../../../services/loadgen/ledger.ts';
 import { receiptVerdicts } from '../../../shared/messages/receipt.ts';
 
 const graceMs = 100;
-const viewVerdict = receiptVerdicts.indexOf('view');
+const fullVerdict = receiptVerdicts.indexOf('tableFull');
 
 function start({ capacity = 64, firstId = 0 } = {}) {
   const moves: string[] = [];
@@ -111,7 +111,7 @@ describe('ledger', () => {
           if (packet === undefined) continue;
           const [number, life] = packet.flow.split('/').map(Number);
           const flow = number + 100 * life;
-          if (one.kind === 'refuse') ledger.refuse(id, flow, viewVerdict);
+          if (one.kind === 'refuse') ledger.refuse(id, flow, fullVerdict);
           else ledger.accept(id, flow, one.server, nowMs);
           if (packet.settled) late++;
           else if (one.kind === 'refuse') packet.refused ||= packet.servers.length === 0;
@@ -134,7 +134,7 @@ describe('ledger', () => {
           once: acceptedOnce,
           repeat: repeats,
           double,
-          refused: ledger.refused[viewVerdict],
+          refused: ledger.refused[fullVerdict],
           unknown: unknown.reduce((sum, each) => sum + each, 0) + midFlow,
         },
         {
@@ -262,7 +262,7 @@ describe('ledger', () => {
     assert.equal(ledger.accept(id + 1, 1, 5, 0), Answer.strange, 'not sent yet');
     assert.equal(ledger.accept(0xffff_ffff, 1, 5, 0), Answer.strange);
     assert.equal(ledger.accept(id, 2, 5, 0), Answer.strange, 'another flow');
-    assert.equal(ledger.refuse(id, 2, viewVerdict), Answer.strange);
+    assert.equal(ledger.refuse(id, 2, fullVerdict), Answer.strange);
     const unsent = ledger.add(ledger.flows.sends(1, 0, false, keyOf(1)), 0, false, false);
     assert.equal(ledger.accept(unsent, 1, 5, 0), Answer.strange, 'not handed over yet');
     assert.deepEqual([ledger.strange, ledger.underWay], [5, 2]);
@@ -271,12 +271,12 @@ describe('ledger', () => {
   it('ledger - refused by one actor and accepted by another one is accepted', () => {
     const { ledger, send } = start();
     const id = send(1, 0, { first: true });
-    ledger.refuse(id, 1, viewVerdict);
+    ledger.refuse(id, 1, fullVerdict);
     assert.equal(ledger.underWay, 0);
     assert.equal(ledger.accept(id, 1, 5, 0), Answer.once);
-    ledger.refuse(id, 1, viewVerdict);
+    ledger.refuse(id, 1, fullVerdict);
     ledger.settleAll();
-    assert.deepEqual([ledger.acceptedOnce, ledger.refused[viewVerdict]], [1, 0]);
+    assert.deepEqual([ledger.acceptedOnce, ledger.refused[fullVerdict]], [1, 0]);
   });
 
   it('ledger - the ring holds what it says, and no more than that may be sent', () => {

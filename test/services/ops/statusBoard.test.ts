@@ -4,30 +4,32 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { StatusBoard } from '../../../services/ops/statusBoard.ts';
 import { agoInWords, brief, fitted, statusInWords } from '../../../services/ops/statusWords.ts';
-import { encodeGossip, type GossipMessage } from '../../../shared/membership/gossip.ts';
-import type { View } from '../../../shared/membership/view.ts';
+import { encodeGossip, type GossipMessage, type LineReport } from '../../../shared/membership/gossip.ts';
+import type { Mirror } from '../../../shared/membership/mirror.ts';
 import { encodeHello } from '../../../shared/messages/hello.ts';
 import { mapByHand, stateOf } from '../../support/cluster.ts';
 
 const map = mapByHand(['g1']);
 const periodMs = map.settings.watching.stateMs;
 
-function viewOf(...servers: string[]): ReadonlyMap<string, View> {
-  const { cluster, placement, seed, rules } = map;
-  const members = servers.map((server) => ({
+function mirrorOf(...servers: string[]): ReadonlyMap<string, Mirror> {
+  const { placement, seed, rules } = map;
+  const members = servers.map((server, number) => ({
     server,
     incarnation: 1,
+    number,
     state: 'active' as const,
     weight: 150,
     base: 100,
     flows: 0,
   }));
-  return new Map([['g1', { group: 'g1', cluster, number: 7, placement, seed, rules, members }]]);
+  const view = { group: 'g1', number: 7, placement, seed, rules, members };
+  return new Map([['g1', { epoch: { number: 2, id: 'e2' }, position: 900, view }]]);
 }
 
 function board(...servers: string[]) {
   const it = new StatusBoard(1_000);
-  const views = viewOf(...servers);
+  const mirrors = mirrorOf(...servers);
   return {
     hear: (message: GossipMessage, atMs: number) => it.onGossip(encodeGossip(message), atMs),
     hello: (state: 'ready' | 'ended', atMs: number) =>
@@ -36,8 +38,8 @@ function board(...servers: string[]) {
       it.onGossip(Buffer.from('x'), atMs);
       it.onHello(Buffer.from('x'), atMs);
     },
-    hasHeardAll: () => it.hasHeardAll(views),
-    read: (nowMs: number) => it.read('c', map, views, nowMs),
+    hasHeardAll: () => it.hasHeardAll(mirrors),
+    read: (nowMs: number) => it.read('c', map, mirrors, nowMs),
   };
 }
 
@@ -69,13 +71,23 @@ test('status board - a suspicion holds until the suspect speaks', () => {
   assert.deepEqual(suspects(), ['', '']);
 });
 
-test('status board - either part of a report may be missing, and what was said before holds on', () => {
+const line: LineReport = {
+  state: 'following',
+  epochNumber: 2,
+  epoch: 'e2',
+  position: 12_345,
+  lag: 17,
+  lagMs: 250,
+};
+
+test('status board - any part of a report may be missing, and what was said before holds on', () => {
   const { hear, read, garbage } = board('a');
-  hear(stateOf('a', 1, 'draining', { flows: 5 }), 1_100);
-  hear({ kind: 'state', server: 'a', incarnation: 1, beat: 2, state: undefined, view: 1, load: undefined }, 1_200);
+  hear(stateOf('a', 1, 'draining', { flows: 5 }, line), 1_100);
+  const empty = { state: undefined, view: 1, line: undefined, load: undefined, digests: [] };
+  hear({ kind: 'state', server: 'a', incarnation: 1, beat: 2, ...empty }, 1_200);
   garbage(1_200);
-  const [{ liveState, flows, heardMsAgo }] = read(1_250).groups[0].servers;
-  assert.deepEqual([liveState, flows, heardMsAgo], ['draining', 5, 50]);
+  const [{ liveState, flows, heardMsAgo, line: said }] = read(1_250).groups[0].servers;
+  assert.deepEqual([liveState, flows, heardMsAgo, said], ['draining', 5, 50, line]);
   assert.equal(read(1_250).faults, 2);
 });
 
@@ -94,8 +106,9 @@ test('status board - a tier 1 that ended or fell silent is gone', () => {
 
 test('status words - no line is longer than a terminal is wide, whatever the names', () => {
   const { hear, read } = board('s'.repeat(64), 't'.repeat(64));
-  const load = { flows: 123_456_789, newFlows: 99_999, packets: 9_999_999, cpu: 99.99, lostFrames: 88_888 };
-  hear(stateOf('s'.repeat(64), 1, 'leaving', load), 1_000);
+  const load = { flows: 123_456_789, newFlows: 99_999, packets: 9_999_999, cpu: 99.99 };
+  const far = { ...line, state: 'following' as const, epoch: 'e1', position: 2 ** 53 - 1, lag: 1e9, lagMs: 99_999_999 };
+  hear(stateOf('s'.repeat(64), 1, 'leaving', load, far), 1_000);
   for (const from of ['x', 'y', 'z'].map((letter) => letter.repeat(64))) {
     hear({ kind: 'suspect', from, server: 's'.repeat(64), incarnation: 1, isSure: false }, 1_000);
   }
@@ -104,9 +117,27 @@ test('status words - no line is longer than a terminal is wide, whatever the nam
   const lines = statusInWords(report, 7_300_000);
   const longest = Math.max(...lines.filter((line) => line.includes(' ')).map((line) => line.length));
   assert.ok(longest < 80, `${longest}: ${lines.join('\n')}`);
-  assert.match(lines.join('\n'), /150 of 100 +123M +100k +10\.0M +9999% +88\.9k +98 s/);
+  assert.match(lines.join('\n'), /150 of 100 +123M +100k +10\.0M +9999% +98 s/);
   assert.match(lines.join(' '), /changed 2 h ago by somebody@somewhere: watching/);
   assert.deepEqual(fitted(['a', 'b'], [['short', 'x']]), ['a      b', 'short  x']);
+});
+
+test('status words - how far each server has come with the log, and who does not follow it', () => {
+  const { hear, read } = board('a', 'b', 'c', 'd');
+  hear(stateOf('a', 1, 'active', {}, line), 1_000);
+  hear(stateOf('b', 1, 'active', {}, { ...line, state: 'fetching', lag: 0, lagMs: 0 }), 1_000);
+  hear(stateOf('c', 1, 'active', {}, { ...line, epochNumber: 1, epoch: 'e1' }), 1_000);
+  const report = read(1_100);
+  assert.deepEqual([report.groups[0].epoch, report.groups[0].position], [{ number: 2, id: 'e2' }, 900]);
+  const lines = statusInWords(report, 0).join('\n');
+  assert.match(lines, /^log +state +epoch +position +lag +lag in time$/m);
+  assert.match(lines, /^a +following +2 +12,345 +17 +250 ms$/m);
+  assert.match(lines, /^d +- +- +- +- +-$/m);
+  const remarks = lines.split('\n').filter((each) => each.startsWith('  !'));
+  assert.deepEqual(remarks, [
+    "  ! b fetches its group's state from a peer",
+    '  ! c is in epoch 1 of the log, its group in 2',
+  ]);
 });
 
 test('status words - numbers and times are brief', () => {

@@ -4,6 +4,7 @@ import { systemClock } from '../../../../shared/base/clock.ts';
 import type { ActorLog, DsslActor } from '../../../dssl/actor.ts';
 import { DrainProgress } from '../../../dssl/member/drainProgress.ts';
 import { idleTicks } from '../../../dssl/replica/idleLimits.ts';
+import { tickOfMs } from '../../../dssl/replica/ticks.ts';
 import { leavePatienceMs, within } from '../../process/patience.ts';
 
 const lookMs = 100;
@@ -18,7 +19,7 @@ export async function drainAndLeave(actor: DsslActor, seconds: number, log: Acto
   const hasLeft = await within(drainMs + leavePatienceMs, actor.drain(drainMs));
   watch.stop();
   if (!hasLeft) return false;
-  const flowsLeft = actor.core.ownFlows;
+  const flowsLeft = actor.ownFlows;
   log.info({ flowsLeft }, flowsLeft === 0 ? 'drained: no flow is left' : 'left before its flows had ended');
   return true;
 }
@@ -34,8 +35,7 @@ class DrainWatch {
   constructor(actor: DsslActor, drainMs: number, log: ActorLog) {
     this.#actor = actor;
     this.#log = log;
-    const { self } = actor.core.views;
-    this.#progress = new DrainProgress({ self, idleTicks, deadlineMs: systemClock.monotonicMs() + drainMs });
+    this.#progress = new DrainProgress({ idleTicks, deadlineMs: systemClock.monotonicMs() + drainMs });
   }
 
   start(): void {
@@ -47,15 +47,13 @@ class DrainWatch {
   }
 
   #look(): void {
-    const { core } = this.#actor;
-    // It may have left, and only decides the last packets.
-    if (core.phase === 'left') return;
+    const { phase, replica, ownFlows } = this.#actor;
+    if (phase === 'left') return;
     const nowMs = systemClock.monotonicMs();
-    const { table, tick } = core.decider;
-    this.#progress.look(table, tick, nowMs);
+    if (replica !== undefined) this.#progress.look(replica, tickOfMs(replica.timeMs), nowMs);
     if (nowMs - this.#sampledAtMs >= sampleMs) {
       this.#sampledAtMs = nowMs;
-      this.#progress.sample(core.ownFlows, nowMs);
+      this.#progress.sample(ownFlows, nowMs);
     }
     if (nowMs - this.#toldAtMs >= tellMs) {
       this.#toldAtMs = nowMs;

@@ -1,10 +1,10 @@
 // One life of a server in its cluster: it takes a place, its server is started, it decides packets, and the life ends in one of
-// three ways. It drains and leaves, because a signal or its view says so; it is removed, because the others took it for
-// dead; or another process of its name has its place.
+// four ways. It drains and leaves, because a signal or its view says so; it is removed, because the others took it for dead; it
+// loses what it held, because the log went on without it; or another process of its name has its place.
 //
-// One that was removed though it lives holds flows that are others' by now. It goes on deciding until no tier 1 can have a
-// packet of its own on the way any more, as one that leaves does; then its server is told that all its flows have moved,
-// and is stopped. Whatever comes next is another life (lives.ts), with a table and a server that know nothing.
+// One that was removed, or has lost its state, though it lives holds flows that are others' from that position of the log on. So its
+// server is told at once that all its flows have moved, and is stopped. Whatever comes next is another life (lives.ts), with a table
+// and a server that know nothing.
 
 import { randomInt } from 'node:crypto';
 import type { Logger } from 'pino';
@@ -17,7 +17,8 @@ import type { DsslActor } from '../../../dssl/actor.ts';
 import type { ReceiptEgress } from '../../../dssl/egress/remote/receipts.ts';
 import { LoadMeter } from '../../../dssl/member/loadMeter.ts';
 import { removalOf, type TakenPlace, takePlace } from '../../../dssl/member/place.ts';
-import type { DecisionAudit } from '../../../dssl/replica/rows.ts';
+import { type DecisionAudit, type Effects, ItemKind, wordsPerItem } from '../../../dssl/replica/effects.ts';
+import { sliceCount } from '../../../dssl/replica/flows/directory.ts';
 import { V } from '../../../dssl/replica/verdict.ts';
 import { type EgressOptions, type OpenedEgress, openEgress } from '../../process/egress.ts';
 import type { Machine } from '../../process/machineLoad.ts';
@@ -25,11 +26,12 @@ import { handlerPatienceMs, unless, within } from '../../process/patience.ts';
 import { receiptsOver } from '../../process/receipts.ts';
 import type { ClusterConnection } from '../../process/service.ts';
 import { drainAndLeave } from './draining.ts';
+import { LogWatch } from './logWatch.ts';
 import { countsOf, type LifeCounts } from './report.ts';
+import { ReplicaTally } from './tally.ts';
 
 export interface LifeOptions extends EgressOptions {
   readonly weight: number;
-  readonly maxFlows: number;
   readonly drainSeconds: number;
   readonly receipts?: boolean;
   readonly temperatureFile?: string;
@@ -52,26 +54,26 @@ export type LifeEnd =
   | { readonly kind: 'left' }
   /** It could not write that it leaves. */
   | { readonly kind: 'stuck' }
+  /** The others removed it, or it has lost its state: it comes back as another life. */
   | { readonly kind: 'removed'; readonly group: string; readonly memberMs: number }
   | { readonly kind: 'replaced'; readonly error: FlowherdError };
 
-/** How long is waited at most for what can still come for a server that was removed. */
-const releaseMostMs = 5_000;
-/** Slots of the table whose flows are given up in one go. */
-const discardSlots = 4_096;
-
 export class Life {
   readonly #context: LifeContext;
-  readonly #incarnation = randomInt(2 ** 47);
   readonly #meter = new LoadMeter();
+  readonly #tally = new ReplicaTally();
+  readonly #watch: LogWatch;
   #place: TakenPlace | undefined;
   #opened: OpenedEgress | undefined;
   #receipts: ReceiptEgress | undefined;
   #servesSinceMs: number | undefined;
-  #flowsMoved = 0;
+  /** Flows that the server was told of as moved: by the log, behind its removal, and when the life was given up. */
+  #flowsMovedBehind = 0;
+  #flowsGivenUp = 0;
 
   constructor(context: LifeContext) {
     this.#context = context;
+    this.#watch = new LogWatch(context.cluster.map.log.retention);
   }
 
   /** Undefined before it has a place. */
@@ -84,10 +86,28 @@ export class Life {
     return this.#servesSinceMs !== undefined;
   }
 
+  /** Whether it keeps up with its group's log; else what is wrong. */
+  followsLog(): true | string {
+    const { actor } = this;
+    if (actor === undefined) return 'not yet';
+    const { recovery, lag } = actor;
+    return this.#watch.look(
+      { state: recovery.state, position: actor.replica?.position ?? 0, lag },
+      systemClock.monotonicMs(),
+    );
+  }
+
   /** What it came to; undefined when it never served. Final when `run` is over. */
   get counts(): LifeCounts | undefined {
     if (this.#place === undefined || this.#opened === undefined || !this.hasServed) return undefined;
-    return countsOf(this.#place.actor, this.#opened, this.#receipts, this.#flowsMoved);
+    return countsOf({
+      actor: this.#place.actor,
+      tally: this.#tally,
+      opened: this.#opened,
+      receipts: this.#receipts,
+      flowsMoved: this.#flowsMovedBehind + this.#flowsGivenUp,
+      flowsLeft: this.#place.actor.ownFlows - this.#flowsGivenUp,
+    });
   }
 
   /** From the choice of a group to the end, with everything stopped. Rejects with a FlowherdError. */
@@ -142,8 +162,8 @@ export class Life {
       map,
       memberOf,
       stop: ended,
-      candidate: { server, incarnation: this.#incarnation, weight: options.weight },
-      maxFlows: options.maxFlows,
+      candidate: { server, incarnation: randomInt(2 ** 47), weight: options.weight },
+      logSettings: map.log,
       subjects,
       dataBus,
       controlBus,
@@ -151,14 +171,18 @@ export class Life {
       clock: systemClock,
       log,
       load: (nowMs) => this.#load(nowMs),
+      onApplied: (replica, effects) => {
+        this.#tally.note(replica);
+        if (effects.items.count > 0 && this.#isRemoved) this.#flowsMovedBehind += flowEndsIn(effects);
+      },
       ...(options.receipts ? { audit: lateAudit(() => this.#receipts?.audit) } : {}),
     });
   }
 
-  async #open({ group }: TakenPlace): Promise<OpenedEgress> {
+  async #open({ group, actor }: TakenPlace): Promise<OpenedEgress> {
     const { server, options, cluster, log } = this.#context;
     const { subjects, dataBus } = cluster;
-    const incarnation = this.#incarnation;
+    const { incarnation } = actor.candidate;
     this.#opened = await openEgress(options, { server, group, incarnation, bus: dataBus, subjects, log });
     return this.#opened;
   }
@@ -180,11 +204,11 @@ export class Life {
         inner: opened.egress,
         server,
         group,
-        incarnation: this.#incarnation,
+        incarnation: actor.candidate.incarnation,
         clock: systemClock,
         bus: cluster.dataBus,
         subjects: cluster.subjects,
-        core: () => actor.core,
+        actor: () => actor,
       });
     }
     place.serve(this.#receipts ?? opened.egress);
@@ -192,61 +216,63 @@ export class Life {
     log.info({ group, to: opened.to }, 'joined');
   }
 
-  #tellDraining({ core }: DsslActor): void {
+  #tellDraining({ view, ownFlows }: DsslActor): void {
     const { log, options } = this.#context;
-    const view = core.views.newest?.view.number;
-    log.info({ view, flows: core.ownFlows, seconds: options.drainSeconds }, 'draining: its view says so');
+    log.info({ view: view.number, flows: ownFlows, seconds: options.drainSeconds }, 'draining: its view says so');
   }
 
   async #removed(actor: DsslActor): Promise<LifeEnd> {
     const { log, ended, server } = this.#context;
     const memberMs = systemClock.monotonicMs() - (this.#servesSinceMs ?? systemClock.monotonicMs());
-    const view = actor.core.views.newest?.view;
-    if (view !== undefined && findMember(view, server) !== undefined) {
+    // What comes after its end is for others.
+    actor.stop();
+    const { group, view, ownFlows, lostBecause } = actor;
+    const present = findMember(view, server);
+    if (present !== undefined && present.incarnation !== actor.candidate.incarnation) {
       this.#receipts?.leave();
       return { kind: 'replaced', error: removalOf(actor) };
     }
-    const { group } = actor;
-    log.warn(
-      { group, view: view?.number, flows: actor.core.ownFlows },
-      'removed from its group: rejoins as a new life',
-    );
-    // No frame can come any more in which the server is still a member.
-    await unless(ended, within(releaseMostMs, actor.whenReleased()));
-    actor.stop();
+    const why = lostBecause === undefined ? 'removed from its group' : 'its state is lost';
+    log.warn({ group, view: view.number, flows: ownFlows }, `${why}: rejoins as a new life`);
     this.#receipts?.leave();
     await this.#discard(actor, ended);
     return { kind: 'removed', group, memberMs };
   }
 
+  get #isRemoved(): boolean {
+    const { actor } = this;
+    return actor?.phase === 'left' && !actor.standing.wantsToLeave;
+  }
+
   /** Tells the server that its flows have moved: millions of them hold nothing up. */
-  async #discard({ core }: DsslActor, ended: AbortSignal): Promise<void> {
-    const before = core.ownFlows;
-    let cursor = 0;
-    while (cursor >= 0 && !ended.aborted) {
-      cursor = core.decider.giveUp(cursor, discardSlots);
+  async #discard({ replica }: DsslActor, ended: AbortSignal): Promise<void> {
+    const egress = this.#receipts ?? this.#opened?.egress;
+    if (replica === undefined || egress === undefined || !this.hasServed) return;
+    for (let slice = 0; slice < sliceCount && !ended.aborted; slice++) {
+      const timestampMs = systemClock.nowMs();
+      replica.eachOwnFlow(slice, (hi, lo) => {
+        this.#flowsGivenUp++;
+        egress.flowEnded(hi, lo, 'moved', timestampMs);
+      });
       await new Promise<void>((resolve) => systemClock.defer(resolve));
     }
-    this.#flowsMoved = before - core.ownFlows;
   }
 
   #load(nowMs: number): Load | undefined {
     if (this.#place === undefined || this.#opened === undefined) return undefined;
     const { machine, options } = this.#context;
-    const { core } = this.#place.actor;
-    const { counts, table } = core.decider;
+    const { actor } = this.#place;
     const { egress } = this.#opened;
     const said = egress.load?.() ?? {};
     const measured = machine.read();
     const isByFile = options.temperatureFile !== undefined;
     return this.#meter.sample(
       {
-        flows: core.ownFlows,
+        flows: actor.ownFlows,
         acceptedPackets: egress.stats.packets,
         acceptedBytes: egress.stats.bytes,
-        newFlows: counts[V.acceptNew] + counts[V.acceptAdopted],
-        tableFill: table.size / options.maxFlows,
-        lostFrames: core.streams.lostFrames,
+        newFlows: this.#tally.count(V.acceptNew) + this.#tally.count(V.acceptAdopted),
+        tableFill: fillOf(actor),
         // A server knows better than the sensors of its actor's machine how warm it is, and an operator better than both.
         machine: isByFile ? measured : { ...measured, temperature: said.temperature ?? measured.temperature },
         handler: { handler: said.load, latencyMs: said.latencyMs, loss: said.loss },
@@ -256,7 +282,20 @@ export class Life {
   }
 }
 
-/** The actor is made before it is known where its packets go, and hears frames before its server is ready. */
+function flowEndsIn({ items: { count, words } }: Effects): number {
+  let ends = 0;
+  for (let item = 0; item < count; item++) if (words[item * wordsPerItem] === ItemKind.flowEnded) ends++;
+  return ends;
+}
+
+/** Of the table that the group's rules bound: that of all servers, or by Fig. 6 that of this one. */
+function fillOf({ replica, view }: DsslActor): number {
+  const { maxFlows } = view.rules;
+  if (replica === undefined) return 0;
+  return Math.max(replica.table.size, replica.ownTable?.size ?? 0) / maxFlows;
+}
+
+/** The actor is made before it is known where its packets go, and reads the log before its server is ready. */
 function lateAudit(audit: () => DecisionAudit | undefined): DecisionAudit {
   return {
     onFrame: (...frame) => audit()?.onFrame(...frame),

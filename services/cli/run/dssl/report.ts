@@ -7,45 +7,47 @@ import { count } from '../../../ops/words.ts';
 import type { OpenedEgress } from '../../process/egress.ts';
 import type { LogTarget } from '../../process/environment.ts';
 import { tellReport } from '../../process/log.ts';
-
-/** Numbers by name, in any depth. */
-interface Counts {
-  readonly [name: string]: number | Counts;
-}
+import { addNumbers, type Numbers, type ReplicaTally } from './tally.ts';
 
 /** Counts of one life, or of several. */
 export interface LifeCounts {
-  readonly counts: Counts & {
+  readonly counts: Numbers & {
     readonly packets: number;
     readonly flows: number;
     readonly flowsLeft: number;
-    readonly frames: { readonly lost: number };
+    /** What became of its replica: states fetched, slices restored, entries that it passed over. */
+    readonly recovery: { readonly skippedEntries: number };
   };
   /** What the server said of itself at the end of its last life, and under which name. */
   readonly part: OpenedEgress['part'];
   readonly report: Record<string, unknown>;
 }
 
-/** The egress must be stopped. `flowsMoved`: held when the life was removed from its group. */
-export function countsOf(
-  { core }: DsslActor,
-  { egress, part }: OpenedEgress,
-  receipts: ReceiptEgress | undefined,
-  flowsMoved: number,
-): LifeCounts {
+/** What a life leaves behind when it is over. */
+export interface LifeEnding {
+  readonly actor: DsslActor;
+  readonly tally: ReplicaTally;
+  /** Stopped. */
+  readonly opened: OpenedEgress;
+  readonly receipts: ReceiptEgress | undefined;
+  /** Flows that went on elsewhere when the life ended without leaving, and those that it held at its end. */
+  readonly flowsMoved: number;
+  readonly flowsLeft: number;
+}
+
+export function countsOf({ actor, tally, opened, receipts, flowsMoved, flowsLeft }: LifeEnding): LifeCounts {
+  const { egress, part } = opened;
   const { packets, bytes, flowsStarted, packetsLost, handlerErrors = 0 } = egress.stats;
-  const { lostFrames, repeatedFrames } = core.streams;
   const counts = {
     packets,
     bytes,
     flows: flowsStarted,
-    flowsLeft: core.ownFlows,
+    flowsLeft,
     flowsMoved,
     handlerErrors,
     packetsLost,
-    verdicts: { ...core.verdicts },
-    frames: { ...core.counters, faults: { ...core.counters.faults }, lost: lostFrames, repeated: repeatedFrames },
-    tables: { ...core.antiEntropy.counters },
+    ...tally.sum(),
+    recovery: { ...actor.recovery.counters, broken: { ...actor.recovery.counters.broken } },
     ...(receipts === undefined ? {} : { receipts: { rows: receipts.rows, unanswered: receipts.unanswered } }),
   };
   return { counts, part, report: egress.report() };
@@ -54,7 +56,7 @@ export function countsOf(
 /** The counts of both; of the later one what cannot be added up. */
 export function addCounts(former: LifeCounts | undefined, later: LifeCounts): LifeCounts {
   if (former === undefined) return later;
-  return { ...later, counts: sumOf(former.counts, later.counts) as LifeCounts['counts'] };
+  return { ...later, counts: addNumbers(former.counts, later.counts) as LifeCounts['counts'] };
 }
 
 export function tellCounts(
@@ -64,8 +66,8 @@ export function tellCounts(
   logTo: LogTarget | undefined,
 ): void {
   const { packets, flows, flowsLeft } = counts;
-  const lostFrames = counts.frames.lost;
-  log.info({ packets, flows, flowsLeft, lostFrames }, 'left');
+  const { skippedEntries } = counts.recovery;
+  log.info({ packets, flows, flowsLeft, skippedEntries }, 'left');
   const inLives = lives === 1 ? '' : ` in ${lives} lives`;
   tellReport(
     log,
@@ -73,16 +75,6 @@ export function tellCounts(
     asJson,
     { server, lives, ...counts, [part]: report },
     () =>
-      `${server}: ${count(packets)} packets of ${count(flows)} flows${inLives}, ${count(flowsLeft)} flows left behind, ${count(lostFrames)} frames lost on the bus.\n`,
+      `${server}: ${count(packets)} packets of ${count(flows)} flows${inLives}, ${count(flowsLeft)} flows left behind, ${count(skippedEntries)} entries of the log passed over.\n`,
   );
-}
-
-function sumOf(one: Counts, other: Counts): Counts {
-  const sum: Record<string, number | Counts> = { ...one };
-  for (const [name, value] of Object.entries(other)) {
-    const former = sum[name];
-    if (typeof value === 'number') sum[name] = value + (typeof former === 'number' ? former : 0);
-    else sum[name] = typeof former === 'object' ? sumOf(former, value) : value;
-  }
-  return sum;
 }

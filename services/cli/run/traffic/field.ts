@@ -6,7 +6,8 @@ import type { Bus } from '../../../../shared/bus/bus.ts';
 import { openBus } from '../../../../shared/bus/open.ts';
 import { mapKey, type Subjects, subjectsOf, viewKey } from '../../../../shared/bus/subjects.ts';
 import { type ClusterMap, decodeMap } from '../../../../shared/config/map.ts';
-import { decodeView, type Member } from '../../../../shared/membership/view.ts';
+import { decodeMirror } from '../../../../shared/membership/mirror.ts';
+import type { Member } from '../../../../shared/membership/view.ts';
 import { LocalCluster } from '../../../local/localCluster.ts';
 import { askedSettings } from '../../config/config.ts';
 import { type ClusterOptions, keyerFor, mapFromOptions } from '../../config/settings.ts';
@@ -60,7 +61,6 @@ export async function remoteField(
 
 export interface LocalFieldOptions extends ClusterOptions {
   readonly servers: number;
-  readonly maxFlows: number;
 }
 
 /** A cluster in this process, on the embedded bus or on a NATS server. Rejects with a FlowherdError. */
@@ -76,7 +76,6 @@ export async function localField(busUrl: string, options: LocalFieldOptions, env
     serversPerGroup: options.servers,
     handler: 'counting',
     handlerOptions: {},
-    maxFlows: options.maxFlows,
     packetTime: 'live',
     log: quietLog,
     overBus: true,
@@ -145,8 +144,9 @@ export async function lookAt({ in: bus, subjects }: Field): Promise<Look> {
     const map = entry && decodeMap(entry.value);
     const members: (Member & { group: string })[] = [];
     for (const { id } of map?.groups ?? []) {
-      const view = await store.get(viewKey(id));
-      for (const member of (view && decodeView(view.value)?.members) ?? []) members.push({ ...member, group: id });
+      const entry = await store.get(viewKey(id));
+      const mirror = entry && decodeMirror(entry.value);
+      for (const member of mirror?.view.members ?? []) members.push({ ...member, group: id });
     }
     return { isReadable: true, map, members };
   } catch (error) {

@@ -6,22 +6,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { askedSettings, settingVariables } from '../../../../services/cli/config/config.ts';
-import { differences, mapFromOptions } from '../../../../services/cli/config/settings.ts';
+import { differences, mapFromOptions, usualCluster } from '../../../../services/cli/config/settings.ts';
 import { faultIn } from '../../../../services/ops/jsonText.ts';
 import { errorCodes, isFlowherdError } from '../../../../shared/base/errors.ts';
 import { defaultSettings, settingsSchema } from '../../../../shared/config/settings.ts';
 import { Service } from '../../../support/processes.ts';
 
-const options = {
-  groups: 2,
-  groupBy: 'weighted',
-  key: 'five-tuple',
-  tunnel: 'outer',
-  subscribers: [],
-  placement: 'rendezvous',
-  midFlow: 'ignore',
-  seed: 1,
-} as const;
+const options = { ...usualCluster, groups: 2 };
 
 describe('config', { timeout: 60_000 }, () => {
   const folder = mkdtempSync(join(tmpdir(), 'flowherd-config-'));

@@ -49,7 +49,7 @@ async function run(path: string, form: DissectForm, options: Partial<KeyOptions>
 
 /** Runs the command itself, with arguments after `dissect`. */
 function command(args: readonly string[], input?: Uint8Array) {
-  const source = resolve(import.meta.dirname, '../../../services/cli/inspect/dissect.ts');
+  const source = resolve(import.meta.dirname, '../../../../services/cli/inspect/dissect.ts');
   const script = `const { dissectCommand } = await import(${JSON.stringify(source)});
     await dissectCommand().parseAsync(process.argv.slice(1), { from: 'user' });`;
   const result = spawnSync(process.execPath, ['--input-type=module', '-e', script, '--', ...args], {

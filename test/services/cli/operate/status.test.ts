@@ -20,10 +20,11 @@ describe('status', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () => {
     await cluster.add('g2', 'c');
     const { members } = await cluster.view('g1');
     const lifeOf = (server: string) => members.find((member) => member.server === server)?.incarnation ?? 0;
-    const load = { flows: 1_234, newFlows: 12.5, packets: 45_678, cpu: 0.42, lostFrames: 3 };
+    const line = { state: 'following', epochNumber: 1, epoch: 'by-hand', position: 4_321, lag: 5, lagMs: 60 } as const;
+    const load = { flows: 1_234, newFlows: 12.5, packets: 45_678, cpu: 0.42 };
     quiet.push(
       cluster.say('g1', [
-        stateOf('a', lifeOf('a'), 'active', load),
+        stateOf('a', lifeOf('a'), 'active', load, line),
         stateOf('a', 99, 'leaving', { flows: 7 }),
         { kind: 'suspect', from: 'a', server: 'b', incarnation: lifeOf('b'), isSure: false },
       ]),
@@ -52,19 +53,22 @@ describe('status', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () => {
       report.groups.map(({ id, view, placement }) => [id, view, placement]),
       [
         ['g1', (await cluster.view('g1')).number, 'rendezvous'],
-        ['g2', 1, 'rendezvous'],
+        ['g2', 2, 'rendezvous'],
         ['g3', 0, 'rendezvous'],
       ],
     );
     const [a, b] = report.groups[0].servers;
     assert.deepEqual([a.id, a.state, a.weight, a.base, a.flows], ['a', 'active', 100, 100, 1_234]);
-    const known = { flows: 1_234, newFlows: 12.5, packets: 45_678, cpu: 0.42, lostFrames: 3 };
+    const known = { flows: 1_234, newFlows: 12.5, packets: 45_678, cpu: 0.42 };
     const { temperature: _, handler: __, latencyMs: ___, loss: ____, ...counted } = idle;
     assert.deepEqual(a.load, { ...counted, ...known }, 'of its present life, not of the other one');
     assert.deepEqual([a.liveState, a.silent, a.suspectedBy], ['active', false, []]);
     assert.ok(a.heardMsAgo !== null && a.heardMsAgo < 1_000);
     assert.deepEqual([b.id, b.state, b.weight, b.flows, b.load, b.heardMsAgo], ['b', 'draining', 70, null, null, null]);
     assert.deepEqual([b.liveState, b.silent, b.suspectedBy], [null, true, ['a']]);
+    assert.deepEqual([a.line?.position, a.line?.lag, a.line?.lagMs, b.line], [4_321, 5, 60, null]);
+    assert.deepEqual(report.groups[0].epoch, { number: 1, id: 'by-hand' });
+    assert.deepEqual([report.groups[2].epoch?.number, report.groups[2].position], [1, 1]);
     const [c] = report.groups[1].servers;
     assert.deepEqual([c.id, c.load, c.liveState, c.silent], ['c', null, 'restarting', false]);
     assert.deepEqual(report.groups[2].servers, []);
@@ -79,8 +83,9 @@ describe('status', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () => {
     assert.ok(status.stdout.split('\n').every((line) => line.length < 80));
     assert.match(status.stdout, /^Cluster look, map version 1, as it was made\.$/m);
     assert.match(status.stdout, /^g1: 1 active, 1 draining \(view \d+, rendezvous\)$/m);
-    assert.match(status.stdout, /^a +active +100 +1\.2k +13 +45\.7k +42% +3 +0\.\d s$/m);
-    assert.match(status.stdout, /^b +draining +70 +- +- +- +- +- +-$/m);
+    assert.match(status.stdout, /^a +active +100 +1\.2k +13 +45\.7k +42% +0\.\d s$/m);
+    assert.match(status.stdout, /^b +draining +70 +- +- +- +- +-$/m);
+    assert.match(status.stdout, /^a +following +1 +4,321 +5 +60 ms$/m);
     assert.match(status.stdout, /^ {2}! b is silent: nothing was heard of it$/m);
     assert.match(status.stdout, /^ {2}! b is suspected by a$/m);
     assert.match(status.stdout, /^ {2}! c says that it is restarting$/m);

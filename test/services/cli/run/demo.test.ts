@@ -10,7 +10,7 @@ import { test } from 'node:test';
 import type { DemoReport } from '../../../../services/local/demo/story.ts';
 import { findNatsServer, skipWithoutNatsServer } from '../../../support/natsServer.ts';
 
-const script = join(import.meta.dirname, '../../../services/cli/flowherd.js');
+const script = join(import.meta.dirname, '../../../../services/cli/flowherd.js');
 const escapeCharacter = '\x1b';
 
 interface Outcome {
@@ -85,7 +85,7 @@ test('demo - every packet is accounted for while a server joins and one drains',
   assert.equal(servers.filter(({ state }) => state === 'active').length, 9);
   const joiner = servers.find(({ id }) => id === shown.joined?.server);
   assert.ok(joiner?.state === 'active' && joiner.flows > 0, 'the joiner got flows');
-  assert.ok((shown.joined?.flowsLearned ?? 0) > 0, 'the joiner learned flows');
+  assert.ok((shown.joined?.flowsFetched ?? 0) > 0, 'the joiner fetched flows');
   assert.ok((shown.drained?.packetsSince ?? 0) > 0, 'open flows went on at the draining server');
   assert.deepEqual(
     report.groups.map((group) => group.servers),
@@ -98,7 +98,7 @@ test('demo - output that is no terminal has lines and no escape codes', async ()
   assert.equal(code, 0);
   assert.ok(!out.includes(escapeCharacter));
   assert.match(out, /^Bus: embedded, inside this process\.$/m);
-  assert.match(out, /g3-s4 joined: view \d+ → \d+; learned [\d,]+ flows/);
+  assert.match(out, /g3-s4 joined: view \d+ → \d+; fetched [\d,]+ flows/);
   assert.match(out, /g1-s1 drains: its [\d,]+ open flows stay/);
   assert.match(out, /What you saw.*It all adds up.*The numbers.*What to try next/s);
 });

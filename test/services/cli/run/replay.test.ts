@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { type ReplayOptions, type ReplayReport, replay } from '../../../../services/cli/run/replay.ts';
+import { type ReplayOptions, type ReplayReport, replay, replayedCluster } from '../../../../services/cli/run/replay.ts';
 import { NatsServer, skipWithoutNatsServer } from '../../../support/natsServer.ts';
 import { sharedCaptures } from '../../../support/sharedCaptures.ts';
 
@@ -22,6 +22,7 @@ const own = readdirSync(ownFolder)
 const environment = { secret: 'test', auth: undefined, logLevel: 'silent' };
 
 const usual: ReplayOptions = {
+  ...replayedCluster,
   groups: 2,
   servers: 2,
   bus: 'embedded',
@@ -29,13 +30,6 @@ const usual: ReplayOptions = {
   handler: 'counting',
   handlerOption: [],
   maxFlows: 100_000,
-  groupBy: 'weighted',
-  key: 'five-tuple',
-  tunnel: 'outer',
-  subscribers: [],
-  placement: 'rendezvous',
-  midFlow: 'ignore',
-  seed: 1,
 };
 
 const fig6 = { ...usual, method: 'fig-6' as const };
@@ -62,6 +56,7 @@ function assertExactlyOnce(report: ReplayReport, what: string): void {
 const sideBySide = 6;
 
 async function replayAll(files: readonly string[], bus: string): Promise<void> {
+  assert.ok(files.length > 0);
   const left = files.flatMap((file) => [fig6, fig7].map((options) => ({ file, options })));
   const worker = async (): Promise<void> => {
     for (let next = left.pop(); next !== undefined; next = left.pop()) {
