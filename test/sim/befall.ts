@@ -2,8 +2,9 @@
 // noted for the checkers.
 
 import { Prng } from '../../shared/base/prng.ts';
-import { viewKey } from '../../shared/bus/subjects.ts';
-import { decodeView, encodeView, placementNames, type View } from '../../shared/membership/view.ts';
+import { type Command, operatorAuthor } from '../../shared/log/records/command.ts';
+import { placementNames } from '../../shared/membership/view.ts';
+import { befallLog } from './befallLog.ts';
 import type { Fault } from './faults.ts';
 import type { SimProcess } from './process.ts';
 import { routerNoticesMs, type World } from './world.ts';
@@ -44,20 +45,9 @@ export function befall(world: World, fault: Fault): void {
         clock.setTimer(lastsMs, () => world.restart(slot));
       }
       return;
-    case 'disconnect': {
-      if (process === undefined) return;
-      const which = connections[Math.floor(amount * connections.length)];
-      weather.note('disconnect', process.name, lastsMs, `${process.name} loses its ${which.join(' and ')} connection`);
-      const buses = world.network.buses.filter((bus) => bus.process === process && which.includes(bus.channel));
-      for (const bus of buses) bus.disconnect();
-      clock.setTimer(lastsMs, () => {
-        if (process.isAlive) for (const bus of buses) bus.reconnect();
-      });
-      return;
-    }
-    case 'loss':
-      if (slot?.running !== undefined)
-        weather.lose(slot.running.options.process, 20 + Math.floor(amount * 80), lastsMs);
+    case 'disconnect':
+      if (process !== undefined)
+        disconnect(world, process, connections[Math.floor(amount * connections.length)], lastsMs);
       return;
     case 'slow-network':
       if (process !== undefined) {
@@ -94,7 +84,9 @@ export function befall(world: World, fault: Fault): void {
       return;
     case 'one-way':
       if (slot?.running !== undefined)
-        weather.oneWay(slot.running.options.process, pick % 2 === 0 ? 'mute' : 'deaf', amount < 0.3, lastsMs);
+        weather.oneWay(slot.running.options.process, pick % 2 === 0 ? 'mute' : 'deaf', lastsMs);
+      if (slot?.running !== undefined && amount < 0.3)
+        disconnect(world, slot.running.options.process, ['data'], lastsMs);
       return;
     case 'deaf-to-one': {
       const listeners = servers.filter((other) => other !== slot && other.group === slot.group);
@@ -103,23 +95,36 @@ export function befall(world: World, fault: Fault): void {
       weather.deafTo(slot.running.options.process, listener.running.options.process, lastsMs);
       return;
     }
-    case 'bus-restart': {
+    case 'bus-restart':
       weather.note('bus-restart', '*', lastsMs + busReturnsMs, 'NATS is started again');
-      const chance = new Prng(pick);
-      for (const bus of world.network.buses) {
-        if (!bus.process.isAlive || !bus.isConnected) continue;
-        bus.disconnect();
-        clock.setTimer(lastsMs + chance.below(busReturnsMs), () => {
-          if (bus.process.isAlive) bus.reconnect();
-        });
-      }
+      restartBus(world, fault);
       return;
-    }
     case 'die':
       if (slot !== undefined) world.kill(slot, lastsMs);
       return;
-    case 'die-writing':
-      world.killNextWriter(amount < 0.5 ? 'before' : 'after', lastsMs);
+    case 'die-appending':
+      world.killNextAuthor(amount < 0.5 ? 'before' : 'after', lastsMs);
+      return;
+    case 'store-emptied':
+      weather.note('store-emptied', '*', operatorWritesMs, 'the key-value store is emptied');
+      world.network.emptyStore();
+      clock.setTimer(operatorWritesMs * amount, () => world.writeMap());
+      return;
+    case 'slow-log':
+      if (process !== undefined) weather.slowAppends(process, Math.floor(20 + amount * 1_500), lastsMs);
+      return;
+    case 'late-store':
+      if (process !== undefined) weather.slowAppends(process, Math.floor(2_100 + amount * 2_000), lastsMs);
+      return;
+    case 'lost-answers':
+      if (process !== undefined) weather.loseAnswers(process, Math.floor(20 + amount * 81), lastsMs);
+      return;
+    case 'slow-reader':
+      if (process !== undefined) weather.slowReader(process, Math.floor(20 + amount ** 2 * 4_000), lastsMs);
+      return;
+    case 'two-ways':
+      weather.note('two-ways', '*', lastsMs, 'the router sends packets of one flow through several tier 1s');
+      world.clients.spread(lastsMs);
       return;
     case 'rush': {
       const { id } = world.map.groups[pick % world.plan.groups];
@@ -145,28 +150,54 @@ export function befall(world: World, fault: Fault): void {
       weather.note('end-tier1', tier1s[pick % tier1s.length].process.name, routerNoticesMs, 'a tier 1 is ended');
       world.endTier1(tier1s[pick % tier1s.length]);
       return;
+    default:
+      befallLog(world, fault);
+      return;
   }
 }
 
+function disconnect({ weather, network, clock }: World, process: SimProcess, which: string[], lastsMs: number): void {
+  weather.note('disconnect', process.name, lastsMs, `${process.name} loses its ${which.join(' and ')} connection`);
+  const buses = network.buses.filter((bus) => bus.process === process && which.includes(bus.channel));
+  for (const bus of buses) bus.disconnect();
+  clock.setTimer(lastsMs, () => {
+    if (process.isAlive) for (const bus of buses) bus.reconnect();
+  });
+}
+
+/** All connections break, and come back one after the other. The logs of a single server are away meanwhile. */
+export function restartBus({ network, clock, plan }: World, { pick, lastsMs }: Fault): void {
+  const chance = new Prng(pick);
+  if (plan.nodes === 1) for (const log of network.logs.values()) log.restart(lastsMs);
+  for (const bus of network.buses) {
+    if (!bus.process.isAlive || !bus.isConnected) continue;
+    bus.disconnect();
+    clock.setTimer(lastsMs + chance.below(busReturnsMs), () => {
+      if (bus.process.isAlive) bus.reconnect();
+    });
+  }
+}
+
+/** An operator has written the map again after this. */
+const operatorWritesMs = 1_500;
 /** Clients of NATS try again after at most this. */
-const busReturnsMs = 750;
+export const busReturnsMs = 750;
 const connections = [['data'], ['control'], ['gossip'], ['data', 'control'], ['data', 'control', 'gossip']];
 
-/** What an operator's tool does: the next view with other weights, or another placement, by compare-and-set. */
+/** What an operator's tool does: commands that give members other weights, the group another placement, or other rules. */
 function reweigh(world: World, group: string, { pick, amount }: Fault): void {
-  const entry = world.store.get(viewKey(group));
-  const view = entry && decodeView(entry.value);
-  if (entry === undefined || view === undefined) return;
+  const { epoch, view } = world.referenceOf(group);
+  if (epoch === undefined) return;
   const prng = new Prng(pick);
-  const next: View = {
-    ...view,
-    number: view.number + 1,
-    placement: amount < 0.3 ? prng.pick(placementNames) : view.placement,
-    members: view.members.map((member) => {
-      const weight = prng.chance(1, 6) ? 0 : prng.between(1, 300);
-      return { ...member, weight, base: weight };
-    }),
-  };
-  world.store.write(viewKey(group), encodeView(next), entry.revision, 'operator', world.nowMs);
-  world.say(`operator: weights of ${group} in view ${next.number}`);
+  const common = { author: operatorAuthor, epoch: epoch.id };
+  const changed = view.members.filter(() => prng.chance(2, 3));
+  const commands: Command[] = changed.map(({ server, incarnation }) => {
+    const weight = prng.chance(1, 6) ? 0 : prng.between(1, 300);
+    return { ...common, kind: 'configure', life: { server, incarnation }, weight };
+  });
+  if (amount < 0.3) commands.push({ ...common, kind: 'rules', placement: prng.pick(placementNames), rules: {} });
+  else if (amount < 0.4)
+    commands.push({ ...common, kind: 'rules', placement: undefined, rules: { tableFirst: prng.chance(1, 2) } });
+  for (const command of commands) world.appendAsOperator(group, command);
+  world.say(`operator: weights of ${group}`);
 }

@@ -3,8 +3,8 @@
 // answer came. All time is the simulation's, all chance its seed's.
 //
 // Between clients and cluster stands a router that spreads flows over the tier 1s and keeps a flow at its tier 1 as long as that
-// lives. It notices a dead one late, but not before the frames that the dead one had sent have arrived: two tier 1s
-// that carry one flow at the same moment are not in this simulation.
+// lives. It notices a dead one late. For a while it may spread packets instead of flows: then several tier 1s carry one flow at
+// the same moment.
 
 import type { VirtualClock } from '../../shared/base/clock.ts';
 import type { Prng } from '../../shared/base/prng.ts';
@@ -87,6 +87,8 @@ export class Clients {
   #nextPort = 0;
   #nextDatagram = 0;
   #isStopped = false;
+  /** Until then packets are spread over the tier 1s, not flows. */
+  #spreadUntilMs = 0;
 
   constructor(clock: VirtualClock, prng: Prng, ledger: Ledger, gates: () => readonly Gate[], options: ClientOptions) {
     this.#clock = clock;
@@ -102,6 +104,11 @@ export class Clients {
     for (let index = 0; index < this.#options.flows; index++) {
       this.#clock.setTimer(this.#prng.fraction() * 3_000, () => this.#open());
     }
+  }
+
+  /** Every packet goes through whichever tier 1, for a while. */
+  spread(forMs: number): void {
+    this.#spreadUntilMs = Math.max(this.#spreadUntilMs, this.#clock.monotonicMs() + forMs);
   }
 
   /** No packets from here on. */
@@ -260,7 +267,7 @@ export class Clients {
 
   #send(client: Client, kind: PacketKind): PacketRecord {
     const nowMs = this.#clock.monotonicMs();
-    if (!client.gate.isRouted) client.gate = this.#choose() ?? client.gate;
+    if (!client.gate.isRouted || nowMs < this.#spreadUntilMs) client.gate = this.#choose() ?? client.gate;
     if (!client.record.type1 && client.sent > 0 && nowMs - client.lastMs > forgetUnconfirmedMs) {
       client.record = this.#ledger.openFlow(client.packets.tuple, false);
       this.#byFlow[client.record.id] = client;

@@ -8,20 +8,32 @@ export const faultKinds = [
   'pause', // a process stops for a while and comes back believing nothing happened
   'crash', // it dies, and is started again with empty memory
   'disconnect', // its connections break; what is under way is lost
-  'loss', // a slow subscriber: some frames never reach it
   'slow-network', // its messages take long
   'partition', // the nodes of the bus are cut off from each other
   'slow-store', // operations of the key-value store take long
   'failing-store', // they fail, or are done without an answer
   'stale-store', // its history lags
+  'store-emptied', // what is in it is gone; the operator writes the map again
   'clock-jump', // a process's wall clock is set
   'repeat-control', // control messages come twice
   'gossip-loss', // signs of life do not reach it
-  'one-way', // what it says reaches nobody, or it hears nobody; only gossip and control, or packets too
+  'one-way', // what it says reaches nobody, or it hears nobody; now and then it loses the logs too
   'deaf-to-one', // what one server says to the others does not reach one of them
   'bus-restart', // all connections break at once, and come back one after the other
   'die', // a server dies and stays dead
-  'die-writing', // a server dies in the middle of changing a view
+  'die-appending', // a server dies while it appends a command, which is stored or not
+  'slow-log', // what a process appends reaches the log late
+  'late-store', // so late that it does not know any more whether it will be stored
+  'lost-answers', // it is stored, and the process does not learn so
+  'slow-reader', // entries reach a process late
+  'reader-forgotten', // a log forgets its readers
+  'no-leader', // a log elects a leader for seconds, and its clock has stepped then
+  'short-log', // a log keeps little, and slow readers fall out of it
+  'log-clock', // a log's clock is far off
+  'log-restart', // the server of a log restarts, and has everything
+  'log-tail', // it has everything but the last entries, and uses their positions again
+  'log-emptied', // it has nothing
+  'two-ways', // the router sends packets of one flow through several tier 1s
   // what operators do; these explain nothing that is lost
   'add-server',
   'drain-server',
@@ -48,7 +60,7 @@ export interface Trouble {
   readonly kind: FaultKind | 'overrun';
   fromMs: number;
   untilMs: number;
-  /** Process it befell; '*' when it concerns everybody. */
+  /** Process or group it befell; '*' when it concerns everybody. */
   readonly process: string;
   readonly what: string;
 }
@@ -68,12 +80,12 @@ const shares: Readonly<Record<FaultKind, number>> = {
   pause: 10,
   crash: 8,
   disconnect: 10,
-  loss: 14,
   'slow-network': 8,
   partition: 4,
   'slow-store': 6,
   'failing-store': 6,
   'stale-store': 4,
+  'store-emptied': 2,
   'clock-jump': 6,
   'repeat-control': 6,
   'gossip-loss': 8,
@@ -81,7 +93,19 @@ const shares: Readonly<Record<FaultKind, number>> = {
   'deaf-to-one': 6,
   'bus-restart': 4,
   die: 8,
-  'die-writing': 6,
+  'die-appending': 6,
+  'slow-log': 8,
+  'late-store': 6,
+  'lost-answers': 8,
+  'slow-reader': 10,
+  'reader-forgotten': 6,
+  'no-leader': 5,
+  'short-log': 6,
+  'log-clock': 4,
+  'log-restart': 3,
+  'log-tail': 2,
+  'log-emptied': 2,
+  'two-ways': 8,
   'add-server': 16,
   'drain-server': 14,
   rush: 6,
@@ -95,7 +119,6 @@ const lasting: Partial<Record<FaultKind, readonly [number, number]>> = {
   pause: [50, 6_000],
   crash: [200, 4_000],
   disconnect: [20, 4_000],
-  loss: [10, 600],
   'slow-network': [500, 6_000],
   partition: [100, 4_000],
   'slow-store': [500, 5_000],
@@ -108,7 +131,18 @@ const lasting: Partial<Record<FaultKind, readonly [number, number]>> = {
   'bus-restart': [50, 2_000],
   // A dead server is out within a second or two; those that are slow themselves are patient with it.
   die: [4_000, 4_000],
-  'die-writing': [200, 4_000],
+  'die-appending': [200, 4_000],
+  'slow-log': [500, 6_000],
+  'late-store': [500, 5_000],
+  'lost-answers': [500, 6_000],
+  'slow-reader': [500, 8_000],
+  'no-leader': [4_000, 9_000],
+  'short-log': [1_000, 10_000],
+  'log-clock': [500, 10_000],
+  'log-restart': [100, 2_000],
+  'log-tail': [100, 2_000],
+  'log-emptied': [100, 2_000],
+  'two-ways': [500, 10_000],
 };
 
 /** The faults of a seed, in order of time. Each seed has its own taste: some kinds do not occur in it. */

@@ -1,5 +1,6 @@
-// What went into the cluster and what its servers received: all that the checkers know of packets. Nothing in here comes
-// from tier 1 or from an actor, but for the one fact that a server was handed a packet.
+// What went into the cluster, what the logs of the groups say of it, and what its servers received: all that the checkers know of
+// packets. Nothing in here comes from tier 1 or from an actor, but for the one fact that a server was handed a packet, or that the
+// replica beside it went past one.
 
 /** One life of a server, from its process's start to its crash or end. */
 export interface ServerLife {
@@ -10,6 +11,27 @@ export interface ServerLife {
   readonly startedMs: number;
   /** When it crashed, or left for good; infinite while it lives. */
   endedMs: number;
+}
+
+/** What a log says of a packet: where it is, and whose it is by the reference replica of its group. */
+export interface Fate {
+  readonly group: string;
+  readonly epoch: string;
+  readonly position: number;
+  /** When its frame was stored. */
+  readonly atMs: number;
+  /** Counts the lines of the group's log: what was cut off, or lost with the log, is on an older one. */
+  readonly line: number;
+  /** Rung that the reference put it on, as an index of `verdicts`. */
+  verdict: number;
+  /** Life that the group says it belongs to; -1 for nobody. */
+  owner: number;
+  /** Lives whose replicas, whole as they were, went past it. */
+  readonly appliedBy: readonly number[];
+  /** Lives whose replicas passed over rows of the entry, because their slices were still on the way. */
+  readonly passedOverBy: readonly number[];
+  /** The entry is gone: the log had not kept it when its server was started again. */
+  isLost: boolean;
 }
 
 /** `accept` answers a start; `fragment` is the second part of a datagram. */
@@ -37,14 +59,22 @@ export interface PacketRecord {
   /** Lives that accepted it, in order; nearly always one. */
   acceptedBy: readonly number[];
   acceptedMs: number;
+  /** Undefined while it is in no log, or only in frames that replicas pass over. */
+  fate: Fate | undefined;
+  /** When it was stored in a frame that counts nowhere: there was no line then, or its sender had not heard of the new one yet. */
+  passedOverMs: number | undefined;
+  /** Earlier fates, on lines that are gone. */
+  formerFates: readonly Fate[];
 }
 
+const noFates: readonly Fate[] = [];
 const nobody: readonly number[] = [];
 
 export class Ledger {
   readonly flows: FlowRecord[] = [];
   readonly packets: PacketRecord[] = [];
   readonly lives: ServerLife[] = [];
+  readonly #lives = new Map<string, number>();
   /** Told of each first acceptance: the clients' answer. */
   onServed: (packet: PacketRecord) => void = () => undefined;
 
@@ -64,6 +94,7 @@ export class Ledger {
       endedMs: Number.POSITIVE_INFINITY,
     };
     this.lives.push(life);
+    this.#lives.set(`${name}/${incarnation}`, life.index);
     return life;
   }
 
@@ -77,10 +108,24 @@ export class Ledger {
       takenMs: Number.POSITIVE_INFINITY,
       acceptedBy: nobody,
       acceptedMs: 0,
+      fate: undefined,
+      passedOverMs: undefined,
+      formerFates: noFates,
     };
     this.packets.push(packet);
     flow.packets.push(packet.id);
     return packet;
+  }
+
+  lifeOf(name: string, incarnation: number): number {
+    return this.#lives.get(`${name}/${incarnation}`) ?? -1;
+  }
+
+  /** The log of a group has the packet, in a frame that counts. */
+  decide(id: number, fate: Fate): void {
+    const packet = this.packets[id];
+    if (packet.fate !== undefined) packet.formerFates = [...packet.formerFates, packet.fate];
+    packet.fate = fate;
   }
 
   accept(id: number, life: ServerLife, atMs: number): void {

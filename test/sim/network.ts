@@ -12,6 +12,9 @@ import { errorCodes, FlowherdError } from '../../shared/base/errors.ts';
 import type { Prng } from '../../shared/base/prng.ts';
 import type { Bus, BusStats, BusStatus, KeyValue, MessageHandler, Subscription } from '../../shared/bus/bus.ts';
 import { isPattern, matches } from '../../shared/bus/subjectMatch.ts';
+import type { GroupLog, LogSettings } from '../../shared/log/log.ts';
+import { SimGroupLog } from './groupLog.ts';
+import { SimLog } from './log.ts';
 import type { SimProcess } from './process.ts';
 import { copyOf } from './slab.ts';
 import { SimKeyValue, type SimStore } from './store.ts';
@@ -27,13 +30,26 @@ interface Interest {
 export interface NetworkFaults {
   /** Milliseconds that messages of this process take longer on this channel. */
   extraDelayMs(process: SimProcess, channel: string): number;
-  /** Whether this delivery is lost, at a slow subscriber or on its way. */
+  /** Whether this delivery is lost on its way. */
   loses(from: SimProcess, process: SimProcess, subject: string): boolean;
   /** Whether this delivery comes twice. */
   repeats(process: SimProcess, subject: string): boolean;
   /** Whether node `from` reaches node `to`. */
   reaches(from: number, to: number): boolean;
+  /** Milliseconds that an append of this process takes longer to reach the leader of a log. */
+  appendDelayMs(process: SimProcess): number;
+  /** Whether the answer to an append of this process is lost. */
+  losesAnswer(process: SimProcess): boolean;
+  /** Milliseconds that an entry of a log takes longer to this process. */
+  readDelayMs(process: SimProcess): number;
+  /** Asked before a command of this process is stored: whether the process dies then, with the entry stored or not. */
+  killsAuthor(process: SimProcess): 'no' | 'before' | 'after';
+  /** How long this node has been cut off from the leaders; 0 while it is not. */
+  cutOffMs(node: number): number;
 }
+
+/** How an answer settles what was asked. */
+export type Settle<T> = (resolve: (value: T) => void, reject: (error: unknown) => void) => void;
 
 export interface NetworkPlan {
   readonly delayMs: number;
@@ -47,6 +63,12 @@ export class SimNetwork {
   readonly faults: NetworkFaults;
   readonly plan: NetworkPlan;
   readonly buses: SimBus[] = [];
+  /** The logs of the groups, as they are used. */
+  readonly logs = new Map<string, SimLog>();
+  /** A callback of a reader or an append threw. That is a fault of ours, so the run ends with it. */
+  onHandlerError: (error: unknown) => void = (error) => {
+    throw error;
+  };
   /** Set when a promise was settled: whoever awaits it must run before the next event. */
   unsettled = false;
   readonly #exact = new Map<string, Interest[]>();
@@ -66,6 +88,15 @@ export class SimNetwork {
     const bus = new SimBus(this, process, channel, node);
     this.buses.push(bus);
     return bus;
+  }
+
+  logOf(group: string): SimLog {
+    let log = this.logs.get(group);
+    if (log === undefined) {
+      log = new SimLog(group, this.clock, (node) => this.faults.cutOffMs(node));
+      this.logs.set(group, log);
+    }
+    return log;
   }
 
   /** A delay of one step of the way: mostly short, now and then long. */
@@ -110,6 +141,12 @@ export class SimNetwork {
     return interests;
   }
 
+  /** The key-value store is emptied; whoever has opened it hears of it. */
+  emptyStore(): void {
+    this.store.empty();
+    for (const bus of this.buses) bus.storeEmptied();
+  }
+
   /** Resolves or rejects something that code of a process awaits. */
   settle(process: SimProcess, fn: () => void): void {
     process.enter(() => {
@@ -138,15 +175,16 @@ export class SimBus implements Bus {
   readonly channel: string;
   readonly node: number;
   isConnected = true;
+  isClosed = false;
   /** Counts the breaks: what was under way before one never arrives. */
   line = 0;
   readonly #network: SimNetwork;
   readonly #interests: Interest[] = [];
   readonly #statusHandlers: ((status: BusStatus) => void)[] = [];
   readonly #stores: SimKeyValue[] = [];
+  readonly #logs: SimGroupLog[] = [];
   readonly #whenBroken = new Set<() => void>();
   #waiting: (() => void)[] = [];
-  #isClosed = false;
   #upMs = 0;
   /** When the last message of each publisher arrives here. */
   readonly #downMs = new Map<SimBus, number>();
@@ -159,7 +197,7 @@ export class SimBus implements Bus {
   }
 
   get writable(): boolean {
-    return this.isConnected && !this.#isClosed;
+    return this.isConnected && !this.isClosed;
   }
 
   whenWritable(): Promise<void> {
@@ -214,12 +252,20 @@ export class SimBus implements Bus {
     return Promise.resolve(store);
   }
 
+  async openLog(_cluster: string, group: string, settings?: LogSettings): Promise<GroupLog> {
+    const log = new SimGroupLog(this.#network.logOf(group), this.#network, this, settings);
+    this.#logs.push(log);
+    if (settings !== undefined) await log.make();
+    return log;
+  }
+
   onStatus(handler: (status: BusStatus) => void): void {
     this.#statusHandlers.push(handler);
   }
 
   close(): Promise<void> {
-    this.#isClosed = true;
+    this.isClosed = true;
+    for (const log of this.#logs) log.close();
     for (const interest of [...this.#interests]) this.#network.remove(interest);
     return Promise.resolve();
   }
@@ -256,6 +302,38 @@ export class SimBus implements Bus {
     this.up(() => work(answer));
   }
 
+  /**
+   * Asks at the node; `work` gets a way to answer that settles the promise, or never answers. Rejects with `bus-timeout` then, and with
+   * `bus-disconnected` when there is no connection or it breaks.
+   */
+  askInTime<T>(withinMs: number, work: (answer: (settle: Settle<T>) => void) => void): Promise<T> {
+    const network = this.#network;
+    return new Promise((resolve, reject) => {
+      let isOver = false;
+      const end = (fn: () => void): void => {
+        if (isOver) return;
+        isOver = true;
+        fn();
+      };
+      const down = (): void =>
+        end(() => reject(new FlowherdError(errorCodes.busDisconnected, 'the connection is down')));
+      if (this.isClosed || !this.isConnected) {
+        const closed = () => reject(new FlowherdError(errorCodes.busClosed, 'the connection was closed'));
+        // Never before the caller awaits it.
+        network.clock.setTimer(0, () => network.settle(this.process, this.isClosed ? closed : down));
+        return;
+      }
+      network.clock.setTimer(withinMs, () => {
+        if (isOver) return;
+        const late = new FlowherdError(errorCodes.busTimeout, 'no answer in time');
+        network.settle(this.process, () => end(() => reject(late)));
+      });
+      const answerWith = (answer: (fn: () => void) => void) => (settle: Settle<T>) =>
+        answer(() => end(() => settle(resolve, reject)));
+      this.roundTrip((answer) => work(answerWith(answer)), down);
+    });
+  }
+
   /** A message for one of this connection's subscriptions has reached the publisher's node. */
   receive(from: SimBus, interest: Interest, subject: string, data: Uint8Array): void {
     const network = this.#network;
@@ -290,16 +368,23 @@ export class SimBus implements Bus {
     }
     for (const broken of [...this.#whenBroken]) broken();
     this.#whenBroken.clear();
+    for (const log of this.#logs) log.broken();
     this.#report({ kind: 'disconnected', reason: 'the simulation cut it' });
   }
 
   reconnect(): void {
-    if (this.isConnected || this.#isClosed) return;
+    if (this.isConnected || this.isClosed) return;
     this.isConnected = true;
     for (const interest of this.#interests) this.#network.add(interest);
     this.#report({ kind: 'reconnected' });
     for (const store of this.#stores) store.catchUp();
+    for (const log of this.#logs) this.process.enter(() => log.restored());
     for (const resolve of this.#waiting.splice(0)) this.#network.settle(this.process, resolve);
+  }
+
+  storeEmptied(): void {
+    if (this.#stores.length === 0 || !this.isConnected) return;
+    this.#report({ kind: 'storeReset', bucket: 'sim', reason: 'the simulation emptied it' });
   }
 
   #report(status: BusStatus): void {

@@ -29,6 +29,9 @@ export interface Plan {
   /** Traffic runs from 0 to here; faults end well before. */
   readonly durationMs: number;
   readonly maxFlows: number;
+  /** What the logs keep. */
+  readonly logAgeMs: number;
+  readonly logBytes: number;
   /** Largest error of a process's clock at its start. */
   readonly skewMs: number;
   readonly rules: ClusterMap['rules'];
@@ -56,7 +59,9 @@ export function drawPlan(prng: Prng, durationMs: number): Plan {
     watchDelayMs: prng.pick([0, 20, 300]),
     impatience: prng.pick([0, 10, 40]),
     durationMs,
-    maxFlows: 100_000,
+    maxFlows: prng.chance(1, 16) ? 512 : 100_000,
+    logAgeMs: prng.pick([10_000, 10_000, 2_500]),
+    logBytes: prng.pick([1_000_000_000, 1_000_000_000, 60_000]),
     skewMs: prng.pick([0, 50, 1_000]),
     rules: { ...defaultRules, typeOneMethod, tableFirst: prng.chance(1, 2), midFlow: isAdopting ? 'adopt' : 'ignore' },
     placement: prng.pick(placementNames),
@@ -80,6 +85,8 @@ export function standardPlan(durationMs: number): Plan {
     impatience: 2,
     durationMs,
     maxFlows: 100_000,
+    logAgeMs: 10_000,
+    logBytes: 1_000_000_000,
     skewMs: 50,
     rules: { ...defaultRules, typeOneMethod: 'fig-7' },
     placement: 'rendezvous',

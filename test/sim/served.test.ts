@@ -2,35 +2,73 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { viewKey } from '../../shared/bus/subjects.ts';
-import { join } from '../../shared/membership/transitions.ts';
-import { defaultRules, encodeView } from '../../shared/membership/view.ts';
+import { V } from '../../services/dssl/replica/verdict.ts';
+import type { Command } from '../../shared/log/records/command.ts';
+import { defaultRules, type View } from '../../shared/membership/view.ts';
 import { served } from './checkers/served.ts';
 import type { Trouble } from './faults.ts';
-import { Ledger, type PacketKind } from './ledger.ts';
+import { type Fate, Ledger, type PacketKind } from './ledger.ts';
+import type { ViewChange } from './reference.ts';
 import type { World } from './world.ts';
 
 interface Sent {
   readonly kind: PacketKind;
   readonly atMs: number;
   readonly isServed?: boolean;
+  /** What the log says of it; undefined: it is in none. */
+  readonly fate?: Partial<Fate> | undefined;
 }
 
-/** A run with one flow, a connection unless told otherwise, which goes through t1 to server s1. */
-function runOf(packets: readonly Sent[], troubles: readonly Trouble[], type1 = true): World {
+interface Around {
+  readonly troubles?: readonly Trouble[];
+  readonly type1?: boolean;
+  readonly views?: readonly ViewChange[];
+  readonly hasSkipped?: boolean;
+  readonly hasSmallTables?: boolean;
+  readonly toldMs?: number;
+  readonly endedMs?: number;
+}
+
+const member = { server: 's1', incarnation: 1, number: 0, state: 'active', weight: 1, base: 1, flows: 0 } as const;
+const other = { ...member, server: 's2', incarnation: 2, number: 1 };
+const view: View = { group: 'g1', number: 2, placement: 'rendezvous', seed: 1, rules: defaultRules, members: [member] };
+
+function change(atMs: number, members: View['members'], by = 's1', command?: Command): ViewChange {
+  return { atMs, position: atMs, view: { ...view, members }, by, command, epoch: 'e' };
+}
+
+/** A run with one flow, a connection unless told otherwise, which goes through t1 to server s1. The packet that it objects to. */
+function unserved(packets: readonly Sent[], around: Around = {}): number | undefined {
+  const { troubles = [], type1 = true, views = [change(0, [member])], endedMs } = around;
   const ledger = new Ledger();
   const life = ledger.beginLife('s1', 'g1', 1, 0);
+  if (endedMs !== undefined) life.endedMs = endedMs;
+  ledger.beginLife('s2', 'g1', 2, 0);
   const flow = ledger.openFlow('a tuple', type1);
-  for (const { kind, atMs, isServed } of packets) {
+  for (const { kind, atMs, isServed, fate } of packets) {
     const packet = ledger.send(flow, kind, 't1-1', atMs);
     packet.takenMs = atMs;
+    const group = { group: 'g1', epoch: 'e', position: packet.id + 1, atMs, line: 0, isLost: false };
+    const usual = { verdict: V.ignoreRemoved, owner: 0, appliedBy: [0], passedOverBy: [] };
+    if (isServed || fate !== undefined) ledger.decide(packet.id, { ...group, ...usual, ...fate });
     if (isServed) ledger.accept(packet.id, life, atMs);
   }
-  const key = viewKey('g1');
-  const birth = { group: 'g1', cluster: 'c', placement: 'rendezvous', seed: 1, rules: defaultRules } as const;
-  const value = encodeView(join(undefined, birth, { server: 's1', incarnation: 1, weight: 100 }));
-  const store = { writes: [{ key, value, atMs: 0 }] };
-  return { ledger, weather: { troubles }, diversions: [], slots: [], store } as unknown as World;
+  const reference = { views, lineless: [], begunMs: [0] };
+  const world = {
+    ledger,
+    weather: { troubles },
+    diversions: [],
+    slots: [],
+    servers: [{ life, toldMs: around.toldMs }],
+    tier1s: [{ name: 't1-1', process: { isAlive: true }, endedMs: Number.POSITIVE_INFINITY }],
+    map: { groups: [{ id: 'g1' }] },
+    nowMs: 60_000,
+    isPrivate: false,
+    hasSmallTables: around.hasSmallTables === true,
+    hasSkipped: () => around.hasSkipped === true,
+    referenceOf: () => reference,
+  };
+  return served(world as unknown as World)?.packet;
 }
 
 function trouble(kind: Trouble['kind'], process: string, fromMs: number, untilMs: number): Trouble {
@@ -38,57 +76,87 @@ function trouble(kind: Trouble['kind'], process: string, fromMs: number, untilMs
 }
 
 const opened: readonly Sent[] = [
-  { kind: 'start', atMs: 0, isServed: true },
-  { kind: 'middle', atMs: 100, isServed: true },
+  { kind: 'start', atMs: 10_000, isServed: true },
+  { kind: 'middle', atMs: 10_100, isServed: true },
 ];
+const unknown: Partial<Fate> = { owner: -1, verdict: V.ignoreMidFlow };
 
-test('served - an end that is repeated when the flow is forgotten, since the tier 1 lost what was sent between', () => {
-  const ends = [5_000, 9_000, 17_000];
-  const packets: Sent[] = [...opened, ...ends.map((atMs) => ({ kind: 'end', atMs }) as const)];
-  const everybody = trouble('partition', '*', 4_000, 4_900);
-  const cutOff = trouble('disconnect', 't1', 8_000, 9_500);
-  assert.equal(served(runOf(packets, [everybody, cutOff])), undefined);
-  assert.equal(served(runOf([...packets, { kind: 'end', atMs: 25_000 }], [everybody, cutOff])), undefined);
+test('served - a packet that is its owner’s: it was there and accepted nothing, or it never came to it', () => {
+  const packets: Sent[] = [...opened, { kind: 'middle', atMs: 11_000, fate: {} }];
+  const missed: Sent[] = [...opened, { kind: 'middle', atMs: 11_000, fate: { appliedBy: [] } }];
+  assert.equal(unserved(packets), 2);
+  assert.equal(unserved(packets, { troubles: [trouble('crash', 's1', 10_500, 12_000)], endedMs: 10_500 }), 2);
+  assert.equal(unserved(missed), 2, 'it lives, and has not come to it');
+  assert.equal(unserved(missed, { endedMs: 10_500 }), undefined);
+  assert.equal(unserved(missed, { hasSkipped: true }), undefined);
   assert.equal(
-    served(runOf(packets, [everybody, trouble('loss', '*', 8_000, 9_500)]))?.packet,
-    4,
-    'a repeat that reached the group keeps the flow',
+    unserved(missed, { views: [change(0, [member]), change(30_000, [other], 's2')] }),
+    undefined,
+    'removed since',
   );
-  const sooner = [...packets.slice(0, -1), { kind: 'end', atMs: 14_500 } as const];
-  assert.equal(served(runOf(sooner, [everybody, cutOff]))?.packet, 4, 'the flow is remembered still');
-  const middle = [...packets.slice(0, -1), { kind: 'middle', atMs: 17_000 } as const];
-  assert.equal(served(runOf(middle, [everybody, cutOff]))?.packet, 4, 'no repeat of the end');
+  const behind: Sent[] = [...opened, { kind: 'middle', atMs: 11_000, fate: { appliedBy: [], passedOverBy: [0] } }];
+  assert.equal(unserved(behind), undefined);
 });
 
-test('served - a datagram that was with a paused tier 1 while its server ended', () => {
-  const packets: Sent[] = [
-    { kind: 'middle', atMs: 0, isServed: true },
-    { kind: 'middle', atMs: 5_000 },
+test('served - an entry that the log has lost: only where its owner had not come to it', () => {
+  const packets = (appliedBy: number[]): Sent[] => [
+    ...opened,
+    { kind: 'middle', atMs: 11_000, fate: { appliedBy, isLost: true } },
   ];
-  const unservedWhen = (endedMs: number, pauses: readonly Trouble[], takenMs = 5_000) => {
-    const world = runOf(packets, pauses, false);
-    world.ledger.lives[0].endedMs = endedMs;
-    world.ledger.packets[1].takenMs = takenMs;
-    return served(world)?.packet;
-  };
-  const inHand = trouble('pause', 't1', 5_010, 10_000);
-  assert.equal(unservedWhen(9_900, [inHand]), undefined);
-  assert.equal(unservedWhen(9_900, [trouble('pause', 't1', 4_000, 10_000)], 10_000), undefined, 'sent to a paused one');
-  assert.equal(unservedWhen(12_000, [inHand]), 1, 'its server was still there');
-  assert.equal(unservedWhen(4_900, [inHand]), 1, 'tier 1 could know that it had gone');
-  assert.equal(unservedWhen(9_900, []), 1, 'others take over');
+  assert.equal(unserved(packets([])), undefined);
+  assert.equal(unserved(packets([0])), 2);
 });
 
-test('served - the first packet of a flow that was with a paused tier 1 while a server ended that it may be placed at', () => {
-  const unservedWhen = (endedMs: number, pauses: readonly Trouble[], isMember = true) => {
-    const world = runOf([{ kind: 'middle', atMs: 5_000 }], pauses, false);
-    world.ledger.lives[0].endedMs = endedMs;
-    return served(isMember ? world : ({ ...world, store: { writes: [] } } as unknown as World))?.packet;
-  };
-  const inHand = trouble('pause', 't1', 5_010, 10_000);
-  assert.equal(unservedWhen(9_900, [inHand]), undefined);
-  assert.equal(unservedWhen(9_900, [inHand], false), 0, 'nothing could be placed at it');
-  assert.equal(unservedWhen(12_000, [inHand]), 0, 'it was still there');
-  assert.equal(unservedWhen(4_900, [inHand]), 0, 'tier 1 could know that it had gone');
-  assert.equal(unservedWhen(9_900, [trouble('pause', 't2', 5_010, 10_000)]), 0, 'another tier 1');
+test('served - a connection in its middle that is nobody’s: its start was not taken, its server has gone, it was silent, or had ended', () => {
+  const middle = (atMs: number): Sent => ({ kind: 'middle', atMs, fate: { ...unknown, appliedBy: [0, 1] } });
+  assert.equal(unserved([...opened, middle(11_000)]), 2);
+  assert.equal(unserved([...opened, middle(40_000)]), undefined, 'silent for thirty seconds');
+  assert.equal(unserved([middle(11_000)]), undefined, 'no start');
+  const gone = [change(0, [member]), change(10_500, [other], 's2')];
+  assert.equal(unserved([...opened, middle(11_000)], { views: gone, endedMs: 10_400 }), undefined);
+  const end: Sent = { kind: 'end', atMs: 11_000, isServed: true };
+  assert.equal(unserved([...opened, end, middle(15_000)]), 3);
+  assert.equal(unserved([...opened, end, middle(22_000)]), undefined);
+  assert.equal(
+    unserved([{ kind: 'middle', atMs: 11_000, fate: unknown }], { type1: false }),
+    0,
+    'datagrams are placed',
+  );
+});
+
+test('served - a server that leaves before its flows have ended explains nothing, one that was told long ago does', () => {
+  const packets: Sent[] = [...opened, { kind: 'middle', atMs: 25_000, fate: { ...unknown, appliedBy: [0, 1] } }];
+  const life = { server: 's1', incarnation: 1 };
+  const leave: Command = { kind: 'leave', author: life, epoch: 'e', life };
+  const views = [change(0, [member, other]), change(20_000, [other], 's1', leave)];
+  assert.equal(unserved(packets, { views, toldMs: 15_000, endedMs: 20_100 }), 2);
+  assert.equal(unserved(packets, { views, toldMs: 8_000, endedMs: 20_100 }), undefined);
+});
+
+test('served - no room and nobody who takes flows, where that is so', () => {
+  const full: Sent = { kind: 'start', atMs: 11_000, fate: { owner: -1, verdict: V.dropTableFull } };
+  assert.equal(unserved([full]), 0);
+  assert.equal(unserved([full], { hasSmallTables: true }), undefined);
+  const nobody: Sent = { kind: 'start', atMs: 11_000, fate: { owner: -1, verdict: V.dropNoOwner } };
+  assert.equal(unserved([nobody]), 0);
+  assert.equal(unserved([nobody], { views: [change(0, [{ ...member, state: 'draining' }])] }), undefined);
+});
+
+test('served - a later fragment whose first one is missing, or came at another time', () => {
+  const fragment: Sent = { kind: 'fragment', atMs: 11_000, fate: { owner: -1, verdict: V.dropFragment } };
+  assert.equal(unserved([{ kind: 'middle', atMs: 11_000, isServed: true }, fragment], { type1: false }), 1);
+  assert.equal(unserved([{ kind: 'middle', atMs: 8_000, isServed: true }, fragment], { type1: false }), undefined);
+  assert.equal(unserved([fragment], { type1: false }), undefined);
+});
+
+test('served - a packet that is in no log: its tier 1 could not get it in, or knew of no server', () => {
+  const packets: Sent[] = [...opened, { kind: 'middle', atMs: 30_000 }];
+  assert.equal(unserved(packets), 2);
+  assert.equal(unserved(packets, { troubles: [trouble('no-leader', 'g1', 31_000, 38_000)] }), undefined);
+  assert.equal(unserved(packets, { troubles: [trouble('disconnect', 't1', 29_000, 38_000)] }), undefined);
+  assert.equal(unserved(packets, { troubles: [trouble('disconnect', 't2', 29_000, 38_000)] }), 2, 'another tier 1');
+  assert.equal(unserved(packets, { troubles: [trouble('pause', 't1', 29_000, 38_000)] }), 2, 'a pause loses nothing');
+  assert.equal(unserved(packets, { troubles: [trouble('no-leader', 'g1', 10_000, 15_000)] }), 2, 'over for long');
+  const noServer = [change(0, [member]), change(28_000, [], 's2'), change(28_050, [member])];
+  assert.equal(unserved(packets, { views: noServer }), undefined);
 });

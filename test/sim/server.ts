@@ -3,13 +3,16 @@
 
 import { type ActorLog, DsslActor } from '../../services/dssl/actor.ts';
 import type { Egress } from '../../services/dssl/egress/egress.ts';
-import type { DecisionAudit } from '../../services/dssl/replica/rows.ts';
+import { type DecisionAudit, type Effects, ItemKind, wordsPerItem } from '../../services/dssl/replica/effects.ts';
+import type { Replica } from '../../services/dssl/replica/replica.ts';
 import type { Subjects } from '../../shared/bus/subjects.ts';
 import type { ClusterMap } from '../../shared/config/map.ts';
 import { readStamp } from '../../shared/packet/stamp.ts';
+import { compareApplied } from './checkers/replicas.ts';
 import type { Ledger, ServerLife } from './ledger.ts';
 import type { SimBus } from './network.ts';
 import type { SimProcess } from './process.ts';
+import type { Reference } from './reference.ts';
 
 export interface ServerOptions {
   readonly name: string;
@@ -17,7 +20,7 @@ export interface ServerOptions {
   readonly incarnation: number;
   readonly weight: number;
   readonly map: ClusterMap;
-  readonly maxFlows: number;
+  readonly reference: Reference;
   readonly subjects: Subjects;
   readonly process: SimProcess;
   readonly dataBus: SimBus;
@@ -35,25 +38,68 @@ export class SimServer {
   readonly actor: DsslActor;
   /** Packets handed to this server. */
   handed = 0;
-  isDraining = false;
+  /** Packets that its replica has accepted, by what came of each entry. */
+  accepted = 0;
+  /** When an operator told it to leave. */
+  toldMs: number | undefined;
+  /** Its replica had all state of the group at some time. */
+  hasBeenWhole = false;
+  #last: { readonly position: number; readonly epoch: string } | undefined;
+  /** The first thing that its replica made otherwise than the reference. */
+  divergence: string | undefined;
 
   constructor(options: ServerOptions) {
     const { name, group, incarnation, weight, map } = options;
     this.options = options;
     this.actor = new DsslActor({
-      birth: { group, cluster: map.cluster, placement: map.placement, seed: map.seed, rules: map.rules },
+      birth: { group, placement: map.placement, seed: map.seed, rules: map.rules },
       candidate: { server: name, incarnation, weight },
-      maxFlows: options.maxFlows,
       subjects: options.subjects,
       dataBus: options.dataBus,
       controlBus: options.controlBus,
       gossipBus: options.gossipBus,
+      logSettings: map.log,
       settings: map.settings,
       egress: this.#egress(),
       clock: options.process.clock,
-      log: options.log,
+      log: {
+        info: (fields, message) => this.#tell('info', fields, message),
+        warn: (fields, message) => this.#tell('warn', fields, message),
+      },
+      onApplied: (replica, effects) => this.#onApplied(replica, effects),
       ...(options.audit === undefined ? {} : { audit: options.audit }),
     });
+  }
+
+  #onApplied(replica: Replica, effects: Effects): void {
+    const { words, count } = effects.items;
+    let accepted = 0;
+    for (let at = 0; at < count * wordsPerItem; at += wordsPerItem)
+      if (words[at] === ItemKind.accept || words[at] === ItemKind.acceptLate) accepted++;
+    // What it has been handed before, it is not handed once more.
+    if (!this.actor.recovery.wasHanded) this.accepted += accepted;
+    compareApplied(this.options.reference, this, replica, effects);
+  }
+
+  get isLeaving(): boolean {
+    return this.toldMs !== undefined;
+  }
+
+  #tell(kind: 'info' | 'warn', fields: object, message: string): void {
+    this.options.log[kind](fields, message);
+    // A line that begins with the state of this server's replica is told of before anything is applied to it.
+    const replica = this.actor?.replica;
+    if (replica !== undefined) this.options.reference.donorApplied(replica);
+  }
+
+  /** Its replica has applied the entry at this position. */
+  noteApplied(position: number, epoch: string): void {
+    this.#last = { position, epoch };
+  }
+
+  /** Whether its replica, which did not apply the entry at this position, went on behind it or on another line. */
+  hasSkipped(epoch: string, position: number): boolean {
+    return this.#last !== undefined && (this.#last.epoch !== epoch || this.#last.position >= position);
   }
 
   get life(): ServerLife {

@@ -5,16 +5,16 @@
 // watches are ordered and miss nothing, but may be late, and after a reconnect they catch up. Writes are
 // compare-and-set. Every write is kept for the checkers.
 
-import { errorCodes, FlowherdError } from '../../shared/base/errors.ts';
 import { limits } from '../../shared/base/limits.ts';
 import type { KeyValue, KeyValueEntry } from '../../shared/bus/bus.ts';
 import { matches } from '../../shared/bus/subjectMatch.ts';
 import type { SimBus, SimNetwork } from './network.ts';
-import type { SimProcess } from './process.ts';
 
 export interface Write extends KeyValueEntry {
   readonly atMs: number;
   readonly by: string;
+  /** The store was empty before. */
+  readonly isFirst: boolean;
 }
 
 /** What a fault may do to operations, asked for each. */
@@ -37,11 +37,11 @@ export class SimStore {
   /** Compare-and-set really compares; a sabotage turns that off. */
   compares = true;
   readonly faults: StoreFaults;
-  /** Asked before each write of a process: whether it dies then, with the write done or not. */
-  killsWriter: (process: SimProcess) => 'no' | 'before' | 'after' = () => 'no';
   readonly #newest = new Map<string, Write>();
   readonly #watchers: SimWatch[] = [];
   #revision = 0;
+  /** Writes before this one are gone. */
+  #emptiedAt = 0;
 
   constructor(faults: StoreFaults) {
     this.faults = faults;
@@ -52,17 +52,37 @@ export class SimStore {
   }
 
   historyOf(key: string, untilMs: number): Write[] {
-    return this.writes.filter((write) => write.key === key && write.atMs <= untilMs).slice(-limits.viewHistory);
+    return this.writes
+      .slice(this.#emptiedAt)
+      .filter((write) => write.key === key && write.atMs <= untilMs)
+      .slice(-limits.viewHistory);
   }
 
   since(pattern: string, revision: number): Write[] {
-    return this.writes.filter((write) => write.revision > revision && matches(pattern, write.key));
+    return this.writes
+      .slice(this.#emptiedAt)
+      .filter((write) => write.revision > revision && matches(pattern, write.key));
+  }
+
+  /** Everything in it is gone, and revisions begin again. Watches go on with what is written from here on. */
+  empty(): void {
+    this.#newest.clear();
+    this.#revision = 0;
+    this.#emptiedAt = this.writes.length;
+    for (const watcher of this.#watchers) watcher.reset();
   }
 
   /** Writes if the key is at `revision` (0: does not exist). Undefined when somebody was first. */
   write(key: string, value: Uint8Array, revision: number, by: string, atMs: number): number | undefined {
     if (this.compares && (this.#newest.get(key)?.revision ?? 0) !== revision) return undefined;
-    const write: Write = { key, value: value.slice(), revision: ++this.#revision, atMs, by };
+    const write: Write = {
+      key,
+      value: value.slice(),
+      revision: ++this.#revision,
+      atMs,
+      by,
+      isFirst: this.#revision === 1,
+    };
     this.writes.push(write);
     this.#newest.set(key, write);
     for (const watcher of this.#watchers) if (matches(watcher.pattern, key)) watcher.bring();
@@ -131,50 +151,18 @@ export class SimKeyValue implements KeyValue {
   #write(key: string, value: Uint8Array, revision: number): Promise<number | undefined> {
     const { clock } = this.#network;
     const { process } = this.#bus;
-    return this.#ask((store) => {
-      if (store.killsWriter(process) === 'before') return undefined;
-      return store.write(key, value, revision, process.name, clock.monotonicMs());
-    });
+    return this.#ask((store) => store.write(key, value, revision, process.name, clock.monotonicMs()));
   }
 
   #ask<T>(work: (store: SimStore) => T): Promise<T> {
-    const network = this.#network;
-    const { store, clock } = network;
-    return new Promise((resolve, reject) => {
-      const disconnected = (): void => reject(new FlowherdError(errorCodes.busDisconnected, 'the connection is down'));
-      if (!this.#bus.isConnected) {
-        // Never before the caller awaits it.
-        clock.setTimer(0, () => network.settle(this.#bus.process, disconnected));
-        return;
-      }
-      let isOver = false;
-      clock.setTimer(answerWithinMs, () => {
-        if (isOver) return;
-        isOver = true;
-        network.settle(this.#bus.process, () =>
-          reject(new FlowherdError(errorCodes.busTimeout, 'no answer in time from the key-value store')),
-        );
+    const { store, clock } = this.#network;
+    return this.#bus.askInTime(answerWithinMs, (answer) => {
+      clock.setTimer(store.faults.slowMs(), () => {
+        const failure = store.faults.failure();
+        if (!store.faults.serves(this.#bus.node) || failure === 'before') return;
+        const result = work(store);
+        if (failure !== 'after') answer((resolve) => resolve(result));
       });
-      this.#bus.roundTrip(
-        (answer) => {
-          clock.setTimer(store.faults.slowMs(), () => {
-            const failure = store.faults.failure();
-            if (!store.faults.serves(this.#bus.node) || failure === 'before') return;
-            const result = work(store);
-            if (failure === 'after') return;
-            answer(() => {
-              if (isOver) return;
-              isOver = true;
-              resolve(result);
-            });
-          });
-        },
-        () => {
-          if (isOver) return;
-          isOver = true;
-          disconnected();
-        },
-      );
     });
   }
 }
@@ -225,6 +213,11 @@ class SimWatch {
       if (!store.faults.serves(this.#bus.node)) this.bring();
       else this.#hand(store.since(this.pattern, this.#seen));
     });
+  }
+
+  /** The store was emptied. */
+  reset(): void {
+    if (this.#seen > 0) this.#seen = 0;
   }
 
   stop(): void {

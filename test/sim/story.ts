@@ -1,7 +1,7 @@
 // The story of a flow that broke: the seed runs again, which is the same run, and this time somebody listens to every
 // decision about that flow and to everything that happened around it.
 
-import type { DecisionAudit } from '../../services/dssl/replica/rows.ts';
+import type { DecisionAudit } from '../../services/dssl/replica/effects.ts';
 import { noPacket, verdicts, waiting } from '../../services/dssl/replica/verdict.ts';
 import { readStamp } from '../../shared/packet/stamp.ts';
 import type { Finding } from './checkers/finding.ts';
@@ -28,8 +28,8 @@ export async function storyOf(seed: number, options: RunOptions, finding: Findin
     const late = new Map<string, number>();
     const tell = (packet: number, text: string): void => {
       const running = world?.servers.findLast(({ options: { name } }) => name === server);
-      const newest = running?.actor.core.views.newest?.view.number ?? 0;
-      lines.push({ atMs: nowMs(), packet, text: `${server} (has view ${newest}): ${text}` });
+      const at = running?.actor.replica?.position ?? 0;
+      lines.push({ atMs: nowMs(), packet, text: `${server} at ${at}, view ${running?.actor.view.number}: ${text}` });
     };
     return {
       onFrame: (frame, codes) => {
@@ -38,14 +38,14 @@ export async function storyOf(seed: number, options: RunOptions, finding: Findin
           const end = offset + frame.length(row);
           if (codes[row] !== noPacket && readStamp(frame.payload, offset, end, stamp) && stamp.flow === finding.flow) {
             const verdict = codes[row] === waiting ? 'waits' : verdicts[codes[row]];
-            if (codes[row] === waiting) late.set(`${frame.tier1Id} ${frame.sequence} ${row}`, stamp.id);
-            tell(stamp.id, `${verdict} by view ${frame.viewNumber}, frame ${frame.sequence} of ${frame.tier1Id}`);
+            if (codes[row] === waiting) late.set(`${frame.tier1Id} ${frame.number} ${row}`, stamp.id);
+            tell(stamp.id, `${verdict}, frame ${frame.number} of ${frame.tier1Id}`);
           }
           offset = end;
         }
       },
-      onLate: (tier1Id, sequence, row, code) => {
-        const packet = late.get(`${tier1Id} ${sequence} ${row}`);
+      onLate: (tier1Id, number, row, code) => {
+        const packet = late.get(`${tier1Id} ${number} ${row}`);
         if (packet !== undefined) tell(packet, verdicts[code]);
       },
     };
@@ -58,12 +58,16 @@ export async function storyOf(seed: number, options: RunOptions, finding: Findin
 }
 
 function inWords(world: World, finding: Finding, lines: Line[]): string {
-  const { packets, flows } = world.ledger;
+  const { packets, flows, lives } = world.ledger;
   const flow = finding.flow === undefined ? undefined : flows[finding.flow];
   const broken = finding.packet === undefined ? undefined : packets[finding.packet];
   for (const id of flow?.packets ?? []) {
-    const { kind, sentMs, tier1 } = packets[id];
+    const { kind, sentMs, tier1, fate } = packets[id];
     lines.push({ atMs: sentMs, packet: id, text: `client sends ${kind} through ${tier1}` });
+    if (fate === undefined) continue;
+    const { group, position, atMs, owner, verdict, isLost } = fate;
+    const whose = owner === -1 ? `nobody's (${verdicts[verdict]})` : `${lives[owner].name}'s`;
+    lines.push({ atMs, packet: id, text: `stored at ${position} of ${group}${isLost ? ', and lost,' : ''}: ${whose}` });
   }
   for (const { what, fromMs, untilMs } of world.weather.troubles)
     lines.push({ atMs: fromMs, packet: -1, text: `trouble: ${what}, until ${(untilMs / 1_000).toFixed(3)} s` });

@@ -7,22 +7,30 @@ import type { NetworkFaults } from './network.ts';
 import type { SimProcess } from './process.ts';
 import type { StoreFaults } from './store.ts';
 
+/** An append without an answer has an unknown outcome after this. */
+const unknownAfterMs = 2_000;
+
 export class Weather implements NetworkFaults, StoreFaults {
   readonly troubles: Trouble[] = [];
+  /** Asked before a command is stored: whether its author dies then. */
+  killsAuthor: (process: SimProcess) => 'no' | 'before' | 'after' = () => 'no';
   readonly #clock: VirtualClock;
   readonly #prng: Prng;
   readonly #nodes: number;
   readonly #slow = new Map<string, { readonly channel: string; readonly extraMs: number }>();
-  readonly #losing = new Map<string, number>();
+  readonly #slowAppends = new Map<string, number>();
+  readonly #slowReaders = new Map<string, number>();
+  readonly #lostAnswers = new Map<string, number>();
   readonly #repeating = new Set<string>();
   readonly #gossipLoss = new Map<string, number>();
-  /** Processes that nobody hears, and that hear nobody; with packets or without. */
-  readonly #mute = new Map<string, { readonly withData: boolean }>();
-  readonly #deaf = new Map<string, { readonly withData: boolean }>();
+  /** Processes that nobody hears, and that hear nobody; their way to the logs is another matter. */
+  readonly #mute = new Set<string>();
+  readonly #deaf = new Set<string>();
   /** Who is not heard by whom. */
   readonly #deafPairs = new Set<string>();
   /** Node that is cut off from the others; -1 for none. */
   #cutNode = -1;
+  #cutSinceMs = 0;
   #slowStoreMs = 0;
   #failingStore = 0;
   #lagMs = 0;
@@ -49,10 +57,29 @@ export class Weather implements NetworkFaults, StoreFaults {
     this.#after(lastsMs, () => this.#slow.delete(process.name));
   }
 
-  lose(process: SimProcess, percent: number, lastsMs: number): void {
-    this.note('loss', process.name, lastsMs, `${process.name} misses ${percent} % of its frames`);
-    this.#losing.set(process.name, percent);
-    this.#after(lastsMs, () => this.#losing.delete(process.name));
+  /** Its appends reach the log late: after the outcome was unknown, where it is more than two seconds. */
+  slowAppends(process: SimProcess, ms: number, lastsMs: number): void {
+    const kind = ms > unknownAfterMs ? 'late-store' : 'slow-log';
+    this.note(kind, process.name, lastsMs, `appends of ${process.name} take ${ms} ms`);
+    this.#slowAppends.set(process.name, ms);
+    this.#after(lastsMs, () => this.#slowAppends.delete(process.name));
+  }
+
+  slowReader(process: SimProcess, ms: number, lastsMs: number): void {
+    this.note('slow-reader', process.name, lastsMs, `entries reach ${process.name} up to ${ms} ms late`);
+    this.#slowReaders.set(process.name, ms);
+    this.#after(lastsMs, () => this.#slowReaders.delete(process.name));
+  }
+
+  loseAnswers(process: SimProcess, percent: number, lastsMs: number): void {
+    this.note(
+      'lost-answers',
+      process.name,
+      lastsMs,
+      `${percent} % of the answers to appends of ${process.name} are lost`,
+    );
+    this.#lostAnswers.set(process.name, percent);
+    this.#after(lastsMs, () => this.#lostAnswers.delete(process.name));
   }
 
   repeat(process: SimProcess, lastsMs: number): void {
@@ -67,16 +94,16 @@ export class Weather implements NetworkFaults, StoreFaults {
     this.#after(lastsMs, () => this.#gossipLoss.delete(process.name));
   }
 
-  /** Messages get to a process, or away from it, but not both. */
-  oneWay(process: SimProcess, which: 'mute' | 'deaf', withData: boolean, lastsMs: number): void {
+  /** Gossip and answers get to a process, or away from it, but not both. */
+  oneWay(process: SimProcess, which: 'mute' | 'deaf', lastsMs: number): void {
     const what = which === 'mute' ? `nobody hears ${process.name}` : `${process.name} hears nobody`;
-    this.note('one-way', process.name, lastsMs, `${what}${withData ? ', and packets are lost too' : ''}`);
+    this.note('one-way', process.name, lastsMs, what);
     const processes = which === 'mute' ? this.#mute : this.#deaf;
-    processes.set(process.name, { withData });
+    processes.add(process.name);
     this.#after(lastsMs, () => processes.delete(process.name));
   }
 
-  /** What one process says to a group does not reach another one; packets do. */
+  /** What one process says to a group does not reach another one; the log does. */
   deafTo(speaker: SimProcess, listener: SimProcess, lastsMs: number): void {
     this.note('deaf-to-one', speaker.name, lastsMs, `${listener.name} does not hear ${speaker.name}`);
     const pair = `${speaker.name} ${listener.name}`;
@@ -88,6 +115,7 @@ export class Weather implements NetworkFaults, StoreFaults {
     if (this.#nodes === 1 || this.#cutNode !== -1) return;
     this.note('partition', '*', lastsMs, `node ${node} of the bus is cut off`);
     this.#cutNode = node;
+    this.#cutSinceMs = this.#clock.monotonicMs();
     this.#after(lastsMs, () => {
       this.#cutNode = -1;
     });
@@ -124,14 +152,10 @@ export class Weather implements NetworkFaults, StoreFaults {
   }
 
   loses(from: SimProcess, process: SimProcess, subject: string): boolean {
-    const isData = subject.includes('.data.');
-    if (this.#mute.size + this.#deaf.size > 0) {
-      const cut = this.#mute.get(from.name) ?? this.#deaf.get(process.name);
-      if (cut !== undefined && (cut.withData || !isData)) return true;
-    }
-    if (this.#deafPairs.size > 0 && !isData && this.#deafPairs.has(`${from.name} ${process.name}`)) return true;
+    if (this.#mute.has(from.name) || this.#deaf.has(process.name)) return true;
+    if (this.#deafPairs.size > 0 && this.#deafPairs.has(`${from.name} ${process.name}`)) return true;
     const isGossip = this.#gossipLoss.size > 0 && (subject.includes('.gossip.') || subject.includes('.beat.'));
-    const percent = isData ? this.#losing.get(process.name) : isGossip ? this.#gossipLoss.get(process.name) : undefined;
+    const percent = isGossip ? this.#gossipLoss.get(process.name) : undefined;
     return percent !== undefined && this.#prng.chance(percent, 100);
   }
 
@@ -141,6 +165,27 @@ export class Weather implements NetworkFaults, StoreFaults {
 
   reaches(from: number, to: number): boolean {
     return from === to || (from !== this.#cutNode && to !== this.#cutNode);
+  }
+
+  appendDelayMs(process: SimProcess): number {
+    const ms = this.#slowAppends.size === 0 ? undefined : this.#slowAppends.get(process.name);
+    if (ms === undefined) return 0;
+    // Late ones are late for sure; slow ones some more and some less.
+    return ms > unknownAfterMs ? ms : ms * this.#prng.fraction();
+  }
+
+  losesAnswer(process: SimProcess): boolean {
+    const percent = this.#lostAnswers.size === 0 ? undefined : this.#lostAnswers.get(process.name);
+    return percent !== undefined && this.#prng.chance(percent, 100);
+  }
+
+  readDelayMs(process: SimProcess): number {
+    const ms = this.#slowReaders.size === 0 ? undefined : this.#slowReaders.get(process.name);
+    return ms === undefined ? 0 : ms * this.#prng.fraction();
+  }
+
+  cutOffMs(node: number): number {
+    return node === this.#cutNode ? this.#clock.monotonicMs() - this.#cutSinceMs + 0.001 : 0;
   }
 
   slowMs(): number {

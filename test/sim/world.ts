@@ -1,24 +1,25 @@
 // The cluster in a bottle: tier 1s and actors as they run in production, on a simulated bus and store, under one virtual
 // clock, driven by simulated clients, befallen by faults. Everything follows from the seed.
 
-import type { DecisionAudit } from '../../services/dssl/replica/rows.ts';
-import { Tier1Actor, type Tier1Log } from '../../services/tier1/actor.ts';
+import type { DecisionAudit } from '../../services/dssl/replica/effects.ts';
 import { VirtualClock } from '../../shared/base/clock.ts';
 import { Prng } from '../../shared/base/prng.ts';
-import { mapKey, type Subjects, subjectsOf, viewKey } from '../../shared/bus/subjects.ts';
+import { mapKey, type Subjects, subjectsOf } from '../../shared/bus/subjects.ts';
 import { type ClusterMap, encodeMap } from '../../shared/config/map.ts';
 import { defaultSettings } from '../../shared/config/settings.ts';
-import { FlowKeyer } from '../../shared/flow/keyer.ts';
-import { decodeView, type View } from '../../shared/membership/view.ts';
+import { type Command, encodeCommand } from '../../shared/log/records/command.ts';
+import type { View } from '../../shared/membership/view.ts';
 import { befall } from './befall.ts';
-import { Clients, type Gate } from './clients.ts';
+import { Clients } from './clients.ts';
 import { drawFaults, type Fault } from './faults.ts';
-import { Ledger } from './ledger.ts';
+import { type Fate, Ledger, type ServerLife } from './ledger.ts';
 import { SimNetwork } from './network.ts';
 import { calmMs, type Plan } from './plan.ts';
 import { SimProcess } from './process.ts';
+import { Reference } from './reference.ts';
 import { SimServer } from './server.ts';
 import { SimStore } from './store.ts';
+import { type Diversion, SimTier1 } from './tier1.ts';
 import { Weather } from './weather.ts';
 
 /** A place for a server: what runs in it now, under a name that its successors share. */
@@ -31,24 +32,6 @@ export interface Slot {
   hasLeft: boolean;
 }
 
-export interface RunningTier1 extends Gate {
-  readonly process: SimProcess;
-  readonly actor: Tier1Actor;
-  isRouted: boolean;
-  /** Packets that the router gave it, and those of them that it was dead for. */
-  offered: number;
-  lost: number;
-}
-
-/** A time in which a tier 1 sent the flows of a group to others, because the group was silent or had no server. */
-export interface Diversion {
-  readonly tier1: string;
-  readonly group: string;
-  readonly isSilent: boolean;
-  readonly fromMs: number;
-  untilMs: number;
-}
-
 export interface WorldHooks {
   /** Sees every decision of a server, when somebody wants the whole story. */
   readonly auditOf?: (server: string) => DecisionAudit;
@@ -59,6 +42,8 @@ export interface WorldHooks {
 /** After this the router sends nothing to a dead tier 1 any more. */
 export const routerNoticesMs = 700;
 const wallStartMs = 1_700_000_000_000;
+/** Fewer flows than this may not find room. */
+const smallTable = 50_000;
 /** Drains last at most so long. */
 const drainMs = 12_000;
 
@@ -72,7 +57,7 @@ export class World {
   readonly clients: Clients;
   readonly map: ClusterMap;
   /** Every tier 1 and every server there ever was. */
-  readonly tier1s: RunningTier1[] = [];
+  readonly tier1s: SimTier1[] = [];
   readonly servers: SimServer[] = [];
   readonly slots: Slot[] = [];
   readonly diversions: Diversion[] = [];
@@ -80,6 +65,7 @@ export class World {
   readonly #prng: Prng;
   readonly #subjects: Subjects;
   readonly #hooks: WorldHooks;
+  readonly #references = new Map<string, Reference>();
   #incarnations = 0;
   #names = 0;
 
@@ -120,10 +106,21 @@ export class World {
         secretFingerprint: '',
       },
       placement: plan.placement,
-      rules: plan.rules,
+      rules: { ...plan.rules, maxFlows: plan.maxFlows },
       seed: seed >>> 0,
+      log: {
+        retention: { ageMs: plan.logAgeMs, bytes: plan.logBytes },
+        storage: 'file',
+        replicas: plan.nodes,
+      },
       settings: defaultSettings,
     };
+    for (const { id: group } of this.map.groups) {
+      const { placement, seed: birthSeed, rules } = this.map;
+      const birth = { group, placement, seed: birthSeed, rules };
+      const log = this.network.logOf(group);
+      this.#references.set(group, new Reference(log, this.ledger, birth, () => this.nowMs));
+    }
     this.clients = new Clients(this.clock, prng.fork('clients'), this.ledger, () => this.tier1s, {
       flows: plan.flows,
       packetsPerSecond: plan.packetsPerSecond,
@@ -135,7 +132,7 @@ export class World {
   /** The whole run: begin, traffic with faults, calm, end. */
   async run(): Promise<void> {
     const { plan, clock } = this;
-    this.store.write(mapKey, encodeMap(this.map), 0, 'operator', 0);
+    this.writeMap();
     for (let index = 0; index < plan.serversPerGroup; index++) {
       for (const { id } of this.map.groups) this.addSlot(id);
     }
@@ -146,17 +143,42 @@ export class World {
     await this.#runUntil(wallStartMs + plan.durationMs + 4_000);
     for (const { process, actor } of this.tier1s) if (process.isAlive) actor.distributor.flush();
     await this.#runUntil(wallStartMs + plan.durationMs + 6_000);
-    for (const server of this.servers) if (server.options.process.isAlive) server.actor.core.finish();
   }
 
   get nowMs(): number {
     return this.clock.monotonicMs();
   }
 
-  /** The newest view of a group, as the store has it. */
-  viewOf(group: string): View | undefined {
-    const entry = this.store.get(viewKey(group));
-    return entry && decodeView(entry.value);
+  referenceOf(group: string): Reference {
+    return this.#references.get(group) as Reference;
+  }
+
+  get hasSmallTables(): boolean {
+    return this.plan.maxFlows < smallTable;
+  }
+
+  /** Whether connections are known to their own server alone. */
+  get isPrivate(): boolean {
+    return this.plan.rules.typeOneMethod === 'fig-6';
+  }
+
+  /** Whether that life's replica went on behind a position without having come to it. */
+  hasSkipped({ index }: ServerLife, { epoch, position }: Fate): boolean {
+    return this.servers.find(({ life }) => life.index === index)?.hasSkipped(epoch, position) === true;
+  }
+
+  /** The view of a group, as its log has it. */
+  viewOf(group: string): View {
+    return this.referenceOf(group).view;
+  }
+
+  writeMap(): void {
+    this.store.write(mapKey, encodeMap(this.map), 0, 'operator', this.nowMs);
+  }
+
+  appendAsOperator(group: string, command: Command): void {
+    const log = this.network.logOf(group);
+    if (log.exists && log.hasLeader) log.store('command', encodeCommand(command), 'operator');
   }
 
   async #runUntil(untilMs: number): Promise<void> {
@@ -203,7 +225,7 @@ export class World {
       incarnation,
       weight: 100,
       map: this.map,
-      maxFlows: this.plan.maxFlows,
+      reference: this.referenceOf(slot.group),
       subjects: this.#subjects,
       process,
       dataBus,
@@ -231,9 +253,9 @@ export class World {
       this.endServer(slot, server);
       this.clock.setTimer(1_000, () => this.restart(slot));
     });
-    // Removed by mistake: it decides what is still its own, then begins a new life.
-    void server.actor.whenReleased().then(() => {
-      if (server.isDraining || !process.isAlive) return;
+    // No member any more, by mistake or because it has lost what it knew: it begins a new life.
+    void server.actor.whenRemoved().then(() => {
+      if (server.isLeaving || !process.isAlive) return;
       this.say(`${slot.name}: was removed`);
       this.endServer(slot, server);
       this.clock.setTimer(1_000, () => this.restart(slot));
@@ -273,13 +295,13 @@ export class World {
     this.endServer(slot, server);
   }
 
-  /** Whoever is the next server that changes a view dies while it does so, and is started again. */
-  killNextWriter(when: 'before' | 'after', lastsMs: number): void {
-    this.store.killsWriter = (process) => {
+  /** Whoever is the next server that appends a command dies while it does so, and is started again. */
+  killNextAuthor(when: 'before' | 'after', lastsMs: number): void {
+    this.weather.killsAuthor = (process) => {
       const slot = this.slots.find(({ running }) => running?.options.process === process);
       if (slot === undefined) return 'no';
-      this.store.killsWriter = () => 'no';
-      this.weather.note('die-writing', slot.name, lastsMs, `${slot.name} dies ${when} its write of a view`);
+      this.weather.killsAuthor = () => 'no';
+      this.weather.note('die-appending', slot.name, lastsMs, `${slot.name} dies ${when} a command of it is stored`);
       this.clock.setTimer(0, () => {
         if (slot.running?.options.process === process) this.endServer(slot, slot.running);
         this.clock.setTimer(lastsMs, () => this.restart(slot));
@@ -291,71 +313,28 @@ export class World {
   startTier1(name: string): void {
     const process = this.#process(name);
     const node = this.#prng.below(this.plan.nodes);
-    const dataBus = this.network.connect(process, 'data', node);
-    const life = `${name}-${++this.#incarnations}`;
-    const actor = new Tier1Actor({
-      tier1Id: life,
+    const tier1 = new SimTier1({
+      name: `${name}-${++this.#incarnations}`,
       map: this.map,
-      keyer: new FlowKeyer({ secret: 'sim', flowKey: 'five-tuple', groupKey: 'address-pair', symmetric: true }),
       subjects: this.#subjects,
-      dataBus,
-      controlBus: this.network.connect(process, 'control', node),
-      clock: process.clock,
-      packetTime: 'live',
-      log: this.#diversionsOf(life),
-    });
-    const tier1: RunningTier1 = {
-      name: life,
       process,
-      actor,
-      isRouted: false,
-      offered: 0,
-      lost: 0,
-      take: (packet, taken) => {
-        tier1.offered++;
-        if (!process.isAlive) tier1.lost++;
-        process.enter(() => {
-          taken();
-          actor.distributor.packet(packet, 0, packet.length, 1, 0, process.clock.nowMs());
-          actor.fed();
-        });
-      },
-    };
+      dataBus: this.network.connect(process, 'data', node),
+      controlBus: this.network.connect(process, 'control', node),
+      nowMs: () => this.nowMs,
+      say: (line) => this.say(line),
+      onDiversion: (diversion) => this.diversions.push(diversion),
+    });
     this.tier1s.push(tier1);
-    this.say(`${life}: starts`);
-    actor
-      .start()
-      .then(() => actor.whenServed())
-      .then(() => {
-        tier1.isRouted = process.isAlive;
-      })
-      .catch(() => {
-        this.endTier1(tier1);
-        this.clock.setTimer(1_000, () => this.startTier1(name));
-      });
+    this.say(`${tier1.name}: starts`);
+    tier1.start().catch(() => {
+      this.endTier1(tier1);
+      this.clock.setTimer(1_000, () => this.startTier1(name));
+    });
   }
 
-  #diversionsOf(tier1: string): Tier1Log {
-    const tell = (fields: object, message: string) => this.say(`${tier1}: ${message} ${JSON.stringify(fields)}`);
-    return {
-      warn: (fields, message) => {
-        tell(fields, message);
-        const { group, silentMs } = fields as { readonly group: string; readonly silentMs?: number };
-        const isSilent = silentMs !== undefined;
-        this.diversions.push({ tier1, group, isSilent, fromMs: this.nowMs, untilMs: Number.POSITIVE_INFINITY });
-      },
-      info: (fields, message) => {
-        tell(fields, message);
-        const { group } = fields as { readonly group: string };
-        const open = this.diversions.findLast((each) => each.tier1 === tier1 && each.group === group);
-        if (open !== undefined) open.untilMs = this.nowMs;
-      },
-    };
-  }
-
-  endTier1(tier1: RunningTier1): void {
+  endTier1(tier1: SimTier1): void {
     this.say(`${tier1.name}: ends`);
-    tier1.process.crash();
+    tier1.end();
     for (const bus of this.network.buses) if (bus.process === tier1.process) bus.disconnect();
     this.clock.setTimer(routerNoticesMs, () => {
       tier1.isRouted = false;
@@ -372,14 +351,14 @@ export class World {
   /** Nobody drains or kills the last server that takes flows. */
   #hasAnother({ group, name: mine }: Slot): boolean {
     const isWanted = (server: string) => this.slots.find(({ name }) => name === server)?.isWanted === true;
-    const members = this.viewOf(group)?.members ?? [];
+    const { members } = this.viewOf(group);
     return members.some(({ server, state }) => server !== mine && state === 'active' && isWanted(server));
   }
 
   #leave(slot: Slot): void {
     const server = slot.running;
     if (server === undefined) return;
-    server.isDraining = true;
+    server.toldMs = this.nowMs;
     server.options.process.enter(() => {
       this.network.unsettled = true;
       void server.actor.drain(drainMs).then(() => {

@@ -6,13 +6,14 @@ import type { Checker } from './finding.ts';
 import { tableLimits } from './limits.ts';
 import { mapping } from './mapping.ts';
 import { membership } from './membership.ts';
+import { replicas } from './replicas.ts';
 import { noBlackHole, served } from './served.ts';
 import { stickiness } from './stickiness.ts';
-import { tables } from './tables.ts';
 import { views } from './views.ts';
 
 export const checkers: readonly Checker[] = [
   exactlyOne,
+  replicas,
   stickiness,
   views,
   counters,
@@ -21,5 +22,4 @@ export const checkers: readonly Checker[] = [
   mapping,
   served,
   noBlackHole,
-  tables,
 ];

@@ -1,10 +1,10 @@
-// What a checker answers. A checker knows what the clients sent, what the servers were handed, what the store was told
-// and what went wrong, and nothing of how tier 1 and the actors work.
+// What a checker answers. A checker knows what the clients sent, what is in the logs, what the servers were handed and what went
+// wrong, and nothing of how tier 1 and the actors work.
 
-import { decodeView, type View } from '../../../shared/membership/view.ts';
+import type { View } from '../../../shared/membership/view.ts';
 import type { FlowRecord, ServerLife } from '../ledger.ts';
-import type { Write } from '../store.ts';
-import type { Diversion, World } from '../world.ts';
+import type { Diversion } from '../tier1.ts';
+import type { World } from '../world.ts';
 
 export interface Finding {
   readonly checker: string;
@@ -25,54 +25,53 @@ export function seconds(ms: number): string {
   return `${(ms / 1_000).toFixed(3)} s`;
 }
 
-/** Whether the store had that life of a server as a member at that time. */
+/** Whether that life of a server was a member at that time, by the log. */
 export function isMember(world: World, { group, name, incarnation }: ServerLife, atMs: number): boolean {
   const view = viewAt(world, group, atMs);
   return view?.members.some((member) => member.server === name && member.incarnation === incarnation) === true;
 }
 
-/** What the store had as a group's view at that time. */
+/** The view of a group at that time: what is stored by then. */
 export function viewAt(world: World, group: string, atMs: number): View | undefined {
-  let last: Write | undefined;
-  for (const write of world.store.writes) {
-    if (write.atMs > atMs) break;
-    if (write.key === `view.${group}`) last = write;
-  }
-  return last && viewIn(last);
+  return world.referenceOf(group).views.findLast((change) => change.atMs <= atMs)?.view;
 }
 
 export interface Removal {
   readonly group: string;
   readonly life: ServerLife;
+  /** Who appended the command. */
   readonly by: string;
   readonly atMs: number;
+  /** A line began with nothing, and so without anybody. */
+  readonly isEmptyLine: boolean;
 }
 
-/** Lives that others have taken out of their groups. */
+/** Lives that are out of their groups, other than by their own will. */
 export function removals(world: World): Removal[] {
+  const known = removalsOf.get(world);
+  if (known !== undefined) return known;
   const removed: Removal[] = [];
-  const before = new Map<string, View>();
-  for (const write of world.store.writes) {
-    const view = viewIn(write);
-    if (view === undefined) continue;
-    const { group, members } = view;
-    for (const { server, incarnation } of before.get(group)?.members ?? []) {
-      const isThere = members.some((member) => member.server === server && member.incarnation === incarnation);
-      if (isThere || write.by === server) continue;
-      const life = world.ledger.lives.find((each) => each.name === server && each.incarnation === incarnation);
-      if (life !== undefined) removed.push({ group, life, by: write.by, atMs: write.atMs });
+  removalsOf.set(world, removed);
+  for (const { id: group } of world.map.groups) {
+    let before: View | undefined;
+    let epochBefore = '';
+    for (const { view, by, atMs, command, epoch } of world.referenceOf(group).views) {
+      for (const { server, incarnation } of before?.members ?? []) {
+        const isThere = view.members.some((member) => member.server === server && member.incarnation === incarnation);
+        const life = world.ledger.lives[world.ledger.lifeOf(server, incarnation)];
+        // A donor's state may not know who has joined last.
+        const isDonors = epoch !== epochBefore && command === undefined;
+        if (!isThere && !isDonors && by !== '' && by !== server && life !== undefined)
+          removed.push({ group, life, by, atMs, isEmptyLine: command?.kind === 'epoch' });
+      }
+      before = view;
+      epochBefore = epoch;
     }
-    before.set(group, view);
   }
   return removed;
 }
 
-const decoded = new WeakMap<Write, View | undefined>();
-
-export function viewIn(write: Write): View | undefined {
-  if (!decoded.has(write)) decoded.set(write, decodeView(write.value));
-  return decoded.get(write);
-}
+const removalsOf = new WeakMap<World, Removal[]>();
 
 /**
  * Whether a tier 1 that carried packets of the flow sent them to another group than before, or back, between two moments;

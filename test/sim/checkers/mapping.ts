@@ -1,9 +1,26 @@
 // A tier 1 maps a group out only when nobody in it could be heard: all its servers were dead, paused or cut off, or tier 1
 // was itself; or when its view has no server. One that has become a server a moment ago need not have been heard yet.
 
+import type { Trouble } from '../faults.ts';
 import type { World } from '../world.ts';
 import { type Finding, seconds, viewAt } from './finding.ts';
 
+/** What keeps gossip from somebody. What comes over logs and the store does not. */
+const silencing: ReadonlySet<Trouble['kind']> = new Set([
+  'pause',
+  'crash',
+  'die',
+  'die-appending',
+  'disconnect',
+  'slow-network',
+  'partition',
+  'gossip-loss',
+  'one-way',
+  'deaf-to-one',
+  'bus-restart',
+  'end-tier1',
+  'overrun',
+]);
 /** Silence for less maps nobody out. */
 const silentMs = 3_000;
 /** The view by which a server serves may be on its way for so long. */
@@ -13,7 +30,7 @@ export function mapping(world: World): Finding | undefined {
   for (const { tier1, group, isSilent, fromMs } of world.diversions) {
     const before = new Set(servingAt(world, group, fromMs - viewMs));
     const serving = servingAt(world, group, fromMs);
-    const well = serving.filter((server) => before.has(server) && !couldBeSilent(world, server, fromMs));
+    const well = serving.filter((server) => before.has(server) && !isSilentMember(world, group, server, fromMs));
     if (isSilent ? well.length === 0 || couldBeSilent(world, tier1.replace(/-\d+$/, ''), fromMs) : true) continue;
     const what = `${tier1} mapped ${group} out at ${seconds(fromMs)}, although ${well.join(', ')} could be heard`;
     return { checker: 'mapping', what };
@@ -26,13 +43,19 @@ function servingAt(world: World, group: string, atMs: number): string[] {
   return members.filter(({ state }) => state !== 'joining').map(({ server }) => server);
 }
 
-function couldBeSilent({ weather, ledger }: World, name: string, atMs: number): boolean {
-  const life = ledger.lives.findLast((each) => each.name === name && each.startedMs <= atMs);
+/** Another life of the server may speak, and is no member. */
+function isSilentMember(world: World, group: string, name: string, atMs: number): boolean {
+  const member = viewAt(world, group, atMs)?.members.find(({ server }) => server === name);
+  const life = member && world.ledger.lives[world.ledger.lifeOf(member.server, member.incarnation)];
   if (life !== undefined && (life.endedMs <= atMs || life.startedMs > atMs - silentMs)) return true;
+  return couldBeSilent(world, name, atMs);
+}
+
+function couldBeSilent({ weather }: World, name: string, atMs: number): boolean {
   return weather.troubles.some(
     ({ kind, process, fromMs, untilMs }) =>
       (process === name || process === '*') &&
-      !['clock-jump', 'slow-store', 'failing-store', 'stale-store', 'repeat-control', 'loss'].includes(kind) &&
+      silencing.has(kind) &&
       fromMs <= atMs &&
       untilMs >= atMs - silentMs - 1_000,
   );

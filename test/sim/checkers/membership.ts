@@ -5,7 +5,7 @@ import type { Member } from '../../../shared/membership/view.ts';
 import type { Trouble } from '../faults.ts';
 import type { ServerLife } from '../ledger.ts';
 import type { World } from '../world.ts';
-import { type Finding, isMember, removals, seconds, viewAt } from './finding.ts';
+import { type Finding, isMember, type Removal, removals, seconds, viewAt } from './finding.ts';
 
 /** Silence for less costs nobody its place. */
 const harmlessMs = 500;
@@ -15,7 +15,7 @@ const afterMs = 2_500;
 const silencing: ReadonlySet<Trouble['kind']> = new Set([
   'crash',
   'die',
-  'die-writing',
+  'die-appending',
   'disconnect',
   'partition',
   'overrun',
@@ -28,6 +28,8 @@ export function membership(world: World): Finding | undefined {
 
 /** Whoever dies while nothing else is wrong is out within this. */
 const outWithinMs = 2_000;
+/** Until somebody has written again what was lost. */
+const allLostMs = 15_000;
 /** Who was taken for dead and lives is patient with others for so long. */
 const patientMs = 25_000;
 
@@ -60,8 +62,8 @@ function deadMembers(world: World): Finding | undefined {
     if (life.endedMs > world.nowMs - 5_000) continue;
     const isMember = world
       .viewOf(life.group)
-      ?.members.some(({ server, incarnation }) => server === life.name && incarnation === life.incarnation);
-    if (isMember !== true) continue;
+      .members.some(({ server, incarnation }) => server === life.name && incarnation === life.incarnation);
+    if (!isMember) continue;
     return { checker: 'membership', what: `${life.name} ended at ${seconds(life.endedMs)} and is still a member` };
   }
   return undefined;
@@ -69,7 +71,7 @@ function deadMembers(world: World): Finding | undefined {
 
 function missingMembers(world: World): Finding | undefined {
   for (const { name, group, isWanted } of world.slots) {
-    const member = world.viewOf(group)?.members.find(({ server }) => server === name);
+    const member = world.viewOf(group).members.find(({ server }) => server === name);
     if (!isWanted || member?.state === 'active') continue;
     return { checker: 'membership', what: `${name} lives, and is ${member?.state ?? 'no member'} in the end` };
   }
@@ -77,13 +79,26 @@ function missingMembers(world: World): Finding | undefined {
 }
 
 function wrongRemovals(world: World): Finding | undefined {
-  const wrong = removals(world).find(({ life, atMs }) => !wasSilent(world, life, atMs));
+  const wrong = removals(world).find((each) => !wasSilent(world, each.life, each.atMs) && !wasAllLost(world, each));
   if (wrong === undefined) return undefined;
   const { group, life, by, atMs } = wrong;
   return {
     checker: 'membership',
     what: `${by} removed ${life.name} from ${group} at ${seconds(atMs)}, which was well`,
   };
+}
+
+/**
+ * A group begins empty where neither the store nor its log knows of it: both were emptied, and a server that has just started finds nothing that
+ * tells of others.
+ */
+function wasAllLost({ weather }: World, { group, isEmptyLine, atMs }: Removal): boolean {
+  const isLost = (kinds: readonly Trouble['kind'][], where: string) =>
+    weather.troubles.some(
+      ({ kind, process, fromMs }) =>
+        kinds.includes(kind) && process === where && fromMs < atMs && fromMs > atMs - allLostMs,
+    );
+  return isEmptyLine && isLost(['store-emptied'], '*') && isLost(['log-emptied', 'log-tail'], group);
 }
 
 function wasSilent(world: World, life: ServerLife, atMs: number): boolean {

@@ -1,56 +1,63 @@
-// A packet is accepted by nobody only for a listed cause, and only with a cause in the log of what went wrong. And once
-// nothing goes wrong any more, every new flow is served: no black holes.
+// A packet is accepted by nobody only for a listed cause. What is in the log of its group is everybody's: it is accepted by its owner, or
+// its owner was not there to do so, or the group says that it is nobody's, and why. What is in no log was kept out of it by something that
+// really happened. And once nothing goes wrong any more, every new flow is served: no black holes.
 //
-// The listed causes:
-//   broken flow    its server died or left, or its start (type 1) was never taken for a reason of its own; or its server
-//                  ended while its tier 1 was paused with the packet, which was then sent by a view that still had the server;
-//                  so may the first packet of a flow be placed
-//   dead server    a server of its group is dead and its successor not yet a member
-//   lost           something broke or lost messages on its way: the sender's tier 1, a member of its group, the bus; or
-//                  a member had missed frames and asked its peers, of which one was paused or not heard: in doubt, nobody takes it
-//   told to some   it began while messages were lost, and a member that knew of it was removed meanwhile, although it
-//                  lived: it may have told one peer and not another, until tables have been compared
-//   idle           the flow was silent for nearly as long as flows are remembered that have one packet
-//   forgotten end  its end had come long ago, if not to its server, and all repeats since were lost before its group
-//   no view        the store did not answer for so long that views could not be had
-//   no server      its group has no member that takes flows: an operator has told the last one to leave, while another one had
-//                  been removed although it lives, which comes back
+// The listed causes, of a packet that is in a log:
+//   group gone      the same of all its members
+//   owner gone      its owner was dead, left, removed, or had lost its place in the log, so that its replica never came to the entry
+//   lost entry      the log's server was started again without it, before its owner had read it
+//   broken flow     the group says that it is nobody's: a connection in its middle whose start nobody took, or whose server has gone, or that
+//                   was silent for nearly as long as it is remembered, or had ended; or it comes to another group than before
+//   no room         the table was full, where the cluster is one with a small table
+//   no taker        no member took new flows at that entry
+//   fragment        a later fragment whose first one is not in the log near it
 //
-// Pauses, slow messages, wrong clocks, doubled control messages, stale reads, and everything else that operators do explain
-// nothing.
+// And of one that is in none:
+//   dead tier 1     it died with it in hand
+//   no way in       its tier 1, its node, or the log itself could not store anything, or the store had no view of a group
+//   no line         it was stored before a line of the log began, or after one whose donor had died, or its tier 1 had not heard of the line yet
+//
+// Pauses, slow messages, lost gossip, wrong clocks of processes and logs, and whatever else operators do explain nothing.
 
+import { type Verdict, verdicts } from '../../../services/dssl/replica/verdict.ts';
+import type { View } from '../../../shared/membership/view.ts';
 import type { Trouble } from '../faults.ts';
-import type { FlowRecord, PacketRecord, ServerLife } from '../ledger.ts';
+import type { Fate, FlowRecord, PacketRecord, ServerLife } from '../ledger.ts';
+import type { ViewChange } from '../reference.ts';
 import type { World } from '../world.ts';
-import { type Finding, idleMs, isDiverted, isMember, removals, seconds, viewAt } from './finding.ts';
+import { type Finding, idleMs, isDiverted, isMember, seconds, viewAt } from './finding.ts';
 
-/** A packet sent this long before a trouble may still have been on its way. */
-const underWayMs = 800;
-/** A tier 1 puts packets into a frame for so long at most. */
-const inHandMs = 50;
+/** Frames that cannot get into the log are given up after this, and a little more until that shows. */
+const givenUpMs = 16_000;
 /** After a trouble everything must be right again within this. */
-export const recoveryMs = 4_000;
-/** Tables that differ are alike again within this. */
-const comparedMs = 45_000;
+const recoveryMs = 4_000;
 /** A flow that starts so long after the last trouble must be served, whatever its cause would be. */
 const calmAfterMs = 12_000;
-/** A flow whose end the group has seen is remembered for so long after its last packet. */
-const endedMs = 10_000;
+/** A flow whose end the group has seen is remembered for ten seconds after its last packet; log time may be slower than ours. */
+const endedMs = 9_000;
+/** A gap is passed over for five seconds of the log's time, which begin when the log is back. */
+const gapMs = 12_000;
+/** A server drains for twelve seconds, or until its flows have ended. */
+const drainedMs = 11_000;
+/** Later fragments wait for their first one for a second. */
+const fragmentMs = 900;
 
-const losing: ReadonlySet<Trouble['kind']> = new Set([
-  'crash',
-  'die',
-  'die-writing',
-  'one-way',
-  'bus-restart',
+/** Troubles that keep packets out of a log. */
+const closing: ReadonlySet<Trouble['kind']> = new Set([
   'disconnect',
-  'loss',
   'partition',
+  'bus-restart',
+  'no-leader',
+  'log-restart',
+  'log-tail',
+  'log-emptied',
+  'slow-log',
+  'late-store',
+  'lost-answers',
   'overrun',
-  'end-tier1',
-  'slow-store',
-  'failing-store',
 ]);
+/** Troubles that keep a tier 1 from knowing a group's view. */
+const blinding: ReadonlySet<Trouble['kind']> = new Set(['slow-store', 'failing-store', 'store-emptied', 'partition']);
 
 export function served(world: World): Finding | undefined {
   const { ledger } = world;
@@ -58,7 +65,11 @@ export function served(world: World): Finding | undefined {
     for (const id of flow.packets) {
       const packet = ledger.packets[id];
       if (packet.acceptedBy.length > 0 || isExplained(world, flow, packet)) continue;
-      const what = `packet ${id} (${packet.kind}) of flow ${flow.id} (${flow.tuple}), sent at ${seconds(packet.sentMs)} through ${packet.tier1}, was accepted by nobody, and nothing explains it`;
+      const where =
+        packet.fate === undefined
+          ? 'is in no log'
+          : `is at position ${packet.fate.position} of ${packet.fate.group} (${verdicts[packet.fate.verdict]})`;
+      const what = `packet ${id} (${packet.kind}) of flow ${flow.id} (${flow.tuple}), sent at ${seconds(packet.sentMs)} through ${packet.tier1}, ${where} and was accepted by nobody`;
       return { checker: 'served', what, flow: flow.id, packet: id };
     }
   }
@@ -66,6 +77,7 @@ export function served(world: World): Finding | undefined {
 }
 
 export function noBlackHole(world: World): Finding | undefined {
+  if (world.hasSmallTables) return undefined;
   const { ledger } = world;
   const calmMs = calmAfterMs + Math.max(0, ...world.weather.troubles.map(({ untilMs }) => untilMs));
   for (const flow of ledger.flows) {
@@ -83,32 +95,89 @@ export function noBlackHole(world: World): Finding | undefined {
 }
 
 function isExplained(world: World, flow: FlowRecord, packet: PacketRecord): boolean {
-  return (
-    isBroken(world, flow, packet) ||
-    isForgottenEnd(world, flow, packet) ||
-    hasNoServer(world, flow, packet) ||
-    world.weather.troubles.some((trouble) => explains(world, trouble, flow, packet))
-  );
+  const { fate } = packet;
+  if (fate === undefined) return isWithoutLine(world, packet) || isDeadTier1(world, packet) || hasNoWay(world, packet);
+  if (fate.owner !== -1) return isOwnerGone(world, world.ledger.lives[fate.owner], fate);
+  if (fate.isLost || isGroupDead(world, fate)) return true;
+  return isNobodys(world, flow, packet, fate);
 }
 
-/**
- * The server did not get the end, for a reason of its own, and the client repeats it. The group forgets a flow some time
- * after its end was seen, every member at the same packet. It cannot know that somebody still repeats the end while no repeat
- * gets as far as the group, because the tier 1 of the sender is in trouble. What is forgotten once stays forgotten.
- */
-function isForgottenEnd(world: World, flow: FlowRecord, packet: PacketRecord): boolean {
-  if (!flow.type1 || packet.kind !== 'end') return false;
-  const earlier = flow.packets.filter((id) => id < packet.id).map((id) => world.ledger.packets[id]);
-  const isLate = ({ sentMs }: PacketRecord) => packet.sentMs - sentMs < endedMs;
-  const neverLeft = (repeat: PacketRecord) =>
-    world.weather.troubles.some(
-      (trouble) =>
-        (trouble.process === tier1Of(repeat) || trouble.kind === 'bus-restart') &&
-        explains(world, trouble, flow, repeat),
-    );
-  const keepsNothing = (repeat: PacketRecord) =>
-    repeat.acceptedBy.length === 0 && (neverLeft(repeat) || isForgottenEnd(world, flow, repeat));
-  return earlier.some((each) => each.kind === 'end' && !isLate(each)) && earlier.filter(isLate).every(keepsNothing);
+/** The owner's replica never came to the entry. */
+function isOwnerGone(world: World, owner: ServerLife, fate: Fate): boolean {
+  if (fate.appliedBy.includes(owner.index)) return world.hasSmallTables && world.isPrivate;
+  if (fate.isLost || owner.endedMs !== Number.POSITIVE_INFINITY) return true;
+  if (fate.passedOverBy.includes(owner.index)) return true;
+  return !isMember(world, owner, world.nowMs) || world.hasSkipped(owner, fate);
+}
+
+/** No member's replica came to the entry: nobody was left who could say why it is nobody's. */
+function isGroupDead(world: World, fate: Fate): boolean {
+  const members = viewAt(world, fate.group, fate.atMs)?.members ?? [];
+  const lives = members.map(({ server, incarnation }) => world.ledger.lives[world.ledger.lifeOf(server, incarnation)]);
+  return lives.every((life) => isOwnerGone(world, life, fate));
+}
+
+function isNobodys(world: World, flow: FlowRecord, packet: PacketRecord, fate: Fate): boolean {
+  const verdict = verdicts[fate.verdict] as Verdict | undefined;
+  switch (verdict) {
+    case 'dropTableFull':
+    case 'ignorePlacedElsewhere':
+      return world.hasSmallTables;
+    case 'dropNoOwner':
+      return viewAt(world, fate.group, fate.atMs)?.members.some(({ state }) => state === 'active') !== true;
+    case 'dropFragment':
+      return isWithoutFirst(world, flow, packet, fate);
+    default:
+      return flow.type1 && packet.kind !== 'start' && isBroken(world, flow, packet, fate);
+  }
+}
+
+/** Fragments are sent in pairs, one packet behind the other. */
+function isWithoutFirst(world: World, flow: FlowRecord, packet: PacketRecord, fate: Fate): boolean {
+  const isPartner = (id: number) => Math.abs(id - packet.id) === 1 && world.ledger.packets[id].kind === 'middle';
+  const partner = flow.packets.find(isPartner);
+  const other = partner === undefined ? undefined : world.ledger.packets[partner].fate;
+  return other === undefined || other.group !== fate.group || Math.abs(other.atMs - fate.atMs) > fragmentMs;
+}
+
+/** A connection in its middle that the group does not know, or no longer. */
+function isBroken(world: World, flow: FlowRecord, packet: PacketRecord, fate: Fate): boolean {
+  const { ledger } = world;
+  const earlier = flow.packets.map((id) => ledger.packets[id]).filter((each) => isBefore(each, packet, fate));
+  const isKnown = (each: PacketRecord) => each.acceptedBy.length > 0 || (each.fate?.owner ?? -1) !== -1;
+  const last = earlier.findLast((each) => each.fate?.group === fate.group && isKnown(each));
+  const first = earlier.find(({ kind, acceptedBy }) => kind === 'start' && acceptedBy.length > 0);
+  // The client repeats a start until it is taken, and sends nothing else before.
+  if (first === undefined || last?.fate === undefined) return true;
+  if (fate.atMs - last.fate.atMs > idleMs) return true;
+  if (earlier.some(({ kind }) => kind === 'end') && fate.atMs - last.fate.atMs > endedMs) return true;
+  if (isDiverted(world, flow, first.sentMs, fate.atMs + recoveryMs)) return true;
+  const homes = earlier.flatMap(({ acceptedBy }) => acceptedBy.slice(0, 1));
+  const home = ledger.lives[homes[homes.length - 1]];
+  if (!isMember(world, home, fate.atMs)) return !leftEarly(world, home);
+  if (world.hasSmallTables || earlier.some((each) => each.fate?.isLost === true)) return true;
+  // By Fig. 6 its server alone knows that it is its own.
+  return world.isPrivate && isOwnerGone(world, home, fate);
+}
+
+/** A server that was told to leave stays until its flows have ended, or for as long as it was told to. */
+function leftEarly(world: World, life: ServerLife): boolean {
+  const server = world.servers.find((each) => each.life === life);
+  const isIts = ({ by, command }: ViewChange) => by === life.name && command?.kind === 'leave';
+  const left = world.referenceOf(life.group).views.findLast((change) => isIts(change) && change.atMs >= life.startedMs);
+  return server?.toldMs !== undefined && left !== undefined && left.atMs < server.toldMs + drainedMs;
+}
+
+/** Whether a packet was in the group's log before another one of its flow; one that is in none was not. */
+function isBefore(earlier: PacketRecord, { id }: PacketRecord, { position, group }: Fate): boolean {
+  const { fate } = earlier;
+  if (fate === undefined || fate.group !== group) return earlier.id < id;
+  return fate.isLost ? earlier.id < id : fate.position <= position && earlier.id !== id;
+}
+
+function isDeadTier1(world: World, { tier1, sentMs }: PacketRecord): boolean {
+  const gate = world.tier1s.find(({ name }) => name === tier1);
+  return gate === undefined || (!gate.process.isAlive && gate.endedMs < sentMs + givenUpMs);
 }
 
 /** The process whose life a packet was sent through. */
@@ -116,128 +185,51 @@ function tier1Of({ tier1 }: PacketRecord): string {
   return tier1.replace(/-\d+$/, '');
 }
 
-function hasNoServer(world: World, flow: FlowRecord, packet: PacketRecord): boolean {
-  const untilMs = packet.takenMs;
-  return removals(world).some(({ group, life, atMs }) => {
-    if (flow.group !== '' && flow.group !== group) return false;
-    const takesFlows = (thenMs: number) =>
-      viewAt(world, group, thenMs)?.members.some(({ state }) => state === 'active');
-    // Tier 1s hear of the next one a little later.
-    if (takesFlows(untilMs) && takesFlows(untilMs - underWayMs)) return false;
-    return life.endedMs > atMs && atMs < untilMs && atMs > untilMs - recoveryMs;
+function hasNoWay(world: World, packet: PacketRecord): boolean {
+  const { takenMs, sentMs } = packet;
+  const isIts = ({ process }: Trouble) =>
+    process === tier1Of(packet) || process === '*' || world.map.groups.some(({ id }) => id === process);
+  return (
+    world.weather.troubles.some((trouble) => {
+      if (trouble.fromMs > takenMs + givenUpMs || trouble.untilMs < sentMs - recoveryMs) return false;
+      return isIts(trouble) && (closing.has(trouble.kind) || blinding.has(trouble.kind));
+    }) ||
+    hadNoServer(world, takenMs) ||
+    world.map.groups.some(({ id }) => isLineless(world, id, takenMs))
+  );
+}
+
+/**
+ * It is stored, and there was no line then; or the line has a gap before it, because it began with the state of a donor that had not come so far,
+ * until its tier 1 learns of the new line.
+ */
+function isWithoutLine(world: World, { passedOverMs }: PacketRecord): boolean {
+  if (passedOverMs === undefined) return false;
+  const isBlind = ({ kind, fromMs, untilMs }: Trouble) =>
+    blinding.has(kind) && fromMs < passedOverMs && untilMs > passedOverMs - recoveryMs;
+  return world.map.groups.some(({ id }) => {
+    const begunMs = world.referenceOf(id).begunMs.findLast((atMs) => atMs <= passedOverMs);
+    if (begunMs === undefined || passedOverMs - begunMs < recoveryMs || isLineless(world, id, passedOverMs))
+      return true;
+    // Frames were stored and answered, and then lost: those behind them count when nothing has filled the gap for long.
+    const isAfterLoss = ({ fromMs }: { readonly fromMs: number }) =>
+      fromMs < passedOverMs && passedOverMs - fromMs < gapMs;
+    if (world.referenceOf(id).lineless.some(isAfterLoss)) return true;
+    return passedOverMs - begunMs < givenUpMs && world.weather.troubles.some(isBlind);
   });
 }
 
-function isBroken(world: World, flow: FlowRecord, packet: PacketRecord): boolean {
-  const { ledger } = world;
-  const earlier = flow.packets.filter((id) => id < packet.id).map((id) => ledger.packets[id]);
-  const times = [...earlier.map(({ sentMs }) => sentMs), packet.sentMs];
-  if (flow.type1 && times.some((sentMs, index) => index > 0 && sentMs - times[index - 1] > idleMs)) return true;
-  // The client repeats a start until it is taken, and sends nothing else before.
-  if (
-    flow.type1 &&
-    packet.kind !== 'start' &&
-    !earlier.some(({ kind, acceptedBy }) => kind === 'start' && acceptedBy.length > 0)
-  )
-    return true;
-  const homes = earlier.flatMap(({ acceptedBy }) => acceptedBy.slice(0, 1));
-  const home = homes.length === 0 ? undefined : ledger.lives[homes[homes.length - 1]];
-  if (home === undefined) return placedAtEnded(world, flow, packet);
-  // Its packets go to a group that does not know it, or back to one that does.
-  if (flow.type1 && isDiverted(world, flow, earlier[0].sentMs, packet.takenMs + underWayMs)) return true;
-  if (endedMeanwhile(world, home, packet)) return true;
-  const untilMs = packet.takenMs + underWayMs;
-  if (home.endedMs > untilMs && isMember(world, home, untilMs)) return false;
-  // Other servers take over datagram flows when theirs has gone.
-  return flow.type1;
+/** Nobody followed the log, and so nobody kept the group's view in the store. */
+function isLineless(world: World, group: string, atMs: number): boolean {
+  return world.referenceOf(group).lineless.some(({ fromMs, untilMs }) => fromMs <= atMs && untilMs + recoveryMs > atMs);
 }
 
-function explains(world: World, trouble: Trouble, flow: FlowRecord, packet: PacketRecord): boolean {
-  if (!losing.has(trouble.kind)) return false;
-  if (goneOutMs(world, packet) < trouble.fromMs - underWayMs) return false;
-  const laterMs = Math.max(unansweredThen(world, trouble, flow), untoldThen(world, trouble, flow));
-  const isOver = packet.sentMs > trouble.untilMs + laterMs + recoveryMs;
-  const isDeadMember = trouble.kind === 'die' && isStillMember(world, trouble.process, packet.sentMs - recoveryMs);
-  if (isOver && !isDeadMember) return false;
-  if (trouble.process === '*' || trouble.process === tier1Of(packet)) return true;
-  const slot = world.slots.find(({ name }) => name === trouble.process);
-  // Everybody has missed what another tier 1 lost, and asks the peers.
-  if (slot === undefined) return unansweredThen(world, trouble, flow) > 0;
-  if (flow.group === '' || slot.group === flow.group) return true;
-  // It is served by another group by now, because its own was mapped out; or goes to its own again.
-  return isDiverted(world, flow, world.ledger.packets[flow.packets[0]].sentMs, Number.POSITIVE_INFINITY);
-}
-
-/**
- * Whether a server ended while the packet was with a tier 1 that was paused. It had left, and waited for the tier 1s that
- * stamp older views, but not for one that says nothing for seconds. That one sends the packet before it hears of the newer
- * view, and by the older one the packet is that server's and nobody else's.
- */
-function endedMeanwhile(world: World, { endedMs }: ServerLife, packet: PacketRecord): boolean {
-  return pausesWith(world, packet).some(
-    ({ fromMs }) => endedMs > fromMs && endedMs < goneOutMs(world, packet) + underWayMs,
-  );
-}
-
-/**
- * The same of a flow that is at no server yet: which one it was placed at by the older view is not known here, so any will do
- * that was a member when the tier 1 was paused.
- */
-function placedAtEnded(world: World, flow: FlowRecord, packet: PacketRecord): boolean {
-  return world.ledger.lives.some(
-    (life) =>
-      (flow.group === '' || life.group === flow.group) &&
-      pausesWith(world, packet).some(({ fromMs }) => isMember(world, life, fromMs)) &&
-      endedMeanwhile(world, life, packet),
-  );
-}
-
-/** Pauses of its tier 1 that it was with. */
-function pausesWith({ weather }: World, packet: PacketRecord): Trouble[] {
-  return weather.troubles.filter(
-    ({ kind, process, fromMs, untilMs }) =>
-      kind === 'pause' && process === tier1Of(packet) && fromMs < packet.takenMs + inHandMs && untilMs > packet.sentMs,
-  );
-}
-
-/** A server that died has not been removed yet: others wait for its answers, and flows are placed there. */
-function isStillMember(world: World, name: string, atMs: number): boolean {
-  const life = world.ledger.lives.findLast((each) => each.name === name);
-  return life !== undefined && isMember(world, life, atMs);
-}
-
-/** When a packet left its tier 1 at the latest: one that was paused with packets in hand sends them when it resumes. */
-function goneOutMs(world: World, packet: PacketRecord): number {
-  const tier1 = tier1Of(packet);
-  const isHeldBy = (pause: Trouble) =>
-    pause.kind === 'pause' &&
-    pause.process === tier1 &&
-    pause.fromMs >= packet.takenMs &&
-    pause.fromMs < packet.takenMs + inHandMs;
-  const pauses = world.weather.troubles.filter(isHeldBy);
-  return Math.max(packet.takenMs, ...pauses.map(({ untilMs }) => untilMs));
-}
-
-/** What a member that was removed had told some, and not all, is mended when tables are compared. */
-function untoldThen(world: World, { fromMs, untilMs }: Trouble, flow: FlowRecord): number {
-  const isThen = (atMs: number) => atMs > fromMs - underWayMs && atMs < untilMs + recoveryMs;
-  const first = world.ledger.packets[flow.packets[0]];
-  if (!isThen(first.sentMs)) return 0;
-  const isLeftBehind = removals(world).some(
-    ({ group, life, atMs }) => (flow.group === '' || group === flow.group) && life.endedMs > atMs && isThen(atMs),
-  );
-  return isLeftBehind ? comparedMs : 0;
-}
-
-/** Whoever missed frames asks all its peers; one that is paused, or not heard, answers when that is over. */
-function unansweredThen(world: World, { untilMs }: Trouble, flow: FlowRecord): number {
-  let longest = 0;
-  for (const { kind, process, fromMs, untilMs: overMs } of world.weather.troubles) {
-    const keepsSilent = kind === 'pause' || kind === 'deaf-to-one' || kind === 'one-way';
-    if (!keepsSilent || fromMs > untilMs + recoveryMs || overMs < untilMs) continue;
-    const slot = world.slots.find(({ name }) => name === process);
-    if (slot !== undefined && (flow.group === '' || slot.group === flow.group))
-      longest = Math.max(longest, overMs - untilMs);
-  }
-  return longest;
+/** Some group had nobody who takes packets: its tier 1s drop what is for it, and learn of the next server a little later. */
+function hadNoServer(world: World, atMs: number): boolean {
+  const serves = (view: View | undefined) => view?.members.some(({ state }) => state !== 'joining') === true;
+  return world.map.groups.some(({ id }) => {
+    if (!serves(viewAt(world, id, atMs - recoveryMs))) return true;
+    const isLately = (thenMs: number) => thenMs <= atMs && thenMs > atMs - recoveryMs;
+    return world.referenceOf(id).views.some(({ atMs: thenMs, view }) => isLately(thenMs) && !serves(view));
+  });
 }

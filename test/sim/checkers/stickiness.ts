@@ -4,7 +4,7 @@
 // run out between two starts. A packet that comes so late that its ports have been used again goes to whom the next connection
 // is at.
 
-import type { FlowRecord, Ledger } from '../ledger.ts';
+import type { FlowRecord, Ledger, PacketRecord } from '../ledger.ts';
 import type { World } from '../world.ts';
 import { type Finding, idleMs, isDiverted, isMember, seconds } from './finding.ts';
 
@@ -14,35 +14,37 @@ const closingMs = 9_000;
 const repeatedStartMs = 4_500;
 
 export function stickiness(world: World): Finding | undefined {
+  // A small table lets flows go that began a moment ago.
+  if (world.hasSmallTables) return undefined;
   const { ledger } = world;
   const isReused = reuses(ledger);
   const isOvertaken = overtakes(ledger);
   for (const flow of ledger.flows) {
+    if (hasOneHome(ledger, flow)) continue;
     let home = -1;
     let firstStartMs = Number.POSITIVE_INFINITY;
     let lastMs = Number.POSITIVE_INFINITY;
     let lastAcceptedMs = Number.POSITIVE_INFINITY;
     let hasEnded = false;
-    for (const id of flow.packets) {
-      const { acceptedBy, acceptedMs, kind, sentMs } = ledger.packets[id];
-      if (kind === 'start') firstStartMs = Math.min(firstStartMs, sentMs);
-      const isStartAnew = kind === 'start' && (sentMs - firstStartMs > repeatedStartMs || isReused(flow.id));
-      const isForgotten = sentMs - lastMs > idleMs || (hasEnded && sentMs - lastAcceptedMs > closingMs);
+    for (const { id, kind, sentMs, acceptedBy, atMs } of inLogOrder(world, flow)) {
+      if (kind === 'start') firstStartMs = Math.min(firstStartMs, atMs);
+      const isStartAnew = kind === 'start' && (atMs - firstStartMs > repeatedStartMs || isReused(flow.id));
+      const isForgotten = atMs - lastMs > idleMs || (hasEnded && atMs - lastAcceptedMs > closingMs);
       if (isForgotten || isStartAnew) home = -1;
-      lastMs = sentMs;
+      lastMs = atMs;
       hasEnded ||= kind === 'end';
       if (acceptedBy.length === 0) continue;
-      lastAcceptedMs = sentMs;
+      lastAcceptedMs = atMs;
       const taker = acceptedBy[0];
       if (home !== -1 && home !== taker) {
-        if (isOvertaken(flow, acceptedMs)) continue;
+        if (isOvertaken(flow, atMs)) continue;
         const life = ledger.lives[home];
         const isElsewhere = life.group !== ledger.lives[taker].group;
-        if (isElsewhere && isDiverted(world, flow, ledger.packets[flow.packets[0]].sentMs, acceptedMs)) {
+        if (isElsewhere && isDiverted(world, flow, ledger.packets[flow.packets[0]].sentMs, atMs)) {
           home = taker;
           continue;
         }
-        if (life.endedMs > acceptedMs && isMember(world, life, acceptedMs)) {
+        if (life.endedMs > atMs && isMember(world, life, atMs)) {
           const what = `flow ${flow.id} (${flow.tuple}) was at ${life.name}, and its packet ${id}, sent at ${seconds(sentMs)}, went to ${ledger.lives[taker].name}`;
           return { checker: 'stickiness', what, flow: flow.id, packet: id };
         }
@@ -51,6 +53,26 @@ export function stickiness(world: World): Finding | undefined {
     }
   }
   return undefined;
+}
+
+/** Most flows were at one server all their life. */
+function hasOneHome({ packets }: Ledger, flow: FlowRecord): boolean {
+  return flow.packets.every((id) => packets[id].acceptedBy.every((life) => life === flow.home));
+}
+
+interface LoggedPacket extends PacketRecord {
+  /** When it was stored. */
+  readonly atMs: number;
+}
+
+/** The packets of a flow that are in a log, as they came into it; without those that it has lost, of which the group cannot know. */
+function inLogOrder({ ledger }: World, flow: FlowRecord): LoggedPacket[] {
+  const packets: LoggedPacket[] = [];
+  for (const id of flow.packets) {
+    const packet = ledger.packets[id];
+    if (packet.fate?.isLost === false) packets.push({ ...packet, atMs: packet.fate.atMs });
+  }
+  return packets.sort((one, other) => one.atMs - other.atMs || one.id - other.id);
 }
 
 /** Whether another connection had these ports shortly before. */

@@ -1,0 +1,370 @@
+// The reference of a group: the production replica, with a self that is no member, which applies the group's log itself, each entry in
+// the moment that it is stored. What every actor's replica makes of an entry must be the same, and what the checkers know of
+// views, owners and packets they know from here.
+//
+// A log that loses its last entries, or all of them, begins another line. The reference begins again from where that line departs. An
+// epoch with a donor begins with the donor's state, so the reference waits until the donor has applied the entry, and goes on with a
+// snapshot of it. Nobody else can be further then.
+
+import type { Effects } from '../../services/dssl/replica/effects.ts';
+import { noServer, Replica } from '../../services/dssl/replica/replica.ts';
+import { noPacket, waiting } from '../../services/dssl/replica/verdict.ts';
+import { type Command, decodeCommand } from '../../shared/log/records/command.ts';
+import { Frame } from '../../shared/log/records/frame.ts';
+import { emptyView, type GroupBirth, type View } from '../../shared/membership/view.ts';
+import { readStamp } from '../../shared/packet/stamp.ts';
+import type { Fate, Ledger } from './ledger.ts';
+import type { LogWatcher, SimEntry, SimLog } from './log.ts';
+
+/** What the reference made of an entry. */
+export interface Judgement {
+  readonly mark: number;
+  readonly outcome: Effects['outcome'];
+  /** Counts the lines of the log; see `Reference.line`. */
+  readonly line: number;
+  readonly epoch: string;
+  /** By row; empty where the entry is no frame that counts. */
+  readonly owners: Uint16Array;
+  /** Packets that are nobody's, by row: members tell why. Empty where there is none. */
+  readonly nobodys: readonly (Fate | undefined)[];
+  /** Rows of earlier frames that had waited, as frame number, row and owner in turn. */
+  readonly late: readonly number[];
+  /** Lives whose replicas have applied it, and lacked nothing. */
+  readonly appliedBy: number[];
+  /** Lives whose replicas lacked the slices of some rows. */
+  readonly passedOverBy: number[];
+  /** The flow slices of the rows, and their digests after the entry. */
+  readonly slices: readonly number[];
+  readonly digests: readonly number[];
+  readonly fingerprint: number;
+  /** Digests that were due, as slice and digest in turn. */
+  readonly due: readonly number[];
+}
+
+type Readers = Pick<Judgement, 'appliedBy' | 'passedOverBy'>;
+
+/** A change of the view, by the log. */
+export interface ViewChange {
+  readonly atMs: number;
+  readonly position: number;
+  readonly view: View;
+  /** Process that appended the entry; '' when the log itself changed. */
+  readonly by: string;
+  readonly command: Command | undefined;
+  readonly epoch: string;
+}
+
+/** Where a line begins: with nothing, or with the state of a donor. */
+interface Base {
+  readonly position: number;
+  readonly global: Uint8Array | undefined;
+  readonly slices: readonly Uint8Array[];
+}
+
+const emptyBase: Base = { position: 0, global: undefined, slices: [] };
+const self = { server: 'reference', incarnation: 0 };
+const noOwners = new Uint16Array(0);
+const nothing: readonly never[] = [];
+export const sliceCount = 256;
+
+export class Reference implements LogWatcher {
+  readonly group: string;
+  readonly views: ViewChange[] = [];
+  /** Times in which nobody followed the log, because it was another one than before. */
+  readonly lineless: { readonly fromMs: number; untilMs: number }[] = [];
+  /** When lines began. */
+  readonly begunMs: number[] = [];
+  /** Frames applied, as life and number. */
+  readonly applied = new Set<string>();
+  /** Undefined while the donor of the epoch has not applied its entry. */
+  replica: Replica | undefined;
+  /** What was made of the entries, by position; on several lines it may be several things. */
+  readonly #judged = new Map<number, Judgement[]>();
+  readonly #log: SimLog;
+  readonly #ledger: Ledger;
+  readonly #nowMs: () => number;
+  readonly #frame = new Frame();
+  readonly #stamp = { run: 0, id: 0, flow: 0 };
+  /** The line in force is the last one; before it, those that it departed from. */
+  readonly #bases: Base[] = [emptyBase];
+  /** The epoch whose donor has not applied it yet. */
+  #awaited: { readonly entry: SimEntry; readonly id: string } | undefined;
+  /** Rows whose packets wait for their first fragment. */
+  readonly #waiting = new Map<string, Fate>();
+  #view: View;
+  /** What the log has is applied again: its views are known. */
+  #isAgain = false;
+  #lineNumber = 0;
+  /** The first line of the log's present life. */
+  #lifeBegan = 0;
+  /** Numbers of members, as lives of the ledger, for one view. */
+  #owners: number[] = [];
+  #ownersOf: View | undefined;
+
+  constructor(log: SimLog, ledger: Ledger, birth: GroupBirth, nowMs: () => number) {
+    this.group = log.group;
+    this.#log = log;
+    this.#ledger = ledger;
+    this.#nowMs = nowMs;
+    this.#view = emptyView(birth);
+    this.replica = this.#empty();
+    log.watcher = this;
+  }
+
+  get view(): View {
+    return this.#view;
+  }
+
+  get epoch(): Replica['epoch'] {
+    return this.replica?.epoch;
+  }
+
+  /** Somebody has applied an entry of this line. */
+  followed(line: number): void {
+    const last = this.lineless[this.lineless.length - 1];
+    if (line === this.#lineNumber && last?.untilMs === Number.POSITIVE_INFINITY) last.untilMs = this.#nowMs();
+  }
+
+  onStored(entry: SimEntry): void {
+    if (this.#awaited !== undefined) {
+      this.#watchForEpoch(entry, this.#awaited.id);
+      return;
+    }
+    this.#apply(entry);
+  }
+
+  onCut(last: number): void {
+    this.#lineNumber++;
+    this.#lose(last);
+    this.lineless.push({ fromMs: this.#nowMs(), untilMs: Number.POSITIVE_INFINITY });
+    while (this.#bases.length > 1 && this.#bases[this.#bases.length - 1].position > last) this.#bases.pop();
+    this.#rebuild();
+  }
+
+  onEmptied(): void {
+    this.#lose(0);
+    this.#lifeBegan = ++this.#lineNumber;
+    this.lineless.push({ fromMs: this.#nowMs(), untilMs: Number.POSITIVE_INFINITY });
+    this.#bases.splice(0, this.#bases.length, emptyBase);
+    this.#awaited = undefined;
+    this.#waiting.clear();
+    this.replica = this.#empty();
+  }
+
+  /** An actor's replica is as it is. If it is the donor's, and a line has begun with its state, the reference goes on with that. */
+  donorApplied(donor: Replica): void {
+    const awaited = this.#awaited;
+    if (awaited === undefined || donor.position !== awaited.entry.position) return;
+    if (donor.epoch?.id !== awaited.id) return;
+    const slices = Array.from({ length: sliceCount }, (_, slice) => donor.snapshotSlice(slice));
+    this.begunMs.push(this.#nowMs());
+    this.#bases.push({ position: donor.position, global: donor.snapshotGlobal(), slices });
+    this.#rebuild(awaited.entry);
+  }
+
+  /** What was made of the entry at the replica's position, on the replica's line; undefined for a line that is gone. */
+  judgementOf(replica: Replica): Judgement | undefined {
+    const judged = this.#judged.get(replica.position);
+    return judged?.findLast(({ mark, epoch }) => mark === replica.mark && epoch === (replica.epoch?.id ?? ''));
+  }
+
+  /** Whether the replica is on the line that the log holds. */
+  isOnLine(replica: Replica): boolean {
+    const judged = this.#judged.get(replica.position);
+    const newest = judged?.[judged.length - 1];
+    return replica.position <= this.#log.last && newest?.mark === replica.mark;
+  }
+
+  /** What the log holds behind this position, nobody will read any more. */
+  #lose(last: number): void {
+    for (const { fate } of this.#ledger.packets) {
+      if (fate !== undefined && fate.group === this.group && fate.line >= this.#lifeBegan && fate.position > last)
+        fate.isLost = true;
+    }
+  }
+
+  #empty(): Replica {
+    return new Replica({ group: this.group, self });
+  }
+
+  /** Begins again where the line in force departs, and applies what the log has from there on. */
+  #rebuild(begunBy?: SimEntry): void {
+    const base = this.#bases[this.#bases.length - 1];
+    this.#awaited = undefined;
+    this.#waiting.clear();
+    this.replica =
+      base.global === undefined ? this.#empty() : Replica.restore({ group: this.group, self }, base.global);
+    if (this.replica === undefined) throw new Error(`${this.group}: the donor's state cannot be read`);
+    for (const slice of base.slices)
+      if (!this.replica.restoreSlice(slice)) throw new Error(`${this.group}: a slice of the donor cannot be read`);
+    this.#isAgain = begunBy === undefined;
+    if (begunBy !== undefined) this.#noteView(begunBy, undefined);
+    for (const entry of this.#log.entries.slice(base.position)) {
+      if (this.#awaited === undefined) this.#apply(entry);
+      else this.#watchForEpoch(entry, (this.#awaited as { readonly id: string }).id);
+    }
+    this.#isAgain = false;
+    if (this.replica !== undefined && this.replica.view !== this.#view) {
+      this.#setView(this.replica.view, '', undefined, this.replica.position);
+    }
+  }
+
+  #apply(entry: SimEntry): void {
+    const replica = this.replica as Replica;
+    const effects = replica.apply(entry);
+    const { epochBegun } = effects;
+    if (epochBegun?.donor !== undefined) {
+      this.#awaited = { entry, id: epochBegun.id };
+      this.replica = undefined;
+      return;
+    }
+    if (epochBegun !== undefined && replica.isSuperseded) {
+      // A group that has died begins empty.
+      this.replica = this.#empty();
+      this.#apply(entry);
+      return;
+    }
+    if (epochBegun !== undefined) this.begunMs.push(this.#nowMs());
+    if (effects.viewChanged || effects.epochBegun !== undefined) this.#noteView(entry, effects.command);
+    this.#judge(entry, replica, effects);
+  }
+
+  /** Nobody has the donor's state yet. The donor may die, and another epoch follow this one. */
+  #watchForEpoch(entry: SimEntry, id: string): void {
+    if (entry.kind === 'frame') this.#notePassedOver(entry);
+    const command = entry.kind === 'command' ? decodeCommand(entry.data) : undefined;
+    if (command?.kind !== 'epoch' || command.previous !== id) return;
+    if (command.donor !== undefined) {
+      this.#awaited = { entry, id: command.id };
+      return;
+    }
+    this.#awaited = undefined;
+    this.replica = this.#empty();
+    this.#apply(entry);
+  }
+
+  #judge(entry: SimEntry, replica: Replica, effects: Effects): void {
+    const judged = this.#judgedAt(entry.position);
+    const epoch = replica.epoch?.id ?? '';
+    // Where a line departs, entries are applied again.
+    const again = judged.find((known) => known.mark === replica.mark && known.epoch === epoch);
+    const readers = { appliedBy: again?.appliedBy ?? [], passedOverBy: again?.passedOverBy ?? [] };
+    const isFrame = effects.outcome === 'frame';
+    if (effects.outcome === 'gap' || (entry.kind === 'frame' && effects.outcome === 'ignored'))
+      this.#notePassedOver(entry);
+    const slices: number[] = [];
+    const digests: number[] = [];
+    let owners: Uint16Array = noOwners;
+    let nobodys: readonly (Fate | undefined)[] = nothing;
+    const late = effects.late.length === 0 ? nothing : lateOf(effects);
+    if (isFrame) {
+      const { frame } = effects;
+      owners = effects.owners.slice(0, frame.count);
+      for (let row = 0; row < frame.count; row++) {
+        const slice = frame.hashHi(row) >>> 24;
+        if (!slices.includes(slice)) slices.push(slice);
+      }
+      for (const slice of slices) digests.push(replica.digest(slice));
+      this.applied.add(`${frame.tier1Id} ${frame.number}`);
+      nobodys = this.#noteFates(entry, effects, readers);
+    }
+    const judgement: Judgement = {
+      mark: replica.mark,
+      outcome: effects.outcome,
+      line: this.#lineNumber,
+      epoch,
+      owners,
+      nobodys,
+      late,
+      ...readers,
+      slices,
+      digests,
+      fingerprint: replica.globalFingerprint(),
+      due: effects.digests.flatMap(({ slice, digest }) => [slice, digest]),
+    };
+    if (again === undefined) judged.push(judgement);
+    else if (again.fingerprint !== judgement.fingerprint)
+      throw new Error(`${this.group}: the reference makes another thing of entry ${entry.position} the second time`);
+  }
+
+  #judgedAt(position: number): Judgement[] {
+    let judged = this.#judged.get(position);
+    if (judged === undefined) {
+      judged = [];
+      this.#judged.set(position, judged);
+    }
+    return judged;
+  }
+
+  /** Notes where each packet of a frame is, and whose. */
+  #noteFates(
+    { position, atMs }: SimEntry,
+    { frame, verdicts, owners, late }: Effects,
+    readers: Readers,
+  ): (Fate | undefined)[] {
+    const nobodys: (Fate | undefined)[] = [];
+    const { group } = this;
+    const epoch = this.epoch?.id ?? '';
+    const { payload } = frame;
+    let offset = 0;
+    for (let row = 0; row < frame.count; row++) {
+      const end = offset + frame.length(row);
+      const hasPacket = verdicts[row] !== noPacket && readStamp(payload, offset, end, this.#stamp);
+      offset = end;
+      if (!hasPacket) continue;
+      const { id } = this.#stamp;
+      let { fate } = this.#ledger.packets[id];
+      if (fate === undefined || fate.isLost || fate.position !== position || fate.group !== group) {
+        const owner = this.#lifeOf(owners[row]);
+        const line = this.#lineNumber;
+        fate = { group, epoch, position, atMs, line, verdict: verdicts[row], owner, ...readers, isLost: false };
+        this.#ledger.decide(id, fate);
+      }
+      if (owners[row] === noServer) nobodys[row] = fate;
+      if (verdicts[row] === waiting) this.#waiting.set(`${frame.tier1Id} ${frame.number} ${row}`, fate);
+    }
+    for (const { tier1Id, number, row, verdict, owner } of late) {
+      const fate = this.#waiting.get(`${tier1Id} ${number} ${row}`);
+      if (fate === undefined) continue;
+      fate.verdict = verdict;
+      fate.owner = this.#lifeOf(owner);
+      this.#waiting.delete(`${tier1Id} ${number} ${row}`);
+    }
+    return nobodys;
+  }
+
+  /** There is no line at this entry, or it follows what the line does not have. */
+  #notePassedOver({ data, atMs }: SimEntry): void {
+    const frame = this.#frame;
+    if (frame.decode(data) !== 'none') return;
+    for (let row = 0, offset = 0; row < frame.count; row++) {
+      const end = offset + frame.length(row);
+      if (readStamp(frame.payload, offset, end, this.#stamp)) this.#ledger.packets[this.#stamp.id].passedOverMs = atMs;
+      offset = end;
+    }
+  }
+
+  #lifeOf(number: number): number {
+    if (this.#ownersOf !== this.#view) {
+      this.#ownersOf = this.#view;
+      this.#owners = [];
+      for (const { number: each, server, incarnation } of this.#view.members)
+        this.#owners[each] = this.#ledger.lifeOf(server, incarnation);
+    }
+    return this.#owners[number] ?? -1;
+  }
+
+  #noteView({ by, position }: SimEntry, command: Command | undefined): void {
+    if (!this.#isAgain) this.#setView((this.replica as Replica).view, by, command, position);
+  }
+
+  #setView(view: View, by: string, command: Command | undefined, position: number): void {
+    this.#view = view;
+    this.views.push({ atMs: this.#nowMs(), position, view, by, command, epoch: this.replica?.epoch?.id ?? '' });
+  }
+}
+
+/** Rows of earlier frames, in a form that can be compared. */
+export function lateOf({ late }: Effects): number[] {
+  return late.flatMap(({ number, row, owner }) => [number, row, owner]);
+}
