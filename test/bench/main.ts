@@ -2,27 +2,47 @@
 // code is 0 unless a benchmark could not run.
 
 import { fork } from 'node:child_process';
+import { loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { benchmarks } from './benchmarks.ts';
-import { type BenchmarkResult, type Figure, isMet, machine, rounded, rowsOf, type Target, tableOf } from './runner.ts';
+import {
+  type BenchmarkResult,
+  type Figure,
+  isMet,
+  machine,
+  rounded,
+  rowsOf,
+  type Target,
+  tableOf,
+  type WorkerAnswer,
+} from './runner.ts';
 
-const help = `Usage: npm run bench [-- [--json] [--only NAME]...]
+const quick = Object.keys(benchmarks).filter((name) => benchmarks[name].isQuick);
+const nameWidth = 2 + Math.max(...Object.keys(benchmarks).map((name) => name.length));
 
-Measures Flowherd on this machine: about seven minutes, and nothing else should run meanwhile.
+const help = `Usage: npm run bench [-- [--json] [NAME...]]
 
-  --only NAME  run this benchmark only; may be repeated
-  --json       the figures as JSON, with what explains them
-  --help       this text
+Measures Flowherd on this machine. Without names the quick benchmarks run (*), in about three minutes; "all" runs every one.
+Nothing else should run meanwhile.
 
-Benchmarks:
+  --json  the figures as JSON, with what explains them
+  --help  this text
+
+Benchmarks, and about how many seconds each takes:
 ${Object.entries(benchmarks)
-  .map(([name, { about }]) => `  ${name.padEnd(11)}${about}`)
+  .map(([name, { about, isQuick, seconds }]) => {
+    const mark = isQuick ? '*' : ' ';
+    return `${mark} ${name.padEnd(nameWidth)}${String(seconds).padStart(4)}  ${about}`;
+  })
   .join('\n')}
 
-Progress goes to standard error. The server of the benchmarks "bus", "traffic" and "membership" is the nats-server
-named by FLOWHERD_NATS_SERVER, or the one on the PATH; without one the figures that need it are left out. The exit code
-is 0 unless a benchmark could not run.
+A figure that is compared is a ratio within one run, where both sides met the same machine; of several rounds the median counts.
+Progress goes to standard error. Those over NATS use the nats-server named by FLOWHERD_NATS_SERVER, or the one on the PATH;
+without one they are left out. The exit code is 0 unless a benchmark could not run.
 `;
+
+/** What else the machine does shows in every figure. */
+const loadBefore = rounded(loadavg()[0]);
 
 async function main(): Promise<void> {
   const only = readOptions();
@@ -32,7 +52,8 @@ async function main(): Promise<void> {
   const skipped: Record<string, string> = {};
   const failed: Record<string, string> = {};
   for (const [index, name] of names.entries()) {
-    process.stderr.write(`[${index + 1}/${names.length}] ${name}: ${benchmarks[name].about}\n`);
+    const { about, seconds } = benchmarks[name];
+    process.stderr.write(`[${index + 1}/${names.length}] ${name}: ${about}, about ${seconds} s\n`);
     try {
       const result = await runApart(name);
       figures.push(...result.figures);
@@ -53,20 +74,19 @@ function readOptions(): { names: string[]; json: boolean } | undefined {
     return undefined;
   };
   try {
-    const { values } = parseArgs({
-      options: {
-        only: { type: 'string', multiple: true },
-        json: { type: 'boolean', default: false },
-        help: { type: 'boolean', default: false },
-      },
+    const { values, positionals } = parseArgs({
+      options: { json: { type: 'boolean', default: false }, help: { type: 'boolean', default: false } },
+      allowPositionals: true,
     });
     if (values.help) {
       process.stdout.write(help);
       return undefined;
     }
-    const unknown = values.only?.find((name) => !Object.hasOwn(benchmarks, name));
+    const every = Object.keys(benchmarks);
+    const asked = positionals.length === 0 ? quick : positionals.includes('all') ? every : positionals;
+    const unknown = asked.find((name) => !Object.hasOwn(benchmarks, name));
     if (unknown !== undefined) return fail(`there is no benchmark ${unknown}`);
-    const names = Object.keys(benchmarks).filter((name) => values.only?.includes(name) ?? true);
+    const names = every.filter((name) => asked.includes(name));
     return { names, json: values.json };
   } catch (error) {
     return fail(error instanceof Error ? error.message : String(error));
@@ -79,7 +99,10 @@ function runApart(name: string): Promise<BenchmarkResult> {
       execArgv: ['--expose-gc'],
       stdio: ['ignore', 2, 2, 'ipc'],
     });
-    worker.once('message', (result: BenchmarkResult) => resolve(result));
+    worker.once('message', (answer: WorkerAnswer) => {
+      if ('problem' in answer) reject(new Error(answer.problem));
+      else resolve(answer.result);
+    });
     worker.once('exit', (code, signal) => reject(new Error(`ended with ${code ?? signal}`)));
   });
 }
@@ -89,6 +112,7 @@ function asTable(figures: readonly Figure[], skipped: Record<string, string>, fa
   const nats = natsServerOf(figures);
   const lines = [
     `${cpu}, ${cores} cores, ${memoryGiB} GiB, ${os}, Node ${node}${nats === undefined ? '' : `, ${nats}`}`,
+    `${loadBefore} processes wanted a core in the minute before`,
     '',
   ];
   lines.push(tableOf(figures.flatMap(rowsOf)));
@@ -109,7 +133,7 @@ function asJson(figures: readonly Figure[], skipped: Record<string, string>, fai
     else targets[key] = mapValues(target as Record<string, Target>, (each, name) => withMet(value[name], each));
   }
   const natsServer = natsServerOf(figures);
-  const on = natsServer === undefined ? machine() : { ...machine(), natsServer };
+  const on = { ...machine(), loadBefore, ...(natsServer === undefined ? {} : { natsServer }) };
   return `${JSON.stringify({ machine: on, ...all, targets, explain, skipped, failed }, null, 2)}\n`;
 }
 

@@ -5,9 +5,10 @@ import { TrafficGenerator } from '../../services/loadgen/generator/generator.ts'
 import type { FlowClass } from '../../services/loadgen/generator/mixes.ts';
 import { Distributor } from '../../services/tier1/distribute.ts';
 import { GroupTable } from '../../services/tier1/routing/groupTable.ts';
-import type { ClusterMap } from '../../shared/config/map.ts';
+import { type ClusterMap, defaultLogSettings } from '../../shared/config/map.ts';
 import { defaultSettings } from '../../shared/config/settings.ts';
 import { FlowKeyer } from '../../shared/flow/keyer.ts';
+import { defaultRules, type GroupBirth } from '../../shared/membership/view.ts';
 
 export const packetBytes = 128;
 export const ethernet = 1;
@@ -59,10 +60,17 @@ export function benchMap(cluster: string): ClusterMap {
       secretFingerprint: '0000000000000000',
     },
     placement: 'rendezvous',
-    rules: { typeOneMethod: 'fig-7', tableFirst: false, midFlow: 'ignore' },
+    rules: defaultRules,
     seed: 1,
+    log: defaultLogSettings,
     settings: defaultSettings,
   };
+}
+
+/** What the view of that group begins with, where its table is to hold so many flows. */
+export function benchBirth(maxFlows: number): GroupBirth {
+  const { placement, seed, rules } = benchMap('bench');
+  return { group: benchGroup, placement, seed, rules: { ...rules, maxFlows } };
 }
 
 export function benchKeyer(): FlowKeyer {
@@ -78,15 +86,26 @@ export function benchGroups(groups: number): GroupTable {
   return new GroupTable(entries, 'weighted');
 }
 
-/** A distributor that knows a view of each of its groups. */
+/** A distributor whose groups have servers, and logs that store every frame at once. */
 export function benchDistributor(
   groups: number,
   tier1Id: string,
-  publish: (group: number, frame: Uint8Array, sequence: number, packets: number) => boolean,
+  onFrame?: (group: number, frame: Uint8Array, number: number, packets: number) => void,
 ): Distributor {
-  const options = { tier1Id, mapVersion: 1, groups, table: benchGroups(groups), keyer: benchKeyer(), publish };
-  const distributor = new Distributor(options);
-  for (let group = 0; group < groups; group++) distributor.setView(group, 1, true);
+  const outletOf = (group: number) => {
+    const next = { life: tier1Id, number: 1 };
+    return {
+      next: () => next,
+      take: (frame: Uint8Array, packets: number) => {
+        onFrame?.(group, frame, next.number++, packets);
+        distributor.stored(group, packets, frame.length);
+        distributor.settled(group, Number.NEGATIVE_INFINITY);
+      },
+    };
+  };
+  const outlets = Array.from({ length: groups }, (_, group) => outletOf(group));
+  const distributor = new Distributor({ mapVersion: 1, table: benchGroups(groups), keyer: benchKeyer(), outlets });
+  for (let group = 0; group < groups; group++) distributor.setServed(group, true);
   return distributor;
 }
 
@@ -101,10 +120,9 @@ export function feed(distributor: Distributor, packets: Uint8Array): void {
 export function framesOf(packets: Uint8Array, tier1Id: string): { frames: Uint8Array[]; counts: number[] } {
   const frames: Uint8Array[] = [];
   const counts: number[] = [];
-  const distributor = benchDistributor(1, tier1Id, (_group, frame, _sequence, count) => {
+  const distributor = benchDistributor(1, tier1Id, (_group, frame, _number, count) => {
     frames.push(Uint8Array.prototype.slice.call(frame));
     counts.push(count);
-    return true;
   });
   feed(distributor, packets);
   distributor.flush();

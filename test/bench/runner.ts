@@ -35,6 +35,9 @@ export interface BenchmarkModule {
   run(say: (line: string) => void): BenchmarkResult | Promise<BenchmarkResult>;
 }
 
+/** What the process of a benchmark sends when it is over. */
+export type WorkerAnswer = { readonly result: BenchmarkResult } | { readonly problem: string };
+
 /** A row of the table. */
 export interface Row {
   readonly figure: string;

@@ -1,7 +1,20 @@
-// Runs one benchmark, named by the first argument, and sends its result to the parent.
+// Runs one benchmark, named by the first argument, and sends its result to the parent, or why there is none.
 
 import { benchmarks } from './benchmarks.ts';
+import type { WorkerAnswer } from './runner.ts';
 
-const module = await benchmarks[process.argv[2]].load();
-const result = await module.run((line) => void process.stderr.write(`  ${line}\n`));
-process.send?.(result, () => process.exit(0));
+// Processes that are started here are ended with this one, by a listener for each.
+process.setMaxListeners(64);
+
+async function answer(): Promise<WorkerAnswer> {
+  try {
+    const module = await benchmarks[process.argv[2]].load();
+    return { result: await module.run((line) => void process.stderr.write(`  ${line}\n`)) };
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.stack : error}\n`);
+    const text = error instanceof Error ? error.message : String(error);
+    return { problem: text.split('\n', 1)[0] };
+  }
+}
+
+process.send?.(await answer(), () => process.exit(0));
