@@ -33,7 +33,7 @@ import { Steward } from './member/steward.ts';
 import { decodePeer, encodePeer, type PeerMessage } from './recovery/messages.ts';
 import { Recovery } from './recovery/recovery.ts';
 import type { DecisionAudit, Effects } from './replica/effects.ts';
-import type { Replica } from './replica/replica.ts';
+import { noServer, type Replica } from './replica/replica.ts';
 import { onReconnected, recoveryPorts, stewardPorts } from './wiring.ts';
 
 /** Lines for people about what happens to the actor; a pino logger fits. */
@@ -171,7 +171,10 @@ export class DsslActor {
     const { candidate } = this.#options;
     await this.listen();
     const former = () => findMember(this.#view, candidate.server)?.incarnation;
-    while (!this.#stopped && !(await this.join({ replaces: former(), needAt: undefined })));
+    while (!this.#stopped && !(await this.join({ replaces: former(), needAt: undefined }))) {
+      if (this.#lostBecause === undefined) continue;
+      throw new FlowherdError(errorCodes.badState, `server ${candidate.server} could not join: ${this.#lostBecause}`);
+    }
   }
 
   /** The first part of starting: opens the log and looks for the group's state. Resolves when the present view is known. */
@@ -326,11 +329,11 @@ export class DsslActor {
     const nowMs = this.#options.clock.monotonicMs();
     const hasMoved = this.standing.onView(this.#view);
     this.steward.onView(this.#view, nowMs);
-    if (hasMoved) {
-      const { number } = this.#view;
-      this.#options.log.info({ view: number, from: before, to: this.phase }, phaseWords[this.phase]);
-    }
+    if (hasMoved)
+      this.#options.log.info({ view: this.#view.number, from: before, to: this.phase }, phaseWords[this.phase]);
     this.#joining.onView(this.#view, undefined);
+    // A life joins once. This one was removed while it was still fetching.
+    if (this.phase === 'outside' && replica.selfNumber !== noServer) this.#lose('it joined and was removed, unseen');
     this.#tellPhase();
   }
 
@@ -344,6 +347,7 @@ export class DsslActor {
     this.#lostBecause = reason;
     this.#options.log.warn({ reason }, 'this life of the server cannot go on');
     this.#line?.stop();
+    this.#joining.cancel();
     this.#tellPhase();
   }
 

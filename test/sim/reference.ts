@@ -6,6 +6,7 @@
 // epoch with a donor begins with the donor's state, so the reference waits until the donor has applied the entry, and goes on with a
 // snapshot of it. Nobody else can be further then.
 
+import { EpochScout } from '../../services/dssl/recovery/scout.ts';
 import type { Effects } from '../../services/dssl/replica/effects.ts';
 import { noServer, Replica } from '../../services/dssl/replica/replica.ts';
 import { noPacket, waiting } from '../../services/dssl/replica/verdict.ts';
@@ -89,6 +90,8 @@ export class Reference implements LogWatcher {
   readonly #bases: Base[] = [emptyBase];
   /** The epoch whose donor has not applied it yet. */
   #awaited: { readonly entry: SimEntry; readonly id: string } | undefined;
+  /** Without any state, tells the epoch in force as everybody does who has none. */
+  #scout = new EpochScout(self);
   /** Rows whose packets wait for their first fragment. */
   readonly #waiting = new Map<string, Fate>();
   #view: View;
@@ -126,11 +129,7 @@ export class Reference implements LogWatcher {
   }
 
   onStored(entry: SimEntry): void {
-    if (this.#awaited !== undefined) {
-      this.#watchForEpoch(entry, this.#awaited.id);
-      return;
-    }
-    this.#apply(entry);
+    this.#take(entry);
   }
 
   onCut(last: number): void {
@@ -147,6 +146,7 @@ export class Reference implements LogWatcher {
     this.lineless.push({ fromMs: this.#nowMs(), untilMs: Number.POSITIVE_INFINITY });
     this.#bases.splice(0, this.#bases.length, emptyBase);
     this.#awaited = undefined;
+    this.#scout = new EpochScout(self);
     this.#waiting.clear();
     this.replica = this.#empty();
   }
@@ -191,6 +191,7 @@ export class Reference implements LogWatcher {
   #rebuild(begunBy?: SimEntry): void {
     const base = this.#bases[this.#bases.length - 1];
     this.#awaited = undefined;
+    this.#scout = new EpochScout(self);
     this.#waiting.clear();
     this.replica =
       base.global === undefined ? this.#empty() : Replica.restore({ group: this.group, self }, base.global);
@@ -200,8 +201,7 @@ export class Reference implements LogWatcher {
     this.#isAgain = begunBy === undefined;
     if (begunBy !== undefined) this.#noteView(begunBy, undefined);
     for (const entry of this.#log.entries.slice(base.position)) {
-      if (this.#awaited === undefined) this.#apply(entry);
-      else this.#watchForEpoch(entry, (this.#awaited as { readonly id: string }).id);
+      this.#take(entry);
     }
     this.#isAgain = false;
     if (this.replica !== undefined && this.replica.view !== this.#view) {
@@ -214,8 +214,7 @@ export class Reference implements LogWatcher {
     const effects = replica.apply(entry);
     const { epochBegun } = effects;
     if (epochBegun?.donor !== undefined) {
-      this.#awaited = { entry, id: epochBegun.id };
-      this.replica = undefined;
+      this.#await(entry, effects.command as Command);
       return;
     }
     if (epochBegun !== undefined && replica.isSuperseded) {
@@ -229,18 +228,31 @@ export class Reference implements LogWatcher {
     this.#judge(entry, replica, effects);
   }
 
-  /** Nobody has the donor's state yet. The donor may die, and another epoch follow this one. */
-  #watchForEpoch(entry: SimEntry, id: string): void {
+  /** The next entry of the log. */
+  #take(entry: SimEntry): void {
+    if (this.replica?.epoch !== undefined) this.#apply(entry);
+    else this.#lookForLine(entry);
+  }
+
+  /** There is no line yet, or nobody has the donor's state yet: the donor may die, and another epoch follow this one. */
+  #lookForLine(entry: SimEntry): void {
     if (entry.kind === 'frame') this.#notePassedOver(entry);
     const command = entry.kind === 'command' ? decodeCommand(entry.data) : undefined;
-    if (command?.kind !== 'epoch' || command.previous !== id) return;
-    if (command.donor !== undefined) {
-      this.#awaited = { entry, id: command.id };
+    if (command === undefined || !this.#scout.onCommand(command, entry.position, entry.timeMs, 0, false)) return;
+    if (command.kind === 'epoch' && command.donor !== undefined) {
+      this.#await(entry, command);
       return;
     }
     this.#awaited = undefined;
     this.replica = this.#empty();
     this.#apply(entry);
+  }
+
+  #await(entry: SimEntry, command: Command): void {
+    this.replica = undefined;
+    this.#awaited = { entry, id: command.kind === 'epoch' ? command.id : '' };
+    this.#scout = new EpochScout(self);
+    this.#scout.onCommand(command, entry.position, entry.timeMs, 0, false);
   }
 
   #judge(entry: SimEntry, replica: Replica, effects: Effects): void {
@@ -250,8 +262,10 @@ export class Reference implements LogWatcher {
     const again = judged.find((known) => known.mark === replica.mark && known.epoch === epoch);
     const readers = { appliedBy: again?.appliedBy ?? [], passedOverBy: again?.passedOverBy ?? [] };
     const isFrame = effects.outcome === 'frame';
-    if (effects.outcome === 'gap' || (entry.kind === 'frame' && effects.outcome === 'ignored'))
-      this.#notePassedOver(entry);
+    // What a log has lost may come again when later frames have been taken to be behind a gap.
+    const isLateRepeat = effects.outcome === 'repeated' && this.lineless.length > 0;
+    const isIgnoredFrame = entry.kind === 'frame' && effects.outcome === 'ignored';
+    if (effects.outcome === 'gap' || isIgnoredFrame || isLateRepeat) this.#notePassedOver(entry);
     const slices: number[] = [];
     const digests: number[] = [];
     let owners: Uint16Array = noOwners;
@@ -268,6 +282,7 @@ export class Reference implements LogWatcher {
       this.applied.add(`${frame.tier1Id} ${frame.number}`);
       nobodys = this.#noteFates(entry, effects, readers);
     }
+    if (late.length > 0) this.#noteLate(effects);
     const judgement: Judgement = {
       mark: replica.mark,
       outcome: effects.outcome,
@@ -299,7 +314,7 @@ export class Reference implements LogWatcher {
   /** Notes where each packet of a frame is, and whose. */
   #noteFates(
     { position, atMs }: SimEntry,
-    { frame, verdicts, owners, late }: Effects,
+    { frame, verdicts, owners }: Effects,
     readers: Readers,
   ): (Fate | undefined)[] {
     const nobodys: (Fate | undefined)[] = [];
@@ -323,6 +338,11 @@ export class Reference implements LogWatcher {
       if (owners[row] === noServer) nobodys[row] = fate;
       if (verdicts[row] === waiting) this.#waiting.set(`${frame.tier1Id} ${frame.number} ${row}`, fate);
     }
+    return nobodys;
+  }
+
+  /** Time has come for rows of earlier frames, whatever the entry is. */
+  #noteLate({ late }: Effects): void {
     for (const { tier1Id, number, row, verdict, owner } of late) {
       const fate = this.#waiting.get(`${tier1Id} ${number} ${row}`);
       if (fate === undefined) continue;
@@ -330,7 +350,6 @@ export class Reference implements LogWatcher {
       fate.owner = this.#lifeOf(owner);
       this.#waiting.delete(`${tier1Id} ${number} ${row}`);
     }
-    return nobodys;
   }
 
   /** There is no line at this entry, or it follows what the line does not have. */

@@ -5,7 +5,6 @@
 // A sabotage replaces methods of classes in this process, and gives back how to undo that. Nothing in the production code knows of
 // it. Those that concern the log and its epochs are in sabotageLog.ts.
 
-import { Fetch } from '../../services/dssl/recovery/fetch.ts';
 import { Decider } from '../../services/dssl/replica/decide.ts';
 import { noServer } from '../../services/dssl/replica/flows/entry.ts';
 import { FlowTable } from '../../services/dssl/replica/flows/table.ts';
@@ -98,23 +97,6 @@ const replicaSabotages: Readonly<Record<string, Sabotage>> = {
     kinds: ['add-server', 'crash'],
     plan: { ...fig7, serversPerGroup: 2 },
     apply: () => replace(AbsentSlices, 'covers', () => false),
-  },
-  'fetch-done-too-soon': {
-    what: 'a fetch is over when the last slice is here, though the replica has not come to where that one stands',
-    caughtWithin: 15,
-    kinds: ['add-server', 'slow-reader', 'crash'],
-    plan: { ...fig7, groups: 1, serversPerGroup: 2, flows: 80, packetsPerSecond: 240 },
-    apply: () =>
-      wrap(
-        Fetch,
-        'onPart',
-        (original) =>
-          function (this: Fetch, ...args: Parameters<Fetch['onPart']>) {
-            const isComplete = original.apply(this, args);
-            if (isComplete) this.state = 'done';
-            return isComplete;
-          },
-      ),
   },
   'expired-not-swept-counts': {
     what: 'flows that are over take room in the table until they are swept, which each replica does in its own time',
@@ -269,18 +251,6 @@ const replicaSabotages: Readonly<Record<string, Sabotage>> = {
         command.kind === 'drain' ? { ...command, kind: 'leave', author: command.life } : undefined,
       ),
   },
-  'ghosts-remove': {
-    what: 'a server that was removed can remove others',
-    caughtWithin: 30,
-    kinds: ['late-store', 'one-way', 'deaf-to-one', 'pause'],
-    plan: { groups: 1, serversPerGroup: 4, faults: 80 },
-    apply: () =>
-      rewriting((command, { view }) => {
-        if (command.kind !== 'remove' || isIn(view, command.author)) return undefined;
-        const other = view.members.find(({ server }) => server !== command.life.server);
-        return other && { ...command, author: other };
-      }),
-  },
 };
 
 const memberSabotages: Readonly<Record<string, Sabotage>> = {
@@ -340,8 +310,4 @@ function withMember(view: CompiledView, numbers: readonly number[]): CompiledVie
       return typeof value === 'function' ? value.bind(target) : value;
     },
   });
-}
-
-function isIn({ members }: Replica['view'], life: Command['author']): boolean {
-  return members.some(({ server, incarnation }) => server === life.server && incarnation === life.incarnation);
 }

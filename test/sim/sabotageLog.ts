@@ -6,9 +6,10 @@ import { EpochLine } from '../../services/dssl/replica/global/epochLine.ts';
 import { AbsentSlices } from '../../services/dssl/replica/snapshot/absentSlices.ts';
 import { Outlet } from '../../services/tier1/outlet.ts';
 import { AppendWindow } from '../../shared/log/appendWindow.ts';
-import type { AppendOutcome } from '../../shared/log/log.ts';
+import type { AppendOutcome, ReadHandlers, ReadOptions } from '../../shared/log/log.ts';
 import type { Command } from '../../shared/log/records/command.ts';
 import { defaultRules } from '../../shared/membership/view.ts';
+import { SimGroupLog } from './groupLog.ts';
 import { SimReader } from './logReader.ts';
 import { replace, type Sabotage, together, wrap } from './sabotaging.ts';
 import { SimStore } from './store.ts';
@@ -130,7 +131,7 @@ export const logSabotages: Readonly<Record<string, Sabotage>> = {
     what: 'state of a peer is taken without a look whether its log is the same',
     caughtWithin: 40,
     kinds: ['log-tail', 'add-server', 'slow-reader', 'pause'],
-    plan: { ...fig7, groups: 1, serversPerGroup: 3, faults: 60 },
+    plan: { ...fig7, groups: 1, serversPerGroup: 3, faults: 60, logAgeMs: 10_000, logBytes: 1_000_000_000 },
     apply: () =>
       together(
         replace(AbsentSlices, 'mismatched', () => []),
@@ -141,6 +142,14 @@ export const logSabotages: Readonly<Record<string, Sabotage>> = {
             function (this: Fetch, ...args: Parameters<Fetch['onApplied']>) {
               original.apply(this, args);
               if (this.state === 'failed') this.state = 'slices';
+            },
+        ),
+        wrap(
+          SimGroupLog,
+          'read',
+          (original) =>
+            function (this: SimGroupLog, { expect: _, ...options }: ReadOptions, handlers: ReadHandlers) {
+              return original.call(this, options, handlers);
             },
         ),
       ),

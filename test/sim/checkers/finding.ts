@@ -56,12 +56,14 @@ export function removals(world: World): Removal[] {
     let before: View | undefined;
     let epochBefore = '';
     for (const { view, by, atMs, command, epoch } of world.referenceOf(group).views) {
-      for (const { server, incarnation } of before?.members ?? []) {
+      for (const { server, incarnation, state } of before?.members ?? []) {
         const isThere = view.members.some((member) => member.server === server && member.incarnation === incarnation);
         const life = world.ledger.lives[world.ledger.lifeOf(server, incarnation)];
         // A donor's state may not know who has joined last.
         const isDonors = epoch !== epochBefore && command === undefined;
-        if (!isThere && !isDonors && by !== '' && by !== server && life !== undefined)
+        // Who was still joining held nothing that a group could go on with.
+        const isNobody = command?.kind === 'epoch' && state === 'joining';
+        if (!isThere && !isDonors && !isNobody && by !== '' && by !== server && life !== undefined)
           removed.push({ group, life, by, atMs, isEmptyLine: command?.kind === 'epoch' });
       }
       before = view;

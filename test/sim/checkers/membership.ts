@@ -28,6 +28,8 @@ export function membership(world: World): Finding | undefined {
 
 /** Whoever dies while nothing else is wrong is out within this. */
 const outWithinMs = 2_000;
+/** An append reaches the log so late at most. */
+const lateMs = 4_500;
 /** Until somebody has written again what was lost. */
 const allLostMs = 15_000;
 /** Who was taken for dead and lives is patient with others for so long. */
@@ -79,7 +81,9 @@ function missingMembers(world: World): Finding | undefined {
 }
 
 function wrongRemovals(world: World): Finding | undefined {
-  const wrong = removals(world).find((each) => !wasSilent(world, each.life, each.atMs) && !wasAllLost(world, each));
+  const wrong = removals(world).find(
+    (each) => !wasSilent(world, each.life, each.atMs, decidedMs(world, each)) && !wasAllLost(world, each),
+  );
   if (wrong === undefined) return undefined;
   const { group, life, by, atMs } = wrong;
   return {
@@ -101,10 +105,17 @@ function wasAllLost({ weather }: World, { group, isEmptyLine, atMs }: Removal): 
   return isEmptyLine && isLost(['store-emptied'], '*') && isLost(['log-emptied', 'log-tail'], group);
 }
 
-function wasSilent(world: World, life: ServerLife, atMs: number): boolean {
+/** When the command was appended at the earliest: it may have been on its way to the log for seconds. */
+function decidedMs({ weather }: World, { by, atMs }: Removal): number {
+  const isLate = ({ kind, process, fromMs, untilMs }: Trouble) =>
+    (kind === 'late-store' || kind === 'slow-log') && process === by && fromMs < atMs && untilMs > atMs - lateMs;
+  return weather.troubles.some(isLate) ? atMs - lateMs : atMs;
+}
+
+function wasSilent(world: World, life: ServerLife, atMs: number, sinceMs: number): boolean {
   if (life.endedMs <= atMs) return true;
   return world.weather.troubles.some(({ kind, process, fromMs, untilMs }) => {
-    if (fromMs > atMs || untilMs < atMs - afterMs) return false;
+    if (fromMs > atMs || untilMs < sinceMs - afterMs) return false;
     const isIts = process === life.name || process === '*';
     if (kind === 'pause') return isIts && untilMs - fromMs >= harmlessMs;
     // Of two members each has one watcher, who has to judge alone. And two watchers may be deaf at a time.

@@ -163,8 +163,9 @@ function isBroken(world: World, flow: FlowRecord, packet: PacketRecord, fate: Fa
 /** A server that was told to leave stays until its flows have ended, or for as long as it was told to. */
 function leftEarly(world: World, life: ServerLife): boolean {
   const server = world.servers.find((each) => each.life === life);
-  const isIts = ({ by, command }: ViewChange) => by === life.name && command?.kind === 'leave';
-  const left = world.referenceOf(life.group).views.findLast((change) => isIts(change) && change.atMs >= life.startedMs);
+  const isIts = ({ command }: ViewChange) =>
+    command?.kind === 'leave' && command.life.server === life.name && command.life.incarnation === life.incarnation;
+  const left = world.referenceOf(life.group).views.find(isIts);
   return server?.toldMs !== undefined && left !== undefined && left.atMs < server.toldMs + drainedMs;
 }
 
@@ -172,7 +173,7 @@ function leftEarly(world: World, life: ServerLife): boolean {
 function isBefore(earlier: PacketRecord, { id }: PacketRecord, { position, group }: Fate): boolean {
   const { fate } = earlier;
   if (fate === undefined || fate.group !== group) return earlier.id < id;
-  return fate.isLost ? earlier.id < id : fate.position <= position && earlier.id !== id;
+  return fate.isLost || fate.position === position ? earlier.id < id : fate.position < position;
 }
 
 function isDeadTier1(world: World, { tier1, sentMs }: PacketRecord): boolean {
@@ -213,7 +214,7 @@ function isWithoutLine(world: World, { passedOverMs }: PacketRecord): boolean {
       return true;
     // Frames were stored and answered, and then lost: those behind them count when nothing has filled the gap for long.
     const isAfterLoss = ({ fromMs }: { readonly fromMs: number }) =>
-      fromMs < passedOverMs && passedOverMs - fromMs < gapMs;
+      fromMs < passedOverMs && passedOverMs - fromMs < gapMs && fromMs > begunMs;
     if (world.referenceOf(id).lineless.some(isAfterLoss)) return true;
     return passedOverMs - begunMs < givenUpMs && world.weather.troubles.some(isBlind);
   });
