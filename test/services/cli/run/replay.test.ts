@@ -15,7 +15,7 @@ import { sharedCaptures } from '../../../support/sharedCaptures.ts';
 
 const run = promisify(execFile);
 const program = fileURLToPath(new URL('../../../../services/cli/flowherd.js', import.meta.url));
-const ownFolder = fileURLToPath(new URL('../../../captures', import.meta.url));
+const ownFolder = fileURLToPath(new URL('../../../captures/', import.meta.url));
 const own = readdirSync(ownFolder)
   .filter((name) => /\.pcap(ng)?(\.gz)?$/.test(name))
   .map((name) => ownFolder + name);
