@@ -370,11 +370,11 @@ export class DsslActor {
       if (replica?.epoch !== undefined) {
         const { isWhole } = recovery;
         const isOnLine = recovery.state === 'following' || recovery.state === 'fetching';
-        const { ownFlows, lag } = this;
         const epoch = replica.epoch.id;
         // Also a join would pass for a sign that somebody follows the line.
         if (isOnLine) this.#joining.tick(epoch, nowMs);
-        this.standing.tick({ view: this.#view, epoch, isWhole, isOnLine, ownFlows, lag: lag.entries }, nowMs);
+        const facts = { view: this.#view, epoch, isWhole, isOnLine, ownFlows: this.ownFlows, lag: this.lag.entries };
+        this.standing.tick({ ...facts, othersFollow: recovery.seek.isFollowed(epoch, nowMs) }, nowMs);
         const mirror = isWhole ? this.#mirrorOf(replica) : undefined;
         if (mirror !== undefined) this.#mirror.tick(mirror, this.steward.isFirst(nowMs), nowMs);
       }

@@ -14,46 +14,9 @@ import { type Command, decodeCommand } from '../../shared/log/records/command.ts
 import { Frame } from '../../shared/log/records/frame.ts';
 import { emptyView, type GroupBirth, type View } from '../../shared/membership/view.ts';
 import { readStamp } from '../../shared/packet/stamp.ts';
+import { type Judgement, lateOf, type Readers, sliceCount, type ViewChange } from './judgement.ts';
 import type { Fate, Ledger } from './ledger.ts';
 import type { LogWatcher, SimEntry, SimLog } from './log.ts';
-
-/** What the reference made of an entry. */
-export interface Judgement {
-  readonly mark: number;
-  readonly outcome: Effects['outcome'];
-  /** Counts the lines of the log; see `Reference.line`. */
-  readonly line: number;
-  readonly epoch: string;
-  /** By row; empty where the entry is no frame that counts. */
-  readonly owners: Uint16Array;
-  /** Packets that are nobody's, by row: members tell why. Empty where there is none. */
-  readonly nobodys: readonly (Fate | undefined)[];
-  /** Rows of earlier frames that had waited, as frame number, row and owner in turn. */
-  readonly late: readonly number[];
-  /** Lives whose replicas have applied it, and lacked nothing. */
-  readonly appliedBy: number[];
-  /** Lives whose replicas lacked the slices of some rows. */
-  readonly passedOverBy: number[];
-  /** The flow slices of the rows, and their digests after the entry. */
-  readonly slices: readonly number[];
-  readonly digests: readonly number[];
-  readonly fingerprint: number;
-  /** Digests that were due, as slice and digest in turn. */
-  readonly due: readonly number[];
-}
-
-type Readers = Pick<Judgement, 'appliedBy' | 'passedOverBy'>;
-
-/** A change of the view, by the log. */
-export interface ViewChange {
-  readonly atMs: number;
-  readonly position: number;
-  readonly view: View;
-  /** Process that appended the entry; '' when the log itself changed. */
-  readonly by: string;
-  readonly command: Command | undefined;
-  readonly epoch: string;
-}
 
 /** Where a line begins: with nothing, or with the state of a donor. */
 interface Base {
@@ -66,7 +29,6 @@ const emptyBase: Base = { position: 0, global: undefined, slices: [] };
 const self = { server: 'reference', incarnation: 0 };
 const noOwners = new Uint16Array(0);
 const nothing: readonly never[] = [];
-export const sliceCount = 256;
 
 export class Reference implements LogWatcher {
   readonly group: string;
@@ -92,6 +54,8 @@ export class Reference implements LogWatcher {
   #awaited: { readonly entry: SimEntry; readonly id: string } | undefined;
   /** Without any state, tells the epoch in force as everybody does who has none. */
   #scout = new EpochScout(self);
+  /** Epochs that were the first thing in the log that told of any. */
+  readonly #first = new WeakSet<SimEntry>();
   /** Rows whose packets wait for their first fragment. */
   readonly #waiting = new Map<string, Fate>();
   #view: View;
@@ -129,6 +93,7 @@ export class Reference implements LogWatcher {
   }
 
   onStored(entry: SimEntry): void {
+    if (entry.kind === 'command') this.#noteFirst(entry);
     this.#take(entry);
   }
 
@@ -157,7 +122,7 @@ export class Reference implements LogWatcher {
     if (awaited === undefined || donor.position !== awaited.entry.position) return;
     if (donor.epoch?.id !== awaited.id) return;
     const slices = Array.from({ length: sliceCount }, (_, slice) => donor.snapshotSlice(slice));
-    this.begunMs.push(this.#nowMs());
+    this.begunMs.push(awaited.entry.atMs, this.#nowMs());
     this.#bases.push({ position: donor.position, global: donor.snapshotGlobal(), slices });
     this.#rebuild(awaited.entry);
   }
@@ -230,8 +195,26 @@ export class Reference implements LogWatcher {
 
   /** The next entry of the log. */
   #take(entry: SimEntry): void {
+    if (this.#first.has(entry)) {
+      this.replica = this.#empty();
+      this.#scout = new EpochScout(self);
+    }
     if (this.replica?.epoch !== undefined) this.#apply(entry);
     else this.#lookForLine(entry);
+  }
+
+  /** Whether nothing that the log still holds tells of the line before: then nobody follows that one, and who reads the log begins here. */
+  #noteFirst(entry: SimEntry): void {
+    if (decodeCommand(entry.data)?.kind !== 'epoch') return;
+    const inForce = this.epoch?.id ?? this.#awaited?.id;
+    const { entries, first } = this.#log;
+    const tells = ({ kind, data }: SimEntry) => {
+      const command = kind === 'command' ? decodeCommand(data) : undefined;
+      return command?.kind === 'epoch'
+        ? command.id === inForce
+        : command?.epoch === inForce && command?.author.server !== '';
+    };
+    if (!entries.slice(first - 1, -1).some(tells)) this.#first.add(entry);
   }
 
   /** There is no line yet, or nobody has the donor's state yet: the donor may die, and another epoch follow this one. */
@@ -381,9 +364,4 @@ export class Reference implements LogWatcher {
     this.#view = view;
     this.views.push({ atMs: this.#nowMs(), position, view, by, command, epoch: this.replica?.epoch?.id ?? '' });
   }
-}
-
-/** Rows of earlier frames, in a form that can be compared. */
-export function lateOf({ late }: Effects): number[] {
-  return late.flatMap(({ number, row, owner }) => [number, row, owner]);
 }

@@ -27,6 +27,8 @@ export interface StandingFacts {
   /** The log is the one that is known. What another one appends would pass for a sign that somebody follows the line. */
   readonly isOnLine: boolean;
   readonly ownFlows: number;
+  /** Another member says that it holds all of the group's state too; undefined where that is not asked. */
+  readonly othersFollow?: boolean;
   /** Entries that wait in the log. */
   readonly lag: number;
 }
@@ -94,12 +96,13 @@ export class Standing {
     }
   }
 
-  #mayLeave({ view, ownFlows }: StandingFacts, nowMs: number): boolean {
-    const isDue = ownFlows === 0 || nowMs >= this.#leaveByMs;
+  #mayLeave({ view, isWhole, ownFlows, othersFollow }: StandingFacts, nowMs: number): boolean {
+    // While state is on its way, no flow in the table says nothing.
+    const isDue = (isWhole && ownFlows === 0) || nowMs >= this.#leaveByMs;
     if (!isDue) return false;
-    // What the group knows is in those that follow its log. Somebody who joins may not have it yet.
+    // What the group knows is in those that follow its log. Somebody who joins may not have it yet, nor who has just lost it.
     const others = view.members.filter((member) => !isLifeOf(member, this.#self));
-    const isLast = others.length > 0 && others.every(({ state }) => state === 'joining');
+    const isLast = others.length > 0 && (othersFollow === false || others.every(({ state }) => state === 'joining'));
     return !isLast || nowMs >= Math.max(this.#leaveByMs, 0) + handOverMs;
   }
 

@@ -82,7 +82,7 @@ export class Recovery {
   #isMending = false;
   /** Own flows in the slice that is being mended. */
   #mended: OwnFlows = new Set();
-  readonly #seek: Seek;
+  readonly seek: Seek;
   #nonce = 1;
 
   constructor(self: Life, birth: GroupBirth, ports: RecoveryPorts) {
@@ -91,7 +91,7 @@ export class Recovery {
     this.#ports = ports;
     this.book = new DigestBook(this.#self);
     this.#donor = new Donor(this.#self, (server, part) => ports.toPeer(server, part));
-    this.#seek = new Seek(this.#self, birth, ports);
+    this.seek = new Seek(this.#self, birth, ports);
   }
 
   /** True when this replica holds all of the group's state and follows the log. */
@@ -101,13 +101,13 @@ export class Recovery {
 
   /** Begins to look for state. `mirror`: the group's view as the key-value store has it. */
   start(mirror: Mirror | undefined, nowMs: number): void {
-    this.#seek.mirror = mirror;
+    this.seek.mirror = mirror;
     this.#lookForState(nowMs);
   }
 
   /** The mirror has changed, or was read again. */
   onMirror(mirror: Mirror | undefined): void {
-    this.#seek.mirror = mirror;
+    this.seek.mirror = mirror;
   }
 
   /** The next entry of the log. What comes of it; undefined when there is nothing to apply it to. */
@@ -133,7 +133,7 @@ export class Recovery {
     if (replica === undefined) return;
     const position = replica.position;
     this.#ports.tell('warn', { reason, position }, brokenWords[reason]);
-    if (this.#fetch !== undefined) this.#seek.avoid(this.#fetch.peer.server, nowMs);
+    if (this.#fetch !== undefined) this.seek.avoid(this.#fetch.peer.server, nowMs);
     this.#giveUpFetch();
     if (this.#isPrivate && reason === 'trimmed') {
       this.#ports.onLost('it fell out of the log, and by Fig. 6 nobody else has its flows');
@@ -144,18 +144,18 @@ export class Recovery {
 
   /** A command that the scout has read. */
   onScouted(entry: LogEntry, nowMs: number): void {
-    const begins = this.#seek.onScouted(entry, nowMs);
+    const begins = this.seek.onScouted(entry, nowMs);
     if (begins !== undefined) this.#begin(begins === 'with-state', entry, nowMs);
   }
 
   /** The commands that the scout was reading are gone: the log is looked at again. */
   onScoutBroken(): void {
-    this.#seek.stopScouting();
+    this.seek.stopScouting();
   }
 
   /** What `lookAtLog` found; undefined: there is no log. */
   onBounds(bounds: LogBounds | undefined, nowMs: number): void {
-    this.#seek.onBounds(bounds, nowMs);
+    this.seek.onBounds(bounds, nowMs);
   }
 
   onPeer(message: PeerMessage, state: LiveState | undefined, nowMs: number): void {
@@ -164,7 +164,7 @@ export class Recovery {
         this.#onSeek(message, state);
         return;
       case 'offer': {
-        const offer = this.#fetch === undefined ? this.#seek.onOffer(message, nowMs) : undefined;
+        const offer = this.#fetch === undefined ? this.seek.onOffer(message, nowMs) : undefined;
         if (offer !== undefined) this.#startFetch(offer, nowMs);
         return;
       }
@@ -185,7 +185,7 @@ export class Recovery {
   /** A state message of another member. */
   onGossip(message: StateMessage, nowMs: number): void {
     if (isLifeOf(message, this.#self) || message.line === undefined) return;
-    this.#seek.onGossip(message, nowMs);
+    this.seek.onGossip(message, nowMs);
     this.book.onOthers(message.server, message.line.epoch, message.digests, nowMs);
   }
 
@@ -200,7 +200,7 @@ export class Recovery {
       if (repair !== undefined) this.#mend(this.replica, repair, nowMs);
     }
     if (this.#fetch === undefined) {
-      const offer = this.#seek.tick(state, this.replica === undefined ? undefined : this.report(0, 0), nowMs);
+      const offer = this.seek.tick(state, this.replica === undefined ? undefined : this.report(0, 0), nowMs);
       if (offer !== undefined) this.#startFetch(offer, nowMs);
     }
   }
@@ -253,7 +253,7 @@ export class Recovery {
     this.#fetch = undefined;
     this.#isMending = false;
     this.state = this.replica === undefined ? 'empty' : 'broken';
-    this.#seek.begin(nowMs);
+    this.seek.begin(nowMs);
   }
 
   #onSeek({ server, incarnation, nonce }: Life & { readonly nonce: number }, state: LiveState | undefined): void {
@@ -317,7 +317,7 @@ export class Recovery {
   }
 
   #onFetchFailed({ peer }: Fetch, nowMs: number): void {
-    this.#seek.avoid(peer.server, nowMs);
+    this.seek.avoid(peer.server, nowMs);
     if (!this.#isMending) this.replica = this.#former;
     this.#former = undefined;
     const { replica } = this;
@@ -330,7 +330,7 @@ export class Recovery {
 
   #follow(): void {
     this.state = 'following';
-    this.#seek.end();
+    this.seek.end();
   }
 
   /** This replica is alone with its digest of a slice. It stands still until it has that of a peer, and keeps its own until then. */

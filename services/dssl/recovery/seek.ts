@@ -118,6 +118,14 @@ export class Seek {
     this.#heard.set(message.server, { message, atMs: nowMs });
   }
 
+  /** Whether another server has said lately that it follows the line of this epoch, with all its state. */
+  isFollowed(epoch: string, nowMs: number): boolean {
+    for (const { message, atMs } of this.#heard.values()) {
+      if (nowMs - atMs < heardMs && message.line?.state === 'following' && message.line.epoch === epoch) return true;
+    }
+    return false;
+  }
+
   /** An offer; returned when it is to be taken at once. */
   onOffer(offer: Offer, nowMs: number): Offer | undefined {
     if (!this.isOn || offer.nonce !== this.#nonce) return undefined;

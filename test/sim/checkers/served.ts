@@ -22,8 +22,8 @@
 import { type Verdict, verdicts } from '../../../services/dssl/replica/verdict.ts';
 import type { View } from '../../../shared/membership/view.ts';
 import type { Trouble } from '../faults.ts';
+import type { ViewChange } from '../judgement.ts';
 import type { Fate, FlowRecord, PacketRecord, ServerLife } from '../ledger.ts';
-import type { ViewChange } from '../reference.ts';
 import type { World } from '../world.ts';
 import { type Finding, idleMs, isDiverted, isMember, seconds, viewAt } from './finding.ts';
 

@@ -100,6 +100,23 @@ test('standing - one that drains says so, and leaves when its flows have ended o
   }
 });
 
+test('standing - one that drains and fetches state again has no flows in its table yet, and stays', () => {
+  const member = new Member('a', ['a', 'active'], ['b', 'active']);
+  member.standing.drain(10_000);
+  member.follow(['a', 'draining'], ['b', 'active']);
+  assert.equal(member.pass(5_000, { isWhole: false, ownFlows: 0 }), '');
+  assert.equal(member.pass(100, { isWhole: true, ownFlows: 3 }), '');
+  assert.equal(member.pass(6_000, { isWhole: false, ownFlows: 0 }), 'leave', 'its time is over');
+});
+
+test('standing - one that drains waits for another one that holds state: the others may all have lost it', () => {
+  const member = new Member('a', ['a', 'active'], ['b', 'active']);
+  member.standing.drain(1_000);
+  member.follow(['a', 'draining'], ['b', 'active']);
+  assert.equal(member.pass(5_000, { othersFollow: false }), '');
+  assert.equal(member.pass(100, { othersFollow: true }), 'leave');
+});
+
 test('standing - a joiner that is to go leaves at once, whole or not', () => {
   const member = new Member('a', ['a', 'joining'], ['b', 'active']);
   member.standing.drain(60_000);
