@@ -188,7 +188,7 @@ export class Reference implements LogWatcher {
       this.#apply(entry);
       return;
     }
-    if (epochBegun !== undefined) this.begunMs.push(this.#nowMs());
+    if (epochBegun !== undefined && !this.#isAgain) this.begunMs.push(this.#nowMs());
     if (effects.viewChanged || effects.epochBegun !== undefined) this.#noteView(entry, effects.command);
     this.#judge(entry, replica, effects);
   }

@@ -1,13 +1,15 @@
 // Sabotages of what concerns the log: reading it, appending to it, and the epochs by which its lines begin. See sabotage.ts.
 
 import { Fetch } from '../../services/dssl/recovery/fetch.ts';
+import { Handed } from '../../services/dssl/recovery/handed.ts';
 import { Recovery } from '../../services/dssl/recovery/recovery.ts';
+import { Seek } from '../../services/dssl/recovery/seek.ts';
 import { EpochLine } from '../../services/dssl/replica/global/epochLine.ts';
 import { AbsentSlices } from '../../services/dssl/replica/snapshot/absentSlices.ts';
 import { Outlet } from '../../services/tier1/outlet.ts';
 import { AppendWindow } from '../../shared/log/appendWindow.ts';
 import type { AppendOutcome, ReadHandlers, ReadOptions } from '../../shared/log/log.ts';
-import type { Command } from '../../shared/log/records/command.ts';
+import { type Command, decodeCommand } from '../../shared/log/records/command.ts';
 import { defaultRules } from '../../shared/membership/view.ts';
 import { SimGroupLog } from './groupLog.ts';
 import { SimReader } from './logReader.ts';
@@ -126,6 +128,38 @@ export const logSabotages: Readonly<Record<string, Sabotage>> = {
             this.replica = undefined;
           },
       ),
+  },
+  'leaves-with-the-state': {
+    what: 'a member that drains leaves although the others have all lost the state of the group',
+    caughtWithin: 40,
+    kinds: ['log-emptied', 'log-tail', 'short-log', 'slow-reader', 'drain-server', 'add-server'],
+    plan: { serversPerGroup: 2, faults: 60 },
+    apply: () => replace(Seek, 'isFollowed', () => true),
+  },
+  'begins-twice': {
+    what: 'a member begins a line once more when it reads again the entry by which it had begun it',
+    caughtWithin: 20,
+    kinds: ['log-tail', 'log-emptied', 'reader-forgotten'],
+    plan: { ...fig7, serversPerGroup: 1, faults: 60, logAgeMs: 10_000 },
+    apply: () =>
+      wrap(
+        Seek,
+        'onScouted',
+        (original) =>
+          function (this: Seek, ...[entry, nowMs]: Parameters<Seek['onScouted']>) {
+            const command = decodeCommand(entry.data);
+            const begins = original.call(this, entry, nowMs);
+            const isOwn = command?.kind === 'epoch' && command.donor?.incarnation === command.author.incarnation;
+            return this.isOn && isOwn && command.donor !== undefined ? 'with-state' : begins;
+          },
+      ),
+  },
+  'handed-again': {
+    what: 'entries that a server was handed before its log lost its end are handed to it once more',
+    caughtWithin: 40,
+    kinds: ['log-tail', 'slow-reader', 'pause'],
+    plan: { ...fig7, groups: 1, serversPerGroup: 3, faults: 60 },
+    apply: () => replace(Handed, 'note', () => false),
   },
   'fetch-across-lines': {
     what: 'state of a peer is taken without a look whether its log is the same',

@@ -32,11 +32,11 @@ const givenUpMs = 16_000;
 /** After a trouble everything must be right again within this. */
 const recoveryMs = 4_000;
 /** A flow that starts so long after the last trouble must be served, whatever its cause would be. */
-const calmAfterMs = 12_000;
+const calmAfterMs = 14_000;
 /** A flow whose end the group has seen is remembered for ten seconds after its last packet; log time may be slower than ours. */
 const endedMs = 9_000;
-/** A gap is passed over for five seconds of the log's time, which begin when the log is back. */
-const gapMs = 12_000;
+/** A gap is passed over for ten seconds of the log's time, which begin when the log is back. */
+const gapMs = 17_000;
 /** A server drains for twelve seconds, or until its flows have ended. */
 const drainedMs = 11_000;
 /** Later fragments wait for their first one for a second. */
@@ -144,7 +144,9 @@ function isWithoutFirst(world: World, flow: FlowRecord, packet: PacketRecord, fa
 function isBroken(world: World, flow: FlowRecord, packet: PacketRecord, fate: Fate): boolean {
   const { ledger } = world;
   const earlier = flow.packets.map((id) => ledger.packets[id]).filter((each) => isBefore(each, packet, fate));
-  const isKnown = (each: PacketRecord) => each.acceptedBy.length > 0 || (each.fate?.owner ?? -1) !== -1;
+  // What nobody has applied is not on the line that the group goes on with.
+  const isKnown = ({ acceptedBy, fate: its }: PacketRecord) =>
+    acceptedBy.length > 0 || (its !== undefined && its.owner !== -1 && its.appliedBy.length > 0);
   const last = earlier.findLast((each) => each.fate?.group === fate.group && isKnown(each));
   const first = earlier.find(({ kind, acceptedBy }) => kind === 'start' && acceptedBy.length > 0);
   // The client repeats a start until it is taken, and sends nothing else before.

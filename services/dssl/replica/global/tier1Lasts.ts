@@ -4,7 +4,7 @@
 // A frame applies if it follows nothing that is missing and is not there already: follows <= last < number. The last numbers are
 // replicated state, so all replicas apply the same frames.
 //
-// What is missing comes within moments, because a tier 1 sends nothing new before it has sent it again. A gap that frames have followed for five
+// What is missing comes within moments, because a tier 1 sends nothing new before it has sent it again. A gap that frames have followed for ten
 // seconds of the line's time stays: the log had stored the missing ones, and lost its end. Then the next frame applies, and the gap is over.
 //
 // A life that is unknown counts as 0. So a life must not be forgotten while a frame of it may still come; those that were silent for
@@ -26,7 +26,7 @@ export interface Tier1Last {
 export const silentMs: number = 20 * 60_000;
 export const mostLives = 4_096;
 /** Whatever was only late has come after this. */
-export const gapPatienceMs = 5_000;
+export const gapPatienceMs = 10_000;
 
 export class Tier1Lasts {
   readonly #lasts = new Map<string, { last: number; atMs: number; gapMs: number | undefined }>();
