@@ -69,7 +69,7 @@ export type AppendOutcome =
 
 /** Why a reader cannot go on. */
 export type BrokenReason =
-  /** The entry behind its position is no longer there. */
+  /** The entry behind its position is no longer there, or the one at its position is not, so that nobody can tell what lies behind it. */
   | 'trimmed'
   /** The log ends before its position. */
   | 'shorter'

@@ -146,9 +146,11 @@ export class MemoryLog {
     if (after > this.#last || (expect?.position ?? 0) > this.#last) return 'shorter';
     if (identity !== '' && identity !== this.#identity && after > 0) return 'other';
     if (after + 1 < this.#first) return 'trimmed';
-    // An entry that has been trimmed cannot be compared; the one behind it is still there, in the same life of the log.
-    const known = expect === undefined ? undefined : this.#at(expect.position);
-    return known !== undefined && markOf(entryOf(known, known.data)) !== expect?.mark ? 'other' : undefined;
+    if (expect === undefined || expect.position === 0) return undefined;
+    const known = this.#at(expect.position);
+    // It cannot be compared, and something has come behind it: that may belong to another line.
+    if (known === undefined) return after < this.#last ? 'trimmed' : undefined;
+    return markOf(entryOf(known, known.data)) !== expect.mark ? 'other' : undefined;
   }
 
   get identity(): string {

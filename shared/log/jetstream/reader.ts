@@ -4,8 +4,8 @@
 //   what happens                                     how it shows                                    what is done
 //   messages lost on the way                         the consumer's sequence has a gap, or a         begin anew behind the
 //                                                    heartbeat is ahead of it                        last entry
-//   what comes next has been trimmed                 the position has a gap, where all kinds are     look at the bounds: trimmed
-//                                                    read
+//   what comes next has been trimmed, or what came   the position has a gap, where all kinds are     look at the bounds: trimmed
+//   last and something has come behind it            read
 //   connection broke; consumer or server gone        told; or three heartbeats are missing           begin anew
 //   the log is shorter than where one stands         silence: a consumer waits beyond the end        look at the bounds
 //   the log was made anew, or lost its last entries  identity is another, or the entry at one's     other, shorter
@@ -183,8 +183,10 @@ export class JetStreamReader implements LogReader {
     if (isOther) return 'other';
     if (position + 1 < first) return 'trimmed';
     if (this.#gaps > 1 && position < last && (await this.#stream.get(position + 1)) === undefined) return 'trimmed';
-    // An entry that has been trimmed cannot be compared; the one behind it is still there, in the same life of the log.
-    if (mark !== undefined && mark.position > 0 && mark.position >= first) {
+    if (mark !== undefined && mark.position > 0 && mark.position < first) {
+      // It cannot be compared, and something has come behind it: that may belong to another line.
+      if (position < last) return 'trimmed';
+    } else if (mark !== undefined && mark.position > 0) {
       const entry = await this.#stream.get(mark.position);
       if (entry === undefined) return 'wait';
       if (markOf(entry) !== mark.mark) return 'other';

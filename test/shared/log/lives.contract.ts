@@ -44,6 +44,9 @@ export function trimContract({ open, until, wait, fill }: LogTools): void {
     await fill(log, ['d']);
     await until(() => upToDate.entries.length === 1 && expecting.entries.length === 1);
     assert.deepEqual([behind.broken, upToDate.texts, upToDate.entries[0].position], [['trimmed'], ['frame d'], 4]);
+    const tooLate = new EntryBox(other, { after: 3, expect: { position: 3, mark: 12_345 } });
+    await until(() => tooLate.broken.length === 1);
+    assert.deepEqual([tooLate.broken, tooLate.texts], [['trimmed'], []]);
   });
 }
 
