@@ -1,11 +1,13 @@
-// The giving side of a fetch: a replica that follows the log answers those that need its state. It never stops for that: a part is a raw copy of
+// The giving side of a fetch: a replica that follows the log offers its state to those that look for some, and answers them. It never stops for that: a part is a raw copy of
 // what it has at the moment, with its position, and the next one is sent when it is asked for.
 //
 // A part is asked for at a position that is not below a given one. Where this replica has not come so far yet, the request waits a moment.
 
-import type { Life } from '../../../shared/membership/transitions.ts';
+import type { LiveState } from '../../../shared/membership/gossip.ts';
+import { isLifeOf, type Life } from '../../../shared/membership/transitions.ts';
 import type { Replica } from '../replica/replica.ts';
-import { chunkBytes, type Get, globalPart, joinSlices, type Part } from './messages.ts';
+import { rankOf } from './donorChoice.ts';
+import { chunkBytes, type Get, globalPart, joinSlices, type Offer, type Part } from './messages.ts';
 
 /** Slices are put into one part until they are so many bytes. */
 const partBytes = 192 * 1024;
@@ -27,6 +29,18 @@ export class Donor {
   constructor(self: Life, send: (server: string, part: Part) => void) {
     this.#self = { server: self.server, incarnation: self.incarnation };
     this.#send = send;
+  }
+
+  /** What to answer somebody who looks for state. `state`: where the member of this replica stands. */
+  offer(
+    to: Life & { readonly nonce: number },
+    replica: Replica | undefined,
+    state: LiveState | undefined,
+  ): Offer | undefined {
+    if (replica?.epoch === undefined || isLifeOf(to, this.#self)) return undefined;
+    const { position, epoch } = replica;
+    const line = { epochNumber: epoch.number, epoch: epoch.id, position };
+    return { ...this.#self, kind: 'offer', nonce: to.nonce, rank: rankOf(state), ...line };
   }
 
   /** Somebody asks. `replica`: what can be given; undefined when this one needs state itself. */

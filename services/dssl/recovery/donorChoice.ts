@@ -13,13 +13,17 @@ export interface Holder {
 
 const ranks: readonly (LiveState | undefined)[] = ['active', 'draining', 'joining'];
 
+/** Whose state is preferred: 0 first. */
+export function rankOf(state: LiveState | undefined): number {
+  return ranks.includes(state) ? ranks.indexOf(state) : ranks.length;
+}
+
 /** The holder to begin with: the newest epoch, then active before draining before joining, then the one that came farthest, then by name. */
 export function chooseDonor(holders: readonly Holder[]): Holder | undefined {
-  const rank = ({ state }: Holder) => (ranks.includes(state) ? ranks.indexOf(state) : ranks.length);
   return [...holders].sort(
     (one, other) =>
       other.line.epochNumber - one.line.epochNumber ||
-      rank(one) - rank(other) ||
+      rankOf(one.state) - rankOf(other.state) ||
       other.line.position - one.line.position ||
       compareNames(one.server, other.server),
   )[0];

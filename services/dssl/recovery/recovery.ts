@@ -160,9 +160,11 @@ export class Recovery {
 
   onPeer(message: PeerMessage, state: LiveState | undefined, nowMs: number): void {
     switch (message.kind) {
-      case 'seek':
-        this.#onSeek(message, state);
+      case 'seek': {
+        const offer = this.#donor.offer(message, this.#giving, state);
+        if (offer !== undefined) this.#ports.toPeer(message.server, offer);
         return;
+      }
       case 'offer': {
         const offer = this.#fetch === undefined ? this.seek.onOffer(message, nowMs) : undefined;
         if (offer !== undefined) this.#startFetch(offer, nowMs);
@@ -187,6 +189,14 @@ export class Recovery {
     if (isLifeOf(message, this.#self) || message.line === undefined) return;
     this.seek.onGossip(message, nowMs);
     this.book.onOthers(message.server, message.line.epoch, message.digests, nowMs);
+    if (!this.#hasPassedOver(message.line)) return;
+    const { epochNumber: epoch } = message.line;
+    this.#ports.tell(
+      'warn',
+      { epoch, of: message.server },
+      'the group follows a later epoch, whose entry was not read here',
+    );
+    this.#lookForState(nowMs);
   }
 
   /** Time passes. `state`: where this member stands, as gossip has it. */
@@ -229,6 +239,13 @@ export class Recovery {
     return this.#birth.rules.typeOneMethod === 'fig-6';
   }
 
+  /** Whether others follow a later epoch, although this replica has come as far: its beginning was trimmed before it was read. */
+  #hasPassedOver({ state, epochNumber, position }: LineReport): boolean {
+    const { replica } = this;
+    if (!this.isWhole || replica?.epoch === undefined || state !== 'following') return false;
+    return epochNumber > replica.epoch.number && position <= replica.position;
+  }
+
   #onSuperseded(nowMs: number): void {
     this.counters.epochsTaken++;
     if (this.#isPrivate) {
@@ -254,22 +271,6 @@ export class Recovery {
     this.#isMending = false;
     this.state = this.replica === undefined ? 'empty' : 'broken';
     this.seek.begin(nowMs);
-  }
-
-  #onSeek({ server, incarnation, nonce }: Life & { readonly nonce: number }, state: LiveState | undefined): void {
-    const replica = this.#giving;
-    if (replica?.epoch === undefined || isLifeOf({ server, incarnation }, this.#self)) return;
-    const { position, epoch } = replica;
-    const rank = state === 'active' ? 0 : state === 'draining' ? 1 : state === 'joining' ? 2 : 3;
-    this.#ports.toPeer(server, {
-      ...this.#self,
-      kind: 'offer',
-      nonce,
-      rank,
-      epochNumber: epoch.number,
-      epoch: epoch.id,
-      position,
-    });
   }
 
   #startFetch(offer: Offer, nowMs: number): void {

@@ -130,6 +130,7 @@ export class Seek {
   onOffer(offer: Offer, nowMs: number): Offer | undefined {
     if (!this.isOn || offer.nonce !== this.#nonce) return undefined;
     if (this.#required !== undefined && offer.epoch !== this.#required) return undefined;
+    if (offer.epochNumber < this.#latestFollowed(nowMs)) return undefined;
     if (nowMs - (this.#avoid.get(offer.server) ?? Number.NEGATIVE_INFINITY) < avoidMs) return undefined;
     this.#offers = this.#offers.filter((each) => each.offer.server !== offer.server);
     this.#offers.push({ offer, atMs: nowMs });
@@ -182,6 +183,16 @@ export class Seek {
     else if (this.#ports.isScoutCurrent()) this.#considerEpoch(this.#scout, state, held, nowMs);
     else this.#lookAgain(nowMs);
     return undefined;
+  }
+
+  /** The latest epoch that others have said lately they follow; 0 for none. */
+  #latestFollowed(nowMs: number): number {
+    let latest = 0;
+    for (const { message, atMs } of this.#heard.values()) {
+      const { line } = message;
+      if (nowMs - atMs < heardMs && line?.state === 'following') latest = Math.max(latest, line.epochNumber);
+    }
+    return latest;
   }
 
   #chooseOffer(nowMs: number): Offer | undefined {

@@ -1,6 +1,8 @@
 // A tier 1 maps a group out only when nobody in it could be heard: all its servers were dead, paused or cut off, or tier 1
 // was itself; or when its view has no server. One that has become a server a moment ago need not have been heard yet.
 
+import { isLifeOf } from '../../../shared/membership/transitions.ts';
+import type { Member } from '../../../shared/membership/view.ts';
 import type { Trouble } from '../faults.ts';
 import type { World } from '../world.ts';
 import { type Finding, seconds, viewAt } from './finding.ts';
@@ -28,9 +30,9 @@ const viewMs = 1_000;
 
 export function mapping(world: World): Finding | undefined {
   for (const { tier1, group, isSilent, fromMs } of world.diversions) {
-    const before = new Set(servingAt(world, group, fromMs - viewMs));
-    const serving = servingAt(world, group, fromMs);
-    const well = serving.filter((server) => before.has(server) && !isSilentMember(world, group, server, fromMs));
+    const before = servingAt(world, group, fromMs - viewMs);
+    const known = servingAt(world, group, fromMs).filter((life) => before.some((other) => isLifeOf(other, life)));
+    const well = known.map(({ server }) => server).filter((server) => !isSilentMember(world, group, server, fromMs));
     if (isSilent ? well.length === 0 || couldBeSilent(world, tier1.replace(/-\d+$/, ''), fromMs) : true) continue;
     const what = `${tier1} mapped ${group} out at ${seconds(fromMs)}, although ${well.join(', ')} could be heard`;
     return { checker: 'mapping', what };
@@ -38,9 +40,9 @@ export function mapping(world: World): Finding | undefined {
   return undefined;
 }
 
-function servingAt(world: World, group: string, atMs: number): string[] {
+function servingAt(world: World, group: string, atMs: number): readonly Member[] {
   const members = viewAt(world, group, atMs)?.members ?? [];
-  return members.filter(({ state }) => state !== 'joining').map(({ server }) => server);
+  return members.filter(({ state }) => state !== 'joining');
 }
 
 /** Another life of the server may speak, and is no member. */

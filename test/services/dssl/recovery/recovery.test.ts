@@ -262,6 +262,28 @@ test('recovery - another epoch with the state of another replica: that is fetche
   subject.assertAlike();
 });
 
+test('recovery - others follow a later epoch, whose entry was trimmed before it was read here: their state is fetched', () => {
+  const subject = new Subject().follow();
+  const { recovery } = subject;
+  const { position } = subject.replica;
+  const says = (server: string, epochNumber: number, at: number) => {
+    const line = { state: 'following', epochNumber, epoch: `e${epochNumber}`, position: at, lag: 0, lagMs: 0 } as const;
+    const message = { ...lifeOf(server), beat: 1, state: 'active', view: 1, load: undefined, digests: [] } as const;
+    recovery.onGossip({ ...message, kind: 'state', line }, subject.nowMs);
+  };
+  says('a', 1, position);
+  says('a', 2, position + 1);
+  assert.equal(recovery.isWhole, true, 'the entry may come yet');
+  says('a', 2, position);
+  assert.deepEqual([recovery.state, subject.calls.at(-1)], ['broken', 'stop']);
+  subject.pass(20);
+  subject.offer();
+  assert.equal(recovery.state, 'broken', 'an offer of the former epoch is of no use');
+  const offer = { kind: 'offer', ...lifeOf('a'), nonce: subject.nonce, rank: 0, epochNumber: 2 } as const;
+  subject.hear({ ...offer, epoch: 'e2', position });
+  assert.equal(recovery.state, 'fetching');
+});
+
 test('recovery - another epoch that begins empty: whoever reads it goes along, and is no member any more', () => {
   const subject = new Subject().follow();
   const { recovery, group } = subject;
