@@ -197,8 +197,9 @@ export class DsslActor {
     while (this.replica === undefined && !this.#stopped) await this.#pause(tickMs);
   }
 
-  /** The second part: becomes a member. Resolves to false when the terms do not hold any more; it may be tried again. */
+  /** The second part: becomes a member. Resolves to false when the terms do not hold any more; it may be tried again, unless this life is lost. */
   join(terms: JoinTerms): Promise<boolean> {
+    if (this.#lostBecause !== undefined) return Promise.resolve(false);
     return new Promise((resolve) => this.#joining.begin(terms, resolve));
   }
 

@@ -140,6 +140,10 @@ class PlaceFinder {
     const { actor, egress } = this.#listening;
     actor.standing.mayActivate = false;
     if (!(await actor.join(place))) {
+      if (actor.lostBecause !== undefined) {
+        this.#stopListening();
+        this.#beAnotherLife();
+      }
       // The store may be a moment behind the log that has decided.
       await pause(clock, lookPauseMs);
       return undefined;
@@ -147,8 +151,7 @@ class PlaceFinder {
     await this.#untilMirrored(place.group);
     if (this.#others(await this.#readViews()).length > 0) {
       await this.#giveBack();
-      this.#dead.add(this.#self.incarnation);
-      this.#self = { server: this.#self.server, incarnation: randomInt(2 ** 47) };
+      this.#beAnotherLife();
       await pause(clock, randomInt(clashPauseMs));
       return undefined;
     }
@@ -162,6 +165,12 @@ class PlaceFinder {
       },
       giveBack: () => this.#giveBack(),
     };
+  }
+
+  /** A life joins once. */
+  #beAnotherLife(): void {
+    this.#dead.add(this.#self.incarnation);
+    this.#self = { server: this.#self.server, incarnation: randomInt(2 ** 47) };
   }
 
   async #listen(group: string): Promise<void> {

@@ -2,8 +2,8 @@
 // that are dead, and what a server that was killed at any moment of its life leaves behind.
 
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
-import type { ActorLog } from '../../../../services/dssl/actor.ts';
+import { describe, mock, test } from 'node:test';
+import { type ActorLog, DsslActor } from '../../../../services/dssl/actor.ts';
 import type { Egress } from '../../../../services/dssl/egress/egress.ts';
 import { removalOf, type TakenPlace, takePlace } from '../../../../services/dssl/member/place.ts';
 import { VirtualClock } from '../../../../shared/base/clock.ts';
@@ -17,6 +17,7 @@ import { readMirrors } from '../../../../shared/config/store.ts';
 import { ProtocolClass, protocolClassShift } from '../../../../shared/flow/frameFlags.ts';
 import { encodeCommand } from '../../../../shared/log/records/command.ts';
 import { FrameBuilder } from '../../../../shared/log/records/frame.ts';
+import type { JoinTerms } from '../../../../shared/membership/transitions.ts';
 import type { Member } from '../../../../shared/membership/view.ts';
 import { mapByHand } from '../../../support/cluster.ts';
 
@@ -322,6 +323,24 @@ describe('place', () => {
       taken?.actor.view.members.map(({ server }) => server),
       ['c'],
     );
+  });
+
+  test('place - a life that is lost before it has joined is followed by another one', async () => {
+    const world = new World(1);
+    await world.active('a');
+    const { join } = DsslActor.prototype;
+    const lives: number[] = [];
+    const losing = mock.method(DsslActor.prototype, 'join', function (this: DsslActor, terms: JoinTerms) {
+      lives.push(this.candidate.incarnation);
+      if (lives.length > 1) return join.call(this, terms);
+      Object.defineProperty(this, 'lostBecause', { value: 'it was removed, unseen' });
+      return Promise.resolve(false);
+    });
+    const taken = await world.joined(world.start('b'));
+    losing.mock.restore();
+    assert.equal(lives.length, 2);
+    assert.notEqual(lives[1], lives[0]);
+    assert.equal(taken.actor.candidate.incarnation, lives[1]);
   });
 
   test('place - joiners do not wait for each other', async () => {
