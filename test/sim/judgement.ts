@@ -18,6 +18,8 @@ export interface Judgement {
   readonly owners: Uint16Array;
   /** Packets that are nobody's, by row: members tell why. Empty where there is none. */
   readonly nobodys: readonly (Fate | undefined)[];
+  /** The same of rows of earlier frames, in the order in which replicas tell of them. */
+  readonly lateNobodys: readonly (Fate | undefined)[];
   /** Rows of earlier frames that had waited, as frame number, row and owner in turn. */
   readonly late: readonly number[];
   /** Lives whose replicas have applied it, and lacked nothing. */

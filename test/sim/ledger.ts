@@ -27,9 +27,9 @@ export interface Fate {
   /** Life that the group says it belongs to; -1 for nobody. */
   owner: number;
   /** Lives whose replicas, whole as they were, went past it. */
-  readonly appliedBy: readonly number[];
+  appliedBy: readonly number[];
   /** Lives whose replicas passed over rows of the entry, because their slices were still on the way. */
-  readonly passedOverBy: readonly number[];
+  passedOverBy: readonly number[];
   /** The entry is gone: the log had not kept it when its server was started again. */
   isLost: boolean;
 }

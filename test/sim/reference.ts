@@ -33,7 +33,7 @@ const nothing: readonly never[] = [];
 export class Reference implements LogWatcher {
   readonly group: string;
   readonly views: ViewChange[] = [];
-  /** Times in which nobody followed the log, because it was another one than before. */
+  /** Times in which nobody followed the log, because it was another one than before, or its line began with a donor's state and without the donor. */
   readonly lineless: { readonly fromMs: number; untilMs: number }[] = [];
   /** When lines began. */
   readonly begunMs: number[] = [];
@@ -89,7 +89,8 @@ export class Reference implements LogWatcher {
   /** Somebody has applied an entry of this line. */
   followed(line: number): void {
     const last = this.lineless[this.lineless.length - 1];
-    if (line === this.#lineNumber && last?.untilMs === Number.POSITIVE_INFINITY) last.untilMs = this.#nowMs();
+    if (line !== this.#lineNumber || this.#awaited !== undefined) return;
+    if (last?.untilMs === Number.POSITIVE_INFINITY) last.untilMs = this.#nowMs();
   }
 
   onStored(entry: SimEntry): void {
@@ -233,6 +234,7 @@ export class Reference implements LogWatcher {
 
   #await(entry: SimEntry, command: Command): void {
     this.replica = undefined;
+    if (!this.#isAgain) this.lineless.push({ fromMs: this.#nowMs(), untilMs: Number.POSITIVE_INFINITY });
     this.#awaited = { entry, id: command.kind === 'epoch' ? command.id : '' };
     this.#scout = new EpochScout(self);
     this.#scout.onCommand(command, entry.position, entry.timeMs, 0, false);
@@ -265,7 +267,7 @@ export class Reference implements LogWatcher {
       this.applied.add(`${frame.tier1Id} ${frame.number}`);
       nobodys = this.#noteFates(entry, effects, readers);
     }
-    if (late.length > 0) this.#noteLate(effects);
+    const lateNobodys = late.length > 0 ? this.#noteLate(effects, readers) : nothing;
     const judgement: Judgement = {
       mark: replica.mark,
       outcome: effects.outcome,
@@ -273,6 +275,7 @@ export class Reference implements LogWatcher {
       epoch,
       owners,
       nobodys,
+      lateNobodys,
       late,
       ...readers,
       slices,
@@ -324,15 +327,15 @@ export class Reference implements LogWatcher {
     return nobodys;
   }
 
-  /** Time has come for rows of earlier frames, whatever the entry is. */
-  #noteLate({ late }: Effects): void {
-    for (const { tier1Id, number, row, verdict, owner } of late) {
+  /** Time has come for rows of earlier frames, whatever the entry is: they are decided with it. */
+  #noteLate({ late }: Effects, readers: Readers): (Fate | undefined)[] {
+    return late.map(({ tier1Id, number, row, verdict, owner }) => {
       const fate = this.#waiting.get(`${tier1Id} ${number} ${row}`);
-      if (fate === undefined) continue;
-      fate.verdict = verdict;
-      fate.owner = this.#lifeOf(owner);
+      if (fate === undefined) return undefined;
       this.#waiting.delete(`${tier1Id} ${number} ${row}`);
-    }
+      Object.assign(fate, { verdict, owner: this.#lifeOf(owner), ...readers });
+      return owner === noServer ? fate : undefined;
+    });
   }
 
   /** There is no line at this entry, or it follows what the line does not have. */

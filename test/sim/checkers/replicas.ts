@@ -28,7 +28,12 @@ export function compareApplied(reference: Reference, server: SimServer, replica:
   reference.followed(judgement.line);
   const passedOver = isPartial(effects) ? judgement.passedOverBy : judgement.appliedBy;
   passedOver.push(server.life.index);
-  if (judgement.nobodys.length > 0) noteCauses(judgement.nobodys, effects);
+  noteCauses(judgement.nobodys, effects.verdicts);
+  if (judgement.lateNobodys.length > 0)
+    noteCauses(
+      judgement.lateNobodys,
+      effects.late.map(({ verdict }) => verdict),
+    );
   if (server.divergence !== undefined) return;
   const difference = tooEarly(server, replica, effects) ?? differenceOf(judgement, replica, effects);
   if (difference === undefined) return;
@@ -114,7 +119,7 @@ function mayDiffer(isMine: boolean, verdict: number, flags: number, { ownTable }
 }
 
 /** Why packets are nobody's: who would have got one knows best. */
-function noteCauses(nobodys: readonly (Fate | undefined)[], { verdicts: codes }: Effects): void {
+function noteCauses(nobodys: readonly (Fate | undefined)[], codes: ArrayLike<number>): void {
   for (let row = 0; row < nobodys.length; row++) {
     const fate = nobodys[row];
     if (fate === undefined || codes[row] === V.ignoreAbsent || codes[row] === waiting) continue;
