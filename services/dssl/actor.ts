@@ -377,7 +377,7 @@ export class DsslActor {
         const facts = { view: this.#view, epoch, isWhole, isOnLine, ownFlows: this.ownFlows, lag: this.lag.entries };
         this.standing.tick({ ...facts, othersFollow: recovery.seek.isFollowed(epoch, nowMs) }, nowMs);
         const mirror = isWhole ? this.#mirrorOf(replica) : undefined;
-        if (mirror !== undefined) this.#mirror.tick(mirror, this.steward.isFirst(nowMs), nowMs);
+        if (mirror !== undefined) this.#mirror.tick(mirror, () => this.steward.isFirst(nowMs), nowMs);
       }
     }
     this.steward.tick(nowMs, this.#liveState);

@@ -64,16 +64,16 @@ export class MirrorKeeper {
     this.#stored = undefined;
   }
 
-  /** Time passes. `mirror`: what the store should have; `isFirst`: this member is the one to write it. */
-  tick(mirror: Mirror, isFirst: boolean, nowMs: number): void {
+  /** Time passes. `mirror`: what the store should have; `isFirst`: whether this member is the one to write it. */
+  tick(mirror: Mirror, isFirst: () => boolean, nowMs: number): void {
     if (this.#wanted?.view !== mirror.view || this.#wanted.epoch.id !== mirror.epoch.id) {
       this.#wanted = mirror;
       this.#wantedSinceMs = nowMs;
     }
     if (this.#isBusy || this.#stopped || this.#store === undefined) return;
-    const isDue = isFirst || nowMs - this.#wantedSinceMs >= othersMs;
     const isMissing = isNewer(mirror, this.#stored) || nowMs - this.#lookedAtMs >= lookMs;
-    if (isDue && isMissing && nowMs - this.#failedAtMs >= againMs) void this.#write(this.#store, mirror, nowMs);
+    if (!isMissing || nowMs - this.#failedAtMs < againMs) return;
+    if (nowMs - this.#wantedSinceMs >= othersMs || isFirst()) void this.#write(this.#store, mirror, nowMs);
   }
 
   async #write(store: KeyValue, mirror: Mirror, nowMs: number): Promise<void> {

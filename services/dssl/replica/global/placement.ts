@@ -104,7 +104,7 @@ function chooser(policy: PlacementName, candidates: readonly Candidate[], race: 
     case 'fewest-flows':
       return (hi, lo) => race.best(hi, lo, -1);
     case 'maglev': {
-      const table = maglevTable(candidates, seed);
+      const table = recentTable(candidates, seed);
       return (hi, lo) => table[(mixSeeded(hi, lo, slotHi, slotLo) >>> 0) % table.length];
     }
     case 'modulo':
@@ -120,6 +120,19 @@ function chooser(policy: PlacementName, candidates: readonly Candidate[], race: 
       return (hi, lo, ordinal) => (ordinal < 0 ? race.best(hi, lo, -1) : cycle[ordinal % cycle.length]);
     }
   }
+}
+
+/** Tables made lately, the oldest first: the replicas of one process have the same views, and weights move to and fro. */
+const tables = new Map<string, Uint16Array>();
+const tablesKept = 16;
+
+function recentTable(candidates: readonly Candidate[], seed: number): Uint16Array {
+  const key = `${seed} ${candidates.map(({ name, weight }) => `${name}:${weight}`).join()}`;
+  const table = tables.get(key) ?? maglevTable(candidates, seed);
+  tables.delete(key);
+  tables.set(key, table);
+  if (tables.size > tablesKept) tables.delete(tables.keys().next().value ?? key);
+  return table;
 }
 
 /** The candidates with the weights that the policy goes by where it goes by rendezvous hashing. */

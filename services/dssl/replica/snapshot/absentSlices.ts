@@ -71,7 +71,8 @@ export class AbsentSlices {
     this.#marks[slice] = mark;
     if (this.isMissing(slice)) this.missing++;
     if (position >= this.#last) this.#last = position;
-    else if (former === this.#last) this.#last = this.#until.reduce((last, until) => Math.max(last, until), 0);
+    else if (former === this.#last && this.missing === 0)
+      this.#last = this.#until.reduce((last, until) => Math.max(last, until), 0);
     this.some = this.#position <= this.#last;
   }
 

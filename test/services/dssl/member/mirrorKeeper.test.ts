@@ -65,7 +65,7 @@ class Store {
   async pass(ms: number, keeper?: MirrorKeeper, mirror = mirrorOf(1), isFirst = true): Promise<void> {
     for (const untilMs = this.clock.monotonicMs() + ms; this.clock.monotonicMs() < untilMs; ) {
       await this.clock.advanceAsync(20);
-      keeper?.tick(mirror, isFirst, this.clock.monotonicMs());
+      keeper?.tick(mirror, () => isFirst, this.clock.monotonicMs());
     }
     await this.clock.advanceAsync(1);
   }
