@@ -4,7 +4,7 @@
 // keys of different kinds never meet. Where directions are folded, the lower end comes first; so both directions write
 // the same words. `turned` exchanges source and target: an ICMP error travels against the packet it quotes.
 import { i32, u16 } from '../packet/bytes.ts';
-import type { IpLayer, LinkLayer } from '../packet/decode/headers.ts';
+import { type Headers, type IpLayer, type LinkLayer, parseLimits } from '../packet/decode/headers.ts';
 import type { StraightPacket } from '../packet/decode/straight.ts';
 import type { Networks } from './networks.ts';
 import type { GroupKeyPolicy } from './policies.ts';
@@ -27,10 +27,14 @@ export const Kind = {
 } as const;
 
 const noVlan = 0xfff;
+/** Two IPv6 addresses, and two words more: the longest key without what it lies within. */
+const keyWordsMax = 10;
+/** A word of counts, all VLAN ids and all network identifiers. */
+const withinWordsMax = 1 + (parseLimits.tunnels + 1) * parseLimits.vlanTags + parseLimits.tunnels;
 
 /** One key at a time, filled in place. */
 export class KeyWords {
-  readonly words = new Int32Array(12);
+  readonly words = new Int32Array(keyWordsMax + withinWordsMax);
   count = 0;
   /** Two bytes: the kind of key, and above it the protocol where that belongs to the key. */
   tail = 0;
@@ -246,8 +250,28 @@ export class KeyWords {
     this.tail = Kind.VLAN;
   }
 
-  /** The datagram of a fragment: addresses as they stand and identification. Not folded: each direction counts its own. */
-  datagram(buffer: Uint8Array, layer: IpLayer): void {
+  /**
+   * Adds what the packet lies within: its VLAN ids, inside tunnels too, and the network identifiers of its tunnels, each from
+   * the outermost inwards. A word of counts comes first, so that no two lists read alike.
+   */
+  addWithin({ link, passage }: Headers, vlan: boolean, vni: boolean): void {
+    const { words } = this;
+    const counts = this.count++;
+    if (vlan) {
+      for (let tag = 0; tag < link.vlanCount; tag++) words[this.count++] = link.vlans[tag];
+      for (let tag = 0; tag < passage.vlanCount; tag++) words[this.count++] = passage.vlans[tag];
+    }
+    words[counts] = this.count - counts - 1;
+    if (!vni) return;
+    for (let level = 0; level < passage.vniCount; level++) words[this.count++] = passage.vnis[level];
+    words[counts] |= passage.vniCount << 8;
+  }
+
+  /**
+   * The datagram of a fragment: addresses as they stand and identification, and always the VLANs and networks that it lies
+   * within, since two tenants may use one identification at one time. Not folded: each direction counts its own.
+   */
+  datagram(buffer: Uint8Array, layer: IpLayer, headers: Headers): void {
     const { words } = this;
     const size = layer.version === 4 ? 1 : 4;
     for (let word = 0; word < size; word++) {
@@ -258,5 +282,7 @@ export class KeyWords {
     this.count = size * 2 + 1;
     // IPv4 tells datagrams apart by protocol as well (RFC 791); in IPv6 only the first fragment's counts (RFC 8200).
     this.tail = layer.version === 4 ? Kind.DATAGRAM | (buffer[layer.offset + 9] << 8) : Kind.DATAGRAM + 1;
+    const { link, passage } = headers;
+    if (link.vlanCount + passage.vlanCount + passage.vniCount > 0) this.addWithin(headers, true, true);
   }
 }

@@ -7,7 +7,7 @@
 //
 // What makes it less simple than that:
 //   - A fragment behind the first has no ports. Under the five-tuple policy the first fragment yields its flow hash and a
-//     datagram hash (addresses, protocol, id), the later ones the datagram hash only; all have the same group hash.
+//     datagram hash (addresses, protocol, id, VLANs), the later ones the datagram hash only; all have the same group hash.
 //   - An ICMP error belongs to the flow of the packet it quotes. It travels the other way, so the quoted addresses and
 //     ports are exchanged; then it has the keys of the packets that go the way the error goes. An error that quotes
 //     nothing usable is keyed by its own addresses. A quoted later fragment counts as a packet without ports.
@@ -16,12 +16,12 @@
 import { createHash } from 'node:crypto';
 import { HalfSipHash } from '../hash/halfSipHash.ts';
 import { Fragment, Headers, type IpLayer } from '../packet/decode/headers.ts';
-import { LinkType } from '../packet/decode/link.ts';
+import { LinkType } from '../packet/decode/link/link.ts';
 import { parse } from '../packet/decode/parse.ts';
 import { KeyNeed, Reason, reasons } from '../packet/decode/reasons.ts';
 import { StraightPacket } from '../packet/decode/straight.ts';
 import { Protocol } from '../packet/decode/transport.ts';
-import { isTunnelPort } from '../packet/decode/tunnels.ts';
+import { TunnelPorts } from '../packet/decode/tunnels/ports.ts';
 import { classify, classifyQuoted, classifyTcp, classifyUdp } from './classify.ts';
 import { FrameFlags, linkKindShift, ProtocolClass, protocolClassShift } from './frameFlags.ts';
 import { KeyWords, Kind } from './keyWords.ts';
@@ -33,7 +33,10 @@ import {
   flowKeyPolicies,
   type GroupKeyPolicy,
   groupKeyPolicies,
+  type WithinPart,
+  withinParts,
 } from './policies.ts';
+import { TunnelCounts } from './tunnelCounts.ts';
 
 export interface KeyOptions {
   /** The cluster's secret, the same at every tier 1; not empty. */
@@ -46,6 +49,10 @@ export interface KeyOptions {
   readonly symmetric?: boolean;
   /** Which IP header of a tunnelled packet is keyed. Default 'outer'. Fragments of the outer packet keep the outer one. */
   readonly tunnel?: 'outer' | 'inner';
+  /** UDP ports of tunnels, such as 'vxlan=14789', in place of the usual ones (see TunnelPorts). */
+  readonly tunnelPorts?: readonly string[];
+  /** What belongs to every key beside the policies: all VLAN ids of the packet, the network identifiers of its tunnels. */
+  readonly within?: readonly WithinPart[];
   /** Networks such as '10.0.0.0/8' whose addresses are subscribers; needed by the policy 'subscriber' only. */
   readonly subscriberNetworks?: readonly string[];
 }
@@ -66,6 +73,8 @@ export class FlowKeyer {
   hasDatagram = false;
   /** FrameFlags with the link kind and the protocol class. */
   flags = 0;
+  /** What was met and entered where tunnels are. */
+  readonly tunnels = new TunnelCounts();
   readonly #headers = new Headers();
   readonly #straight = new StraightPacket();
   /** The packet that was read last on the straight path, of which `headers` knows nothing; undefined after any other. */
@@ -75,7 +84,10 @@ export class FlowKeyer {
   readonly #flowPolicy: FlowKeyPolicy;
   readonly #groupPolicy: GroupKeyPolicy;
   readonly #need: number;
-  readonly #inner: boolean;
+  /** Undefined where tunnels are not entered. */
+  readonly #inner: TunnelPorts | undefined;
+  readonly #withinVlan: boolean;
+  readonly #withinVni: boolean;
   readonly #byPorts: boolean;
   readonly #usual: boolean;
   readonly #flowHash: HalfSipHash;
@@ -85,10 +97,16 @@ export class FlowKeyer {
   /** Throws an Error with one clear sentence when the options are not right or do not go together. */
   constructor(options: KeyOptions) {
     const { secret, flowKey = 'five-tuple', symmetric = true, tunnel = 'outer', subscriberNetworks = [] } = options;
+    const { tunnelPorts = [], within = [] } = options;
     const groupKey = options.groupKey ?? defaultGroupKey(flowKey);
     requireOneOf('flow key', flowKey, flowKeyPolicies);
     requireOneOf('group key', groupKey, groupKeyPolicies);
     requireOneOf('tunnel', tunnel, ['outer', 'inner']);
+    for (const part of within) requireOneOf('within', part, withinParts);
+    if (tunnel === 'outer' && tunnelPorts.length > 0) throw new Error("tunnel ports are for the tunnel 'inner' only");
+    if (tunnel === 'outer' && within.includes('vni')) {
+      throw new Error("network identifiers are in tunnels: within 'vni' needs the tunnel 'inner'");
+    }
     if (typeof secret !== 'string' || secret === '') throw new Error('the secret of the flow keys must not be empty');
     checkCoarser(flowKey, groupKey, symmetric);
     if ((flowKey === 'subscriber' || groupKey === 'subscriber') && subscriberNetworks.length === 0) {
@@ -98,13 +116,15 @@ export class FlowKeyer {
     this.#flowPolicy = flowKeyPolicies[flowKeyPolicies.indexOf(flowKey)];
     this.#groupPolicy = groupKeyPolicies[groupKeyPolicies.indexOf(groupKey)];
     this.#byPorts = flowKey === 'five-tuple';
-    this.#usual = this.#byPorts && (groupKey === 'address-pair' || groupKey === 'node-pair');
+    this.#withinVlan = within.includes('vlan');
+    this.#withinVni = within.includes('vni');
+    this.#usual = this.#byPorts && within.length === 0 && (groupKey === 'address-pair' || groupKey === 'node-pair');
     this.#need = this.#byPorts
       ? KeyNeed.PORTS
       : flowKey === 'mac-pair' || flowKey === 'vlan'
         ? KeyNeed.LINK
         : KeyNeed.ADDRESSES;
-    this.#inner = tunnel === 'inner';
+    this.#inner = tunnel === 'inner' ? new TunnelPorts(tunnelPorts) : undefined;
     this.#flowHash = deriveHash('flow', secret);
     this.#groupHash = deriveHash('group', secret);
     this.#words = new KeyWords(
@@ -117,7 +137,14 @@ export class FlowKeyer {
   /** What the parser found in the packet read last; also in one without a key. Valid as long as its bytes are. */
   get headers(): Headers {
     if (this.#unparsed !== undefined) {
-      parse(this.#unparsed, this.#unparsedStart, this.#unparsedEnd, LinkType.ETHERNET, this.#headers, this.#inner);
+      parse(
+        this.#unparsed,
+        this.#unparsedStart,
+        this.#unparsedEnd,
+        LinkType.ETHERNET,
+        this.#headers,
+        this.#inner ?? false,
+      );
       this.#unparsed = undefined;
     }
     return this.#headers;
@@ -136,7 +163,8 @@ export class FlowKeyer {
   #readAny(buffer: Uint8Array, start: number, end: number, linkType: number, link: number): number {
     this.#unparsed = undefined;
     const headers = this.#headers;
-    const reason = parse(buffer, start, end, linkType, headers, this.#inner);
+    const reason = parse(buffer, start, end, linkType, headers, this.#inner ?? false);
+    if (this.#inner) this.tunnels.add(headers.passage);
     if (reason !== Reason.NONE && reasons[reason].needs <= this.#need) return reason;
     const { keyed } = headers;
     let flags = (headers.link.kind << linkKindShift) | (this.#byPorts ? 0 : FrameFlags.AGGREGATE);
@@ -158,10 +186,12 @@ export class FlowKeyer {
           this.#hashBoth(layer.version);
           return Reason.NONE;
         }
+        this.#addWithin();
         this.#hashFlow();
       }
     } else {
       this.#words.compose(this.#flowPolicy, buffer, headers.link, layer, turned, link, flags);
+      this.#addWithin();
       this.#hashFlow();
     }
     // Flows of a coarser key hold packets of every protocol; they are of one type only if none of them shows its start.
@@ -179,7 +209,7 @@ export class FlowKeyer {
       this.flags = classifyTcp(packet.tcpFlags);
     } else {
       const flags = classifyUdp(sourcePort, targetPort);
-      if (flags < 0 || (this.#inner && isTunnelPort(targetPort))) return false;
+      if (flags < 0 || this.#inner?.has(sourcePort, targetPort)) return false;
       this.flags = flags;
     }
     this.#words.straightTuple(buffer, packet);
@@ -201,6 +231,7 @@ export class FlowKeyer {
   #keyOthers(buffer: Uint8Array): void {
     if (this.#flowPolicy === 'vlan') this.#words.vlan(this.#headers.link);
     else this.#words.macPair(buffer, this.#headers.link);
+    this.#addWithin();
     this.#hashFlow();
     if (this.#groupPolicy === 'source-last-byte') {
       const { macs, address, addressLength } = this.#headers.link;
@@ -217,14 +248,16 @@ export class FlowKeyer {
       return;
     }
     // Unless the two policies are one and the words of the flow key are still in place.
-    if (policy !== this.#flowPolicy || this.#byPorts)
+    if (policy !== this.#flowPolicy || this.#byPorts) {
       this.#words.compose(policy, buffer, this.#headers.link, layer, turned, link, flags);
+      this.#addWithin();
+    }
     this.#hashGroup();
   }
 
   /** Returns the flag for a fragment; both kinds of fragment are known by their datagram. */
   #keyDatagram(buffer: Uint8Array, layer: IpLayer): number {
-    this.#words.datagram(buffer, layer);
+    this.#words.datagram(buffer, layer, this.#headers);
     this.#hashFlow();
     this.datagramHi = this.flowHi;
     this.datagramLo = this.flowLo;
@@ -249,6 +282,10 @@ export class FlowKeyer {
     this.flowHi = flow.hi;
     this.flowLo = flow.lo;
     this.groupHash = group.lo;
+  }
+
+  #addWithin(): void {
+    if (this.#withinVlan || this.#withinVni) this.#words.addWithin(this.#headers, this.#withinVlan, this.#withinVni);
   }
 
   #hashFlow(): void {

@@ -34,6 +34,9 @@
 // are sent by their addresses to a group that need not be the flow's. Choose it only where nothing fragments and few
 // address pairs carry everything (proxies in front of one virtual address); `keyWarning` says so.
 
+// Whatever the keys, flows may be told apart by what they lie within as well (`withinParts`): VLAN ids and network identifiers
+// become part of both keys alike, so one is as coarse as before. Only source-last-byte stays that byte.
+
 export const flowKeyPolicies = [
   'five-tuple',
   'address-pair',
@@ -47,6 +50,10 @@ export type FlowKeyPolicy = (typeof flowKeyPolicies)[number];
 
 export const groupKeyPolicies = [...flowKeyPolicies, 'source-last-byte'] as const;
 export type GroupKeyPolicy = (typeof groupKeyPolicies)[number];
+
+/** What flows may lie within, so that those of two tenants are never one: VLANs, and networks of tunnels (VNI). */
+export const withinParts = ['vlan', 'vni'] as const;
+export type WithinPart = (typeof withinParts)[number];
 
 type Coarser = 'always' | 'directed';
 

@@ -38,6 +38,20 @@ export function sharedCaptures(t: TestContext): SharedCapture[] | undefined {
   }));
 }
 
+/**
+ * The path of one of the small captures of packets that went wrong somewhere (`shared/cases`, or FLOWHERD_CASES); undefined,
+ * after telling the test to skip, where they are not here.
+ */
+export function sharedCase(t: TestContext, name: string): string | undefined {
+  const folder = process.env.FLOWHERD_CASES ?? resolve(import.meta.dirname, '../../../shared/cases');
+  const path = join(folder, name);
+  if (existsSync(path)) return path;
+  const reason = `the capture ${name} is not here: set FLOWHERD_CASES to the folder of small captures`;
+  if (process.env.CI) throw new Error(reason);
+  t.skip(reason);
+  return undefined;
+}
+
 /** Reads a tab-separated table with a header line, from `path` or `path.gz`. */
 export function readTable(path: string): Row[] {
   const text = existsSync(path) ? readFileSync(path, 'utf8') : gunzipSync(readFileSync(`${path}.gz`)).toString('utf8');

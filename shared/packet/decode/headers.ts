@@ -24,6 +24,9 @@ export class LinkLayer {
   /** VLAN ids from the outermost inwards, up to the first IP header. */
   vlanCount = 0;
   readonly vlans = new Uint16Array(parseLimits.vlanTags);
+  /** Of a tunnel that led here: its kind (tunnels/kinds.ts), and its network identifier (VNI); -1 where it has none. */
+  tunnel = 0;
+  vni = -1;
   /** Where the network header starts, and which it is (Network). */
   payload = 0;
   network: number = Network.NON_IP;
@@ -63,6 +66,36 @@ export class IpLayer {
   echoId = -1;
 }
 
+/** What was met on the way inwards from the outermost IP header: tunnels, and the VLAN tags and network identifiers in them. */
+export class Passage {
+  /** Kinds of the tunnels that were entered, from the outermost inwards. */
+  depth = 0;
+  readonly tunnels = new Uint8Array(parseLimits.tunnels);
+  /** A tunnel whose packet was not entered: its kind, and why (Outcome); both 0 where there is none. */
+  closed = 0;
+  outcome = 0;
+  /** VLAN ids inside tunnels; those outside are in the link layer. */
+  vlanCount = 0;
+  readonly vlans = new Uint16Array(parseLimits.tunnels * parseLimits.vlanTags);
+  vniCount = 0;
+  readonly vnis = new Int32Array(parseLimits.tunnels);
+
+  clear(): void {
+    this.depth = 0;
+    this.closed = 0;
+    this.outcome = 0;
+    this.vlanCount = 0;
+    this.vniCount = 0;
+  }
+
+  /** One tunnel further in. `link` is what is between its header and the IP header that was found there. */
+  enter(link: LinkLayer): void {
+    this.tunnels[this.depth++] = link.tunnel;
+    for (let tag = 0; tag < link.vlanCount; tag++) this.vlans[this.vlanCount++] = link.vlans[tag];
+    if (link.vni >= 0) this.vnis[this.vniCount++] = link.vni;
+  }
+}
+
 /** Everything `parse` finds in one packet. Valid until the next call with the same object. */
 export class Headers {
   readonly link = new LinkLayer();
@@ -72,6 +105,8 @@ export class Headers {
   keyed: IpLayer = this.outer;
   /** The header quoted by an ICMP error in `keyed`; version 0 where there is none. */
   readonly quoted = new IpLayer();
+  /** What lies between the two. */
+  readonly passage = new Passage();
   /** For following tunnels: two layers to alternate, and a link layer to overwrite. */
   readonly scratchA = new IpLayer();
   readonly scratchB = new IpLayer();

@@ -5,6 +5,7 @@
 import { i32, u16 } from '../bytes.ts';
 import { Fragment, type IpLayer, parseLimits } from './headers.ts';
 import { Reason } from './reasons.ts';
+import { Protocol } from './transport.ts';
 
 const NextHeader = {
   HOP_BY_HOP: 0,
@@ -27,16 +28,34 @@ export function readIpv6(buffer: Uint8Array, offset: number, end: number, quoted
   layer.offset = offset;
   layer.source = offset + 8;
   layer.target = offset + 24;
-  layer.protocol = buffer[offset + 6];
-  layer.payload = offset + 40;
-  const open = quoted || (payloadLength === 0 && isJumbogram(buffer, offset, end));
-  layer.end = open ? end : Math.min(end, offset + 40 + payloadLength);
+  const hasLength = !quoted && payloadLength !== 0;
+  readChain(buffer, layer, hasLength ? Math.min(end, offset + 40 + payloadLength) : end);
+  if (hasLength || quoted) return Reason.NONE;
+  const isOpen = hasJumboOption(buffer, offset, end) ? u16(buffer, offset + 44) !== 0 : isUncut(buffer, layer);
+  if (!isOpen) readChain(buffer, layer, offset + 40);
+  return Reason.NONE;
+}
+
+/** Reads the next headers of a packet that ends at `end`. */
+function readChain(buffer: Uint8Array, layer: IpLayer, end: number): void {
+  layer.protocol = buffer[layer.offset + 6];
+  layer.payload = layer.offset + 40;
+  layer.end = end;
   layer.fragment = Fragment.WHOLE;
   layer.fragmentOffset = 0;
   layer.moreFragments = 0;
   layer.fragmentId = 0;
   layer.problem = isExtension(layer.protocol) ? walkExtensions(buffer, layer) : Reason.NONE;
-  return Reason.NONE;
+}
+
+/**
+ * A packet that was captured before its network card cut it into segments has a payload length of 0 and no jumbo option: TCP
+ * or UDP follow, and reach to the end. Where both ports are 0 it is the padding of a short frame, and there is no payload.
+ */
+function isUncut(buffer: Uint8Array, layer: IpLayer): boolean {
+  const isCutByCards = layer.protocol === Protocol.TCP || layer.protocol === Protocol.UDP;
+  if (!isCutByCards || layer.problem !== Reason.NONE || layer.fragment !== Fragment.WHOLE) return false;
+  return layer.end - layer.payload >= 4 && i32(buffer, layer.payload) !== 0;
 }
 
 /** Moves `layer.protocol` and `layer.payload` behind the extension headers. Returns a Reason. */
@@ -79,11 +98,10 @@ function readFragment(buffer: Uint8Array, offset: number, layer: IpLayer): void 
 
 /**
  * A payload length of 0 stands for "to the end" in a jumbogram: a hop-by-hop header comes first, and in it the length,
- * above 65535, in an option whose alignment puts it first (RFC 2675). Anywhere else it means that there is no payload.
+ * above 65535, in an option whose alignment puts it first (RFC 2675).
  */
-function isJumbogram(buffer: Uint8Array, offset: number, end: number): boolean {
-  if (buffer[offset + 6] !== NextHeader.HOP_BY_HOP || end - offset < 48) return false;
-  return u16(buffer, offset + 42) === jumboOption && u16(buffer, offset + 44) !== 0;
+function hasJumboOption(buffer: Uint8Array, offset: number, end: number): boolean {
+  return buffer[offset + 6] === NextHeader.HOP_BY_HOP && end - offset >= 48 && u16(buffer, offset + 42) === jumboOption;
 }
 
 /**

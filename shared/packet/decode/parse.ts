@@ -6,14 +6,17 @@
 import { Fragment, type Headers, type IpLayer, Network, parseLimits } from './headers.ts';
 import { readIpv4 } from './ipv4.ts';
 import { readIpv6 } from './ipv6.ts';
-import { readLink } from './link.ts';
+import { readLink } from './link/link.ts';
 import { Reason } from './reasons.ts';
 import { isIcmpError, readTransport } from './transport.ts';
-import { enterTunnel } from './tunnels.ts';
+import { enterTunnel } from './tunnels/enter.ts';
+import { Outcome } from './tunnels/kinds.ts';
+import { type TunnelPorts, usualTunnelPorts } from './tunnels/ports.ts';
 
 /**
  * Parses the packet in `buffer[start, end)` of LINKTYPE `linkType` into `headers`. With `inner`, `headers.keyed` is the
- * innermost IP header that can be reached through tunnels, otherwise the outermost.
+ * innermost IP header that can be reached through tunnels, otherwise the outermost; a table of ports stands for true, and
+ * says which ports are tunnels'. `headers.passage` tells what was met on the way.
  *
  * Returns Reason.NONE for a packet that could be read as far as its kind goes; that includes packets that are not IP
  * (`headers.outer.version` is 0). Otherwise the first fault; `reasons[code].needs` tells which keys it costs.
@@ -24,12 +27,13 @@ export function parse(
   end: number,
   linkType: number,
   headers: Headers,
-  inner: boolean,
+  inner: boolean | TunnelPorts,
 ): number {
   const { link, outer } = headers;
   headers.keyed = outer;
   outer.version = 0;
   headers.quoted.version = 0;
+  headers.passage.clear();
   if (end > buffer.length || start < 0 || !(start < end)) {
     link.network = Network.NON_IP;
     link.vlanCount = 0;
@@ -41,7 +45,7 @@ export function parse(
   if (link.network === Network.NON_IP) return Reason.NONE;
   const reason = readIp(buffer, link.payload, end, link.network, false, outer);
   if (reason !== Reason.NONE) return reason;
-  if (inner) followTunnels(buffer, headers);
+  if (inner !== false) followTunnels(buffer, headers, inner === true ? usualTunnelPorts : inner);
   const { keyed } = headers;
   // Of a fragmented error only the first piece quotes anything, and all pieces have to be keyed alike.
   if (keyed.fragment === Fragment.WHOLE && isIcmpError(keyed)) readQuoted(buffer, headers);
@@ -72,18 +76,31 @@ function readIp(
  * Goes inwards while there is a tunnel. A fragment of a tunnel's packet is not entered, not even the first: the later
  * ones cannot be, and all fragments of a datagram have to be keyed alike. A damaged inner packet ends the way inwards.
  */
-function followTunnels(buffer: Uint8Array, headers: Headers): void {
-  const { scratchA, scratchB, scratchLink } = headers;
+function followTunnels(buffer: Uint8Array, headers: Headers, ports: TunnelPorts): void {
+  const { scratchA, scratchB, scratchLink, passage } = headers;
   let layer = headers.outer;
-  for (let depth = 0; depth < parseLimits.tunnels; depth++) {
-    if (layer.fragment !== Fragment.WHOLE || layer.problem !== Reason.NONE) break;
-    if (!enterTunnel(buffer, layer, scratchLink)) break;
+  while (layer.problem === Reason.NONE) {
+    let outcome = enterTunnel(buffer, layer, scratchLink, ports);
+    if (outcome === Outcome.NONE) break;
     const next = layer === scratchA ? scratchB : scratchA;
-    if (readIp(buffer, scratchLink.payload, layer.end, scratchLink.network, false, next) !== Reason.NONE) break;
-    if (next.problem !== Reason.NONE) break;
+    if (outcome === Outcome.ENTERED) {
+      if (passage.depth === parseLimits.tunnels) outcome = Outcome.NESTING;
+      else if (!readInner(buffer, headers, layer.end, next)) outcome = Outcome.DAMAGED;
+    }
+    if (outcome !== Outcome.ENTERED) {
+      passage.closed = scratchLink.tunnel;
+      passage.outcome = outcome;
+      break;
+    }
+    passage.enter(scratchLink);
     layer = next;
   }
   headers.keyed = layer;
+}
+
+function readInner(buffer: Uint8Array, { scratchLink }: Headers, end: number, layer: IpLayer): boolean {
+  const reason = readIp(buffer, scratchLink.payload, end, scratchLink.network, false, layer);
+  return reason === Reason.NONE && layer.problem === Reason.NONE;
 }
 
 /** The packet that an ICMP error is about starts eight bytes into it (RFC 792, RFC 4443). */

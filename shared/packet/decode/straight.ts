@@ -5,7 +5,7 @@
 // It is a shortcut and no second opinion: whatever is unusual in the least is left to the general parser, and what is found
 // here is what that would find.
 import { u16 } from '../bytes.ts';
-import { EtherType } from './ethernet.ts';
+import { EtherType } from './link/etherType.ts';
 import { Protocol } from './transport.ts';
 
 const ethernetHeader = 14;

@@ -17,9 +17,11 @@ export const Protocol = {
   ESP: 50,
   ICMPV6: 58,
   ETHERIP: 97,
+  L2TP: 115,
   SCTP: 132,
   UDP_LITE: 136,
   MPLS: 137,
+  ETHERNET: 143,
 } as const;
 
 /** Bytes of the SCTP common header and of a chunk's header (RFC 9260 section 3). */

@@ -74,18 +74,29 @@ const cases: readonly Case[] = [
     layer: { protocol: header, sourcePort: -1 },
   })),
   {
-    name: 'IPv6, a length of 0 is no payload',
+    name: 'IPv6, a length of 0 before UDP reaches to the end: its network card had not cut it yet',
     packet: { source: a6, target: b6, udp: ports },
     damage: { 18: 0, 19: 0 },
+    layer: { protocol: 17, end: 62, sourcePort: 4000 },
+  },
+  {
+    name: 'IPv6, a length of 0 before padding is no payload',
+    packet: { source: a6, target: b6, protocol: 6, payload: new Uint8Array(6) },
+    damage: { 18: 0, 19: 0 },
     reason: 'l4-cut',
-    layer: { protocol: 17, end: 54, sourcePort: -1 },
+    layer: { protocol: 6, end: 54, sourcePort: -1 },
+  },
+  {
+    name: 'IPv6, a length of 0 before another protocol is no payload',
+    packet: { source: a6, target: b6, protocol: 89, payload: new Uint8Array(6).fill(9) },
+    damage: { 18: 0, 19: 0 },
+    layer: { protocol: 89, end: 54, sourcePort: -1 },
   },
   {
     name: 'IPv6, a length of 0 and no jumbo option',
     packet: { source: a6, target: b6, extensions: [{ header: 0, body: Uint8Array.of(1, 4, 0, 1, 0, 0) }], udp: ports },
     damage: { 18: 0, 19: 0 },
-    reason: 'ipv6-extension-cut',
-    layer: { protocol: 0, end: 54, sourcePort: -1 },
+    layer: { protocol: 17, end: 70, sourcePort: 4000 },
   },
   {
     name: 'IPv6, a jumbo option with a length that needs none',

@@ -1,9 +1,10 @@
 // From a link type number to the network header. The numbers are those of capture files
 // (tcpdump.org/linktypes.html); live ingresses use the same ones.
-import { u16 } from '../bytes.ts';
-import { EtherType, readEthernet, readEtherType, readPpp } from './ethernet.ts';
-import { type LinkLayer, Network } from './headers.ts';
-import { Reason } from './reasons.ts';
+import { u16 } from '../../bytes.ts';
+import { type LinkLayer, Network } from '../headers.ts';
+import { Reason } from '../reasons.ts';
+import { readEthernet, readEtherType, readPpp } from './ethernet.ts';
+import { EtherType } from './etherType.ts';
 
 export const LinkType = {
   NULL: 0,

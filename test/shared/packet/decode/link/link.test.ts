@@ -2,10 +2,10 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { Headers, parseLimits } from '../../../../shared/packet/decode/headers.ts';
-import { parse } from '../../../../shared/packet/decode/parse.ts';
-import { reasons } from '../../../../shared/packet/decode/reasons.ts';
-import { buildPacket } from '../../../../shared/packet/encode/build.ts';
+import { Headers, parseLimits } from '../../../../../shared/packet/decode/headers.ts';
+import { parse } from '../../../../../shared/packet/decode/parse.ts';
+import { reasons } from '../../../../../shared/packet/decode/reasons.ts';
+import { buildPacket } from '../../../../../shared/packet/encode/build.ts';
 
 const ends = { source: '10.0.0.1', target: '192.0.2.1', udp: { sourcePort: 4000, targetPort: 53 } };
 const ends6 = { source: '2001:db8::1', target: '2001:db8::2', udp: { sourcePort: 4000, targetPort: 53 } };

@@ -1,38 +1,14 @@
 // Ethernet and what may stand between an Ethernet header and IP: VLAN tags in any number (802.1Q, 802.1ad, QinQ),
-// provider backbone bridging, MPLS, PPPoE and PPP, LLC and SNAP.
+// provider backbone bridging, MPLS (mpls.ts), service headers (nsh.ts), PPPoE and PPP, LLC and SNAP.
 //
 // All of it is a chain of EtherTypes, so one loop walks it and ends at a network header. An Ethernet frame can occur
 // again inside (pseudowires, 802.1ah); the MAC pair stays the outermost one, the VLAN ids add up.
-import { i32, u16 } from '../bytes.ts';
-import { type LinkLayer, Network, parseLimits } from './headers.ts';
-import { Reason } from './reasons.ts';
-
-export const EtherType = {
-  IPV4: 0x0800,
-  VLAN: 0x8100,
-  IPV6: 0x86dd,
-  PPP: 0x880b,
-  MPLS: 0x8847,
-  MPLS_UPSTREAM: 0x8848,
-  PPPOE_SESSION: 0x8864,
-  SERVICE_VLAN: 0x88a8,
-  BACKBONE: 0x88e7,
-  VN_TAG: 0x8926,
-  E_TAG: 0x893f,
-  QINQ_OLD: 0x9100,
-  QINQ_OLD2: 0x9200,
-  BRIDGED: 0x6558,
-  TRILL: 0x22f3,
-  FABRIC_PATH: 0x8903,
-  CISCO_METADATA: 0x8909,
-  HSR: 0x892f,
-} as const;
-
-/** Protocol numbers of PPP that lead to IP. */
-const PppProtocol = { IPV4: 0x0021, IPV6: 0x0057, MPLS: 0x0281, MPLS_MULTICAST: 0x0283 } as const;
-
-/** Length fields are at most this; EtherTypes start at 1536 (IEEE 802.3 clause 3.2.6). */
-const maxLengthField = 1500;
+import { i32, u16 } from '../../bytes.ts';
+import { type LinkLayer, Network, parseLimits } from '../headers.ts';
+import { Reason } from '../reasons.ts';
+import { EtherType, maxLengthField, NextProtocol, PppProtocol } from './etherType.ts';
+import { readMpls } from './mpls.ts';
+import { readNextProtocol } from './nsh.ts';
 
 /** Bytes of Cisco's inter-switch link header. */
 const interSwitchHeader = 26;
@@ -110,6 +86,8 @@ export function readEtherType(
       case EtherType.MPLS:
       case EtherType.MPLS_UPSTREAM:
         return readMpls(buffer, offset, end, link, depth);
+      case EtherType.NSH:
+        return readNextProtocol(buffer, offset, end, NextProtocol.NSH, link, depth);
       case EtherType.PPP:
         return readPpp(buffer, offset, end, link);
       case EtherType.PPPOE_SESSION:
@@ -155,44 +133,6 @@ function readLlc(buffer: Uint8Array, offset: number, end: number, link: LinkLaye
   return type;
 }
 
-/**
- * MPLS (RFC 3032): nothing in the label stack says what it carries, so the first nibble behind it has to (RFC 4928):
- * 4 and 6 are IP; 0 is the control word of a pseudowire (RFC 4385) and 1 its associated channel. A pseudowire is taken
- * for Ethernet (RFC 4448) where an EtherType we know stands in the right place, with or without the control word.
- */
-export function readMpls(buffer: Uint8Array, offset: number, end: number, link: LinkLayer, depth: number): number {
-  let labels = 0;
-  let bottom = false;
-  while (!bottom) {
-    if (labels++ === parseLimits.mplsLabels) return Reason.LINK_NESTING;
-    if (end - offset < 4) return Reason.LINK_HEADER_CUT;
-    bottom = (buffer[offset + 2] & 1) === 1;
-    offset += 4;
-  }
-  link.payload = offset;
-  link.network = Network.NON_IP;
-  if (offset >= end) return Reason.NONE;
-  const nibble = buffer[offset] >> 4;
-  if (nibble === 4 || nibble === 6) {
-    link.network = nibble === 4 ? Network.IPV4 : Network.IPV6;
-    return Reason.NONE;
-  }
-  if (nibble === 1) {
-    // The channel's type is a PPP number, that of IP too (RFC 4385 section 5, RFC 5085 section 5.1).
-    const channel = end - offset < 4 ? 0 : u16(buffer, offset + 2);
-    if (channel !== PppProtocol.IPV4 && channel !== PppProtocol.IPV6) return Reason.NONE;
-    link.payload = offset + 4;
-    link.network = channel === PppProtocol.IPV4 ? Network.IPV4 : Network.IPV6;
-    return Reason.NONE;
-  }
-  // An Ethernet control word is 16 zero bits and a sequence number; MAC addresses seldom begin so.
-  if (nibble === 0 && looksLikeEthernet(buffer, offset + 4, end) && u16(buffer, offset) === 0) {
-    return readInnerEthernet(buffer, offset + 4, end, link, depth);
-  }
-  if (looksLikeEthernet(buffer, offset, end)) return readInnerEthernet(buffer, offset, end, link, depth);
-  return Reason.NONE;
-}
-
 /** Reads a PPP header (RFC 1661, 1662) at `offset`, with or without address and control bytes and with a compressed protocol field. */
 export function readPpp(buffer: Uint8Array, offset: number, end: number, link: LinkLayer): number {
   if (end - offset >= 2 && buffer[offset] === 0xff && buffer[offset + 1] === 0x03) offset += 2;
@@ -217,16 +157,14 @@ function isInterSwitchLink(buffer: Uint8Array, offset: number): boolean {
   return i32(buffer, offset) === 0x01000c00 && buffer[offset + 4] === 0;
 }
 
-function looksLikeEthernet(buffer: Uint8Array, offset: number, end: number): boolean {
-  if (end - offset < 14) return false;
-  const type = u16(buffer, offset + 12);
-  return (
-    type === EtherType.IPV4 || type === EtherType.IPV6 || type === EtherType.VLAN || type === EtherType.SERVICE_VLAN
-  );
-}
-
 /** An Ethernet frame inside the link layer. */
-function readInnerEthernet(buffer: Uint8Array, offset: number, end: number, link: LinkLayer, depth: number): number {
+export function readInnerEthernet(
+  buffer: Uint8Array,
+  offset: number,
+  end: number,
+  link: LinkLayer,
+  depth: number,
+): number {
   if (depth >= parseLimits.linkLayers) return Reason.LINK_NESTING;
   return readEthernet(buffer, offset, end, link, depth + 1);
 }
