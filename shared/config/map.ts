@@ -5,7 +5,14 @@
 import { limits } from '../base/limits.ts';
 import { isOneOf, isRecord, isWhole, parseJson } from '../base/validate.ts';
 import { isName } from '../bus/subjects.ts';
-import { type FlowKeyPolicy, flowKeyPolicies, type GroupKeyPolicy, groupKeyPolicies } from '../flow/policies.ts';
+import {
+  type FlowKeyPolicy,
+  flowKeyPolicies,
+  type GroupKeyPolicy,
+  groupKeyPolicies,
+  type WithinPart,
+  withinParts,
+} from '../flow/policies.ts';
 import type { LogSettings } from '../log/log.ts';
 import { defaultRules, type GroupRules, type PlacementName, placementNames, readRules } from '../membership/view.ts';
 import { type ClusterSettings, settingsSchema } from './settings.ts';
@@ -34,6 +41,10 @@ export interface KeySettings {
   readonly symmetric: boolean;
   /** Key by the outermost IP header, or by the innermost one a tunnel carries. */
   readonly tunnel: 'outer' | 'inner';
+  /** UDP ports of tunnels in place of the usual ones, such as 'vxlan=14789'; undefined for none, as `within`. */
+  readonly tunnelPorts?: readonly string[];
+  /** What of a packet's surroundings belongs to every key: its VLANs, the networks of its tunnels. */
+  readonly within?: readonly WithinPart[];
   /** Subscribers' networks in CIDR notation, for the flow key `subscriber`. */
   readonly subscriberNetworks: readonly string[];
   /** Tells whether another module keys with the same secret, without giving it away: 16 hex digits. */
@@ -156,8 +167,14 @@ function isKeys(value: unknown): value is KeySettings {
     isOneOf(groupKeyPolicies, value.group) &&
     typeof value.symmetric === 'boolean' &&
     isOneOf(['outer', 'inner'] as const, value.tunnel) &&
-    Array.isArray(value.subscriberNetworks) &&
-    value.subscriberNetworks.every((each) => typeof each === 'string') &&
+    (value.tunnelPorts === undefined || isTexts(value.tunnelPorts)) &&
+    (value.within === undefined ||
+      (Array.isArray(value.within) && value.within.every((each) => isOneOf(withinParts, each)))) &&
+    isTexts(value.subscriberNetworks) &&
     typeof value.secretFingerprint === 'string'
   );
+}
+
+function isTexts(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.every((each) => typeof each === 'string');
 }

@@ -257,14 +257,20 @@ export class KeyWords {
   addWithin({ link, passage }: Headers, vlan: boolean, vni: boolean): void {
     const { words } = this;
     const counts = this.count++;
+    words[counts] = 0;
     if (vlan) {
-      for (let tag = 0; tag < link.vlanCount; tag++) words[this.count++] = link.vlans[tag];
-      for (let tag = 0; tag < passage.vlanCount; tag++) words[this.count++] = passage.vlans[tag];
+      this.#addVlans(link.vlans, link.vlanCount);
+      this.#addVlans(passage.vlans, passage.vlanCount);
+      words[counts] = this.count - counts - 1;
     }
-    words[counts] = this.count - counts - 1;
     if (!vni) return;
     for (let level = 0; level < passage.vniCount; level++) words[this.count++] = passage.vnis[level];
     words[counts] |= passage.vniCount << 8;
+  }
+
+  /** Id 0 is none: such a tag has only a priority (IEEE 802.1Q clause 9.6). */
+  #addVlans(vlans: Uint16Array, count: number): void {
+    for (let tag = 0; tag < count; tag++) if (vlans[tag] !== 0) this.words[this.count++] = vlans[tag];
   }
 
   /**
@@ -282,7 +288,8 @@ export class KeyWords {
     this.count = size * 2 + 1;
     // IPv4 tells datagrams apart by protocol as well (RFC 791); in IPv6 only the first fragment's counts (RFC 8200).
     this.tail = layer.version === 4 ? Kind.DATAGRAM | (buffer[layer.offset + 9] << 8) : Kind.DATAGRAM + 1;
-    const { link, passage } = headers;
-    if (link.vlanCount + passage.vlanCount + passage.vniCount > 0) this.addWithin(headers, true, true);
+    const counts = this.count;
+    this.addWithin(headers, true, true);
+    if (words[counts] === 0) this.count = counts;
   }
 }

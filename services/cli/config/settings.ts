@@ -3,30 +3,26 @@
 
 import { createHash, randomBytes } from 'node:crypto';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { errorCodes, FlowherdError, reasonOf } from '../../../shared/base/errors.ts';
+import { errorCodes, FlowherdError } from '../../../shared/base/errors.ts';
 import { limits } from '../../../shared/base/limits.ts';
 import { isOneOf } from '../../../shared/base/validate.ts';
 import { isName } from '../../../shared/bus/subjects.ts';
 import type { ClusterMap, GroupSettings } from '../../../shared/config/map.ts';
 import { defaultLogSettings, servedTypes } from '../../../shared/config/map.ts';
 import { isSameValue, settingIn } from '../../../shared/config/tunables.ts';
-import { FlowKeyer } from '../../../shared/flow/keyer.ts';
-import { defaultGroupKey, flowKeyPolicies, groupKeyPolicies } from '../../../shared/flow/policies.ts';
+import type { FlowKeyer } from '../../../shared/flow/keyer.ts';
+import { defaultGroupKey } from '../../../shared/flow/policies.ts';
 import type { LogSettings } from '../../../shared/log/log.ts';
 import { defaultRules, type GroupRules, placementNames, rulesProblem } from '../../../shared/membership/view.ts';
-import { collect, wholeNumber } from '../process/parse.ts';
+import { wholeNumber } from '../process/parse.ts';
 import { type AskedSettings, configOption, nothingAsked } from './config.ts';
+import { addKeyOptions, type KeyChoice, keyChoices, keyerOf, keySettings, usualKeys } from './keys.ts';
 
 /** Values of the options that `addClusterOptions` defines, as commander hands them over. */
-export interface ClusterOptions {
+export interface ClusterOptions extends KeyChoice {
   readonly groups: number;
   readonly group?: readonly GroupSettings[];
   readonly groupBy: ClusterMap['groupSelection'];
-  readonly key: ClusterMap['keys']['flow'];
-  readonly groupKey?: ClusterMap['keys']['group'];
-  readonly directed?: boolean;
-  readonly tunnel: 'outer' | 'inner';
-  readonly subscribers: readonly string[];
   readonly placement: ClusterMap['placement'];
   readonly method?: GroupRules['typeOneMethod'];
   readonly tableFirst?: boolean;
@@ -50,9 +46,7 @@ const bytesPerMegabyte = 1_048_576;
 export const usualCluster: ClusterOptions = {
   groups: 3,
   groupBy: 'weighted',
-  key: 'five-tuple',
-  tunnel: 'outer',
-  subscribers: [],
+  ...usualKeys,
   placement: 'rendezvous',
   midFlow: defaultRules.midFlow,
   maxFlows: defaultRules.maxFlows,
@@ -69,7 +63,7 @@ export const shortLivedCluster: ClusterOptions = { ...usualCluster, logStorage: 
 
 /** Adds the options that say what the cluster is like. `usual`: the values where nothing is asked for. */
 export function addClusterOptions(command: Command, usual: ClusterOptions = usualCluster): Command {
-  return command
+  command
     .addOption(
       new Option('--groups <n>', 'number of groups, named g1, g2, ...')
         .default(usual.groups)
@@ -86,24 +80,8 @@ export function addClusterOptions(command: Command, usual: ClusterOptions = usua
       new Option('--group-by <method>', 'how tier 1 chooses the group')
         .choices(['hash', 'weighted', 'source-last-byte'])
         .default(usual.groupBy),
-    )
-    .addOption(new Option('--key <policy>', 'what makes packets one flow').choices(flowKeyPolicies).default(usual.key))
-    .addOption(
-      new Option('--group-key <policy>', 'what the group is chosen by; coarser than the flow key').choices(
-        groupKeyPolicies,
-      ),
-    )
-    .option('--directed', 'keep the two directions of a conversation apart')
-    .addOption(
-      new Option('--tunnel <which>', 'key by the outermost or the innermost IP header')
-        .choices(['outer', 'inner'])
-        .default(usual.tunnel),
-    )
-    .addOption(
-      new Option('--subscribers <network>', 'network of subscribers, such as 10.0.0.0/8; may be repeated')
-        .default([], 'none')
-        .argParser(collect),
-    )
+    );
+  return addKeyOptions(command, usual)
     .addOption(
       new Option('--placement <policy>', 'who gets a new flow').choices(placementNames).default(usual.placement),
     )
@@ -167,7 +145,7 @@ const leastMegabytes = Math.ceil((2 * limits.appendWindowBytes) / bytesPerMegaby
 const partsOfMap = {
   groupSelection: ['groupBy'],
   groups: ['groups', 'group'],
-  keys: ['key', 'groupKey', 'directed', 'tunnel', 'subscribers'],
+  keys: keyChoices,
   placement: ['placement'],
   rules: ['method', 'tableFirst', 'midFlow', 'maxFlows', 'time'],
   seed: ['seed'],
@@ -228,14 +206,7 @@ export function mapFromOptions(
     cluster: randomBytes(8).toString('hex'),
     groupSelection: options.groupBy,
     groups,
-    keys: {
-      flow: options.key,
-      group: groupKey,
-      symmetric: options.directed !== true,
-      tunnel: options.tunnel,
-      subscriberNetworks: options.subscribers,
-      secretFingerprint: fingerprint(secret),
-    },
+    keys: { ...keySettings(options, groupKey), secretFingerprint: fingerprint(secret) },
     placement: options.placement,
     rules,
     seed: options.seed,
@@ -250,12 +221,7 @@ export function mapFromOptions(
 
 /** The keyer that a map asks for. Throws a FlowherdError `bad-config` when the keys do not go together. */
 export function keyerFor(map: ClusterMap, secret: string): FlowKeyer {
-  const { flow, group, symmetric, tunnel, subscriberNetworks } = map.keys;
-  try {
-    return new FlowKeyer({ secret, flowKey: flow, groupKey: group, symmetric, tunnel, subscriberNetworks });
-  } catch (error) {
-    throw new FlowherdError(errorCodes.badConfig, reasonOf(error), error);
-  }
+  return keyerOf(map.keys, secret);
 }
 
 /** Copies that NATS keeps of a bucket or of a log. */

@@ -5,6 +5,7 @@ import { describe, it } from 'node:test';
 import {
   type ClusterOptions,
   differences,
+  keyerFor,
   mapFromOptions,
   usualCluster,
 } from '../../../../services/cli/config/settings.ts';
@@ -36,6 +37,28 @@ describe('cluster options', () => {
     assert.deepEqual(differences(map, usual, [], { asked: [] }), []);
   });
 
+  it('cluster options - ports of tunnels and tenants belong to the keys that a cluster agrees on', async () => {
+    const usual = mapFromOptions(await parsed(), 'secret');
+    assert.deepEqual([usual.keys.tunnelPorts, usual.keys.within], [undefined, undefined]);
+    const asked = await parsed(
+      ...['--tunnel', 'inner', '--tunnel-port', 'vxlan=14789', '--tunnel-port', 'gue=7000-7001'],
+      ...['--within', 'vni', '--within', 'vlan'],
+    );
+    const map = mapFromOptions(asked, 'secret');
+    assert.deepEqual(map.keys.tunnelPorts, ['vxlan=14789', 'gue=7000-7001']);
+    assert.deepEqual(map.keys.within, ['vlan', 'vni']);
+    assert.deepEqual(mapFromOptions(await parsed('--tunnel', 'inner', '--within', 'vlan,vni'), 'secret').keys.within, [
+      'vlan',
+      'vni',
+    ]);
+    assert.deepEqual(decodeMap(encodeMap(map)), map);
+    assert.deepEqual(differences(map, usual, asked.given, { asked: [] }), ['keys']);
+    const broken = { ...map, keys: { ...map.keys, within: ['mac'] } };
+    assert.equal(decodeMap(encodeMap(broken as unknown as typeof map)), undefined);
+    const other = mapFromOptions(await parsed('--within', 'vni'), 'secret');
+    assert.throws(() => keyerFor(other, 'secret'), /^FlowherdError: network identifiers are in tunnels/);
+  });
+
   it('cluster options - a cluster for a replay goes by the time of the capture, and leaves nothing on a disk', async () => {
     const { rules, log } = mapFromOptions(await parsedBy(replayCommand(environment), ['x.pcap']), 'secret');
     assert.deepEqual([rules.time, log.storage], ['capture', 'memory']);
@@ -48,6 +71,8 @@ describe('cluster options', () => {
       [['--log-seconds', '0'], /a whole number from 1 to 3600/],
       [['--log-storage', 'tape'], /Allowed choices are file, memory/],
       [['--max-flows', '0'], /a whole number from 1 to/],
+      [['--tunnel-port', 'gre=47'], /'gre' is no tunnel on UDP/],
+      [['--within', 'mac'], /'mac' is none of vlan, vni/],
       [['--time', 'packet'], /Allowed choices are log, capture/],
     ];
     for (const [args, says] of wrong) await assert.rejects(parsed(...args), says);
