@@ -30,7 +30,7 @@ export const linkKindShift = 8;
 export const protocolClassShift = 12;
 
 /** LINKTYPE numbers (tcpdump.org/linktypes.html) by link kind. Kinds that read alike share one entry: 12 and 14 are 101. */
-export const linkKinds = [1, 113, 276, 101, 228, 229, 0, 108, 9, 50, 51, 104] as const;
+export const linkKinds = [1, 113, 276, 101, 228, 229, 0, 108, 9, 50, 51, 104, 239, 226, 117] as const;
 
 /** What the idle limits are chosen by; at most sixteen. An ICMP error carries the class of the flow it is about. */
 export const protocolClasses = [

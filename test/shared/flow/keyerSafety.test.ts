@@ -1,4 +1,5 @@
-// Bytes from strangers: whatever they are, reading them neither throws nor looks beyond the packet.
+// Bytes from strangers: whatever they are, reading them neither throws nor looks beyond the packet. FLOWHERD_RANDOM_PACKETS
+// sets how many are tried, a million for a long run.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -15,6 +16,7 @@ import {
   radiusAccounting,
   radiusAccountingPorts,
 } from '../../../shared/packet/encode/buildPayload.ts';
+import { wrappings } from '../../support/tunnelPackets.ts';
 
 const a = '10.0.0.1';
 const b = '192.0.2.1';
@@ -31,7 +33,7 @@ const flows: readonly PacketSpec[] = [
   { source: a6, target: b6, icmp: { kind: 'echo-request', identifier: 9 } },
 ];
 
-const linkTypes = [0, 1, 9, 12, 50, 51, 101, 104, 108, 113, 228, 229, 276];
+const linkTypes = [0, 1, 9, 12, 50, 51, 101, 104, 108, 113, 228, 229, 276, 239, 226, 117];
 const keyers = flowKeyPolicies.flatMap((flowKey) =>
   groupKeyPolicies
     .filter((groupKey) => isCoarser(flowKey, groupKey, false))
@@ -47,7 +49,8 @@ const keyers = flowKeyPolicies.flatMap((flowKey) =>
         }),
     ),
 );
-keyers.push(new FlowKeyer({ secret }), new FlowKeyer({ secret, tunnel: 'inner' }));
+const counted = new FlowKeyer({ secret, tunnel: 'inner' });
+keyers.push(new FlowKeyer({ secret }), counted, new FlowKeyer({ secret, tunnel: 'inner', within: ['vlan', 'vni'] }));
 const inner = buildPacket({ source: a, target: b, tcp: ports, link: 'none' });
 const seeds = [
   ...flows.map((spec) => buildPacket({ ...spec, vlans: [3] })),
@@ -61,6 +64,12 @@ const seeds = [
     extensions: [{ header: 0, body: new Uint8Array(14) }],
     inner: { source: a, target: b, inner: flows[0] },
   }),
+  ...wrappings.map(({ wrap }) => buildPacket(wrap({ ...flows[0], vlans: [5] }, { source: a6, target: b6 }, 1))),
+  Uint8Array.of(
+    ...buildPacket({ etherType: 0x8847, payload: Uint8Array.of(0, 1, 0x81, 64, 0, 7, 1, 0) }),
+    ...buildPacket(flows[0]),
+  ),
+  Uint8Array.of(2, 0, 0, 0, 8, 0, 1, 0, 8, 0, 0, 0, 0x44, 0, 9, 0, ...inner),
   ...fragmentPacket({ source: a6, target: b6, udp: { ...ports, payload: 'x'.repeat(64) } }, 32),
 ];
 
@@ -96,8 +105,24 @@ test('flow keys - damaged and random packets: nothing throws, and no byte outsid
         }
       },
     ),
-    { numRuns: 1_500 },
+    { numRuns: Number(process.env.FLOWHERD_RANDOM_PACKETS ?? 1_000) },
   );
+});
+
+test('flow keys - of damaged tunnels each is entered or counted with a cause, or is no tunnel any more', () => {
+  for (const { name, wrap } of wrappings) {
+    const packet = buildPacket(wrap(flows[0], { source: a, target: b }, 0));
+    for (let at = 14; at < packet.length; at++) {
+      for (const flip of [1, 0x80, 0xff]) {
+        const damaged = packet.slice();
+        damaged[at] ^= flip;
+        resultOf(counted, damaged, 0, damaged.length, 1);
+        const { passage, keyed, outer } = counted.headers;
+        assert.equal(passage.depth > 0, keyed !== outer, `${name}, byte ${at}`);
+        assert.equal(passage.closed === 0, passage.outcome === 0, `${name}, byte ${at}`);
+      }
+    }
+  }
 });
 
 test('flow keys - a packet cut at any byte is read as if the bytes behind the cut did not exist', () => {

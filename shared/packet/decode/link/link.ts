@@ -5,6 +5,7 @@ import { type LinkLayer, Network } from '../headers.ts';
 import { Reason } from '../reasons.ts';
 import { readEthernet, readEtherType, readPpp } from './ethernet.ts';
 import { EtherType } from './etherType.ts';
+import { readNflog } from './nflog.ts';
 
 export const LinkType = {
   NULL: 0,
@@ -19,11 +20,14 @@ export const LinkType = {
   IEEE802_11: 105,
   LOOP: 108,
   LINUX_SLL: 113,
+  PFLOG: 117,
   PRISM: 119,
   RADIOTAP: 127,
   AVS: 163,
+  IPNET: 226,
   IPV4: 228,
   IPV6: 229,
+  NFLOG: 239,
   LINUX_SLL2: 276,
 } as const;
 
@@ -44,6 +48,9 @@ const Kind = {
   PPP_SERIAL: 9,
   PPP_ETHER: 10,
   C_HDLC: 11,
+  NFLOG: 12,
+  IPNET: 13,
+  PFLOG: 14,
 };
 
 /** Reads the link header at `offset`; fills `link` and returns a Reason. */
@@ -93,6 +100,17 @@ export function readLink(buffer: Uint8Array, offset: number, end: number, linkTy
     case LinkType.C_HDLC:
       link.kind = Kind.C_HDLC;
       return readCiscoHdlc(buffer, offset, end, link);
+    case LinkType.NFLOG:
+      link.kind = Kind.NFLOG;
+      return readNflog(buffer, offset, end, link);
+    case LinkType.IPNET:
+      // Solaris: version, family, hardware type, length, two interfaces, two zones.
+      link.kind = Kind.IPNET;
+      return readFamily(buffer, offset, end, 24, link);
+    case LinkType.PFLOG:
+      // OpenBSD: length of the header without its padding, family, and what the firewall did.
+      link.kind = Kind.PFLOG;
+      return readFamily(buffer, offset, end, (buffer[offset] + 3) & ~3, link);
     case LinkType.IEEE802_11:
     case LinkType.RADIOTAP:
     case LinkType.PRISM:
@@ -101,6 +119,17 @@ export function readLink(buffer: Uint8Array, offset: number, end: number, linkTy
     default:
       return Reason.LINK_TYPE;
   }
+}
+
+/** A header of `length` bytes whose second one is an address family: 2 is IPv4 everywhere, IPv6 is 24, 26, 28 or 30. */
+function readFamily(buffer: Uint8Array, offset: number, end: number, length: number, link: LinkLayer): number {
+  if (end - offset < length || length < 2) return Reason.LINK_HEADER_CUT;
+  const family = buffer[offset + 1];
+  link.protocol = family;
+  link.payload = offset + length;
+  if (family === 2) link.network = Network.IPV4;
+  else if (family === 24 || family === 26 || family === 28 || family === 30) link.network = Network.IPV6;
+  return Reason.NONE;
 }
 
 /** Cisco HDLC: address, control, EtherType. */
