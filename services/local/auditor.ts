@@ -1,5 +1,5 @@
 // Checks from outside what the whole design promises: every packet that the log took is accepted by exactly one server, a
-// flow stays at its server, all replicas agree on who has it, and whatever nobody accepted has a known cause. It is told of each
+// flow and a datagram stay at their server, all replicas agree on who has it, and whatever nobody accepted has a known cause. It is told of each
 // frame that tier 1 sends and sees each entry that a replica has applied, and puts them together when all replicas are past it.
 //
 // A frame is settled in the order of the log, so that flows are followed in the order of their packets although the
@@ -10,6 +10,7 @@ import { limits } from '../../shared/base/limits.ts';
 import { FrameFlags, protocolClassShift } from '../../shared/flow/frameFlags.ts';
 import { wordsPerRow } from '../../shared/log/records/frame.ts';
 import { findMember, type View } from '../../shared/membership/view.ts';
+import type { TunnelPorts } from '../../shared/packet/decode/tunnels/ports.ts';
 import type { Effects } from '../dssl/replica/effects.ts';
 import { noServer } from '../dssl/replica/flows/entry.ts';
 import { idleTicks, longestIdleMs } from '../dssl/replica/idleLimits.ts';
@@ -18,6 +19,7 @@ import { tickOfMs } from '../dssl/replica/ticks.ts';
 import { accepts, noPacket, V, waiting } from '../dssl/replica/verdict.ts';
 import { Histogram } from '../ops/histogram.ts';
 import type { SentFrame } from '../tier1/outlet.ts';
+import { Datagrams, type Fragment } from './datagrams.ts';
 
 /** Why a packet that is in the log was accepted by nobody. `unexplained` is a defect. */
 export const nobodyCauses = ['midFlow', 'fragment', 'tableFull', 'noServer', 'skipped', 'unexplained'] as const;
@@ -50,6 +52,8 @@ interface AppliedFrame {
   readonly owners: Uint16Array;
   /** The weightiest verdict of those that did not accept. */
   readonly cause: Uint8Array;
+  /** Places of the rows that are fragments. */
+  readonly fragments: ReadonlyMap<number, Fragment>;
   /** Rows that wait. */
   readonly undecided: Set<number>;
   /** Some replica did not hold the slice of some row. */
@@ -112,6 +116,8 @@ export class Auditor {
   /** Rows of which two replicas said that different servers own them. */
   disagreements = 0;
   readonly flows = { seen: 0, type1: 0, type2: 0 };
+  /** Counts datagrams whose fragments went to different servers. */
+  readonly datagrams: Datagrams;
   /** From the moment tier 1 sends a frame to the moment a server has its packets, in milliseconds. */
   readonly latencyMs = new Histogram();
   readonly #nowMs: () => number;
@@ -122,8 +128,10 @@ export class Auditor {
   /** The first few flows that moved, in words. */
   readonly stories: string[] = [];
 
-  constructor(groups: number, nowMs: () => number) {
+  /** `tunnels`: as for `parse`, what the keys of the cluster go by. */
+  constructor(groups: number, nowMs: () => number, tunnels: boolean | TunnelPorts = false) {
     this.#nowMs = nowMs;
+    this.datagrams = new Datagrams(tunnels);
     this.#groups = Array.from({ length: groups }, () => new Map());
     this.nobody = Object.fromEntries(nobodyCauses.map((cause) => [cause, 0])) as Record<NobodyCause, number>;
   }
@@ -225,6 +233,7 @@ export class Auditor {
         acceptedBy: new Uint16Array(count),
         owners: owners.slice(0, count),
         cause: new Uint8Array(count),
+        fragments: this.#fragmentsOf(frame),
         undecided: new Set(),
         isPartial: false,
         reporters: 0,
@@ -240,6 +249,24 @@ export class Auditor {
       this.#compare(applied.owners, row, owners[row]);
     }
     if (acceptedHere > 0) this.latencyMs.record(this.#nowMs() - open.sentAtMs, acceptedHere);
+  }
+
+  /** Rows that are fragments: later ones by their flag, first ones by the row before, which names their datagram. */
+  #fragmentsOf({ words, payload, count }: AuditedEffects['frame']): ReadonlyMap<number, Fragment> {
+    const fragments = new Map<number, Fragment>();
+    let start = 0;
+    for (let row = 0; row < count; row++) {
+      const at = row * wordsPerRow;
+      const end = start + (words[at + 2] & 0xffff);
+      const flags = words[at + 2] >>> 16;
+      const isFirst = row > 0 && ((words[at - 1] >>> 16) & FrameFlags.DATAGRAM) !== 0;
+      const named = isFirst ? at - wordsPerRow : at;
+      if (isFirst || flags & FrameFlags.LATER_FRAGMENT) {
+        fragments.set(row, this.datagrams.read(payload, start, end, flags, words[named], words[named + 1]));
+      }
+      start = end;
+    }
+    return fragments;
   }
 
   #onLate(applied: AppliedFrame | undefined, server: number, row: number, verdict: number, position: number): void {
@@ -275,6 +302,11 @@ export class Auditor {
       if (count === 1) this.accepted++;
       else if (count > 1) this.double++;
       else this.nobody[this.#causeOf(applied, row)]++;
+      const fragment = applied.fragments.get(row);
+      if (count > 0 && fragment !== undefined) {
+        const isMember = (server: number) => findMember(applied.view, this.#servers[server]) !== undefined;
+        this.datagrams.accepted(fragment, applied.acceptedBy[row], applied.tick, isMember);
+      }
       if (count > 0 && !(flags & FrameFlags.LATER_FRAGMENT)) {
         this.#followFlow(rows[at], rows[at + 1], flags, applied, applied.acceptedBy[row]);
       }

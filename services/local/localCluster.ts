@@ -14,6 +14,7 @@ import type { ClusterMap } from '../../shared/config/map.ts';
 import { settleMap } from '../../shared/config/store.ts';
 import type { FlowKeyer } from '../../shared/flow/keyer.ts';
 import type { GroupLog } from '../../shared/log/log.ts';
+import { TunnelPorts } from '../../shared/packet/decode/tunnels/ports.ts';
 import { busOptionsOf } from '../cli/process/environment.ts';
 import { handlerLog } from '../cli/process/log.ts';
 import { handlerPatienceMs, within } from '../cli/process/patience.ts';
@@ -102,7 +103,11 @@ export class LocalCluster {
     this.#controlBus = controlBus;
     this.#named = options.map.groups.map(() => 0);
     this.busKind = tier1Bus.kind;
-    this.auditor = new Auditor(options.map.groups.length, () => this.#clock.monotonicMs());
+    this.auditor = new Auditor(
+      options.map.groups.length,
+      () => this.#clock.monotonicMs(),
+      options.map.keys.tunnel === 'inner' && new TunnelPorts(options.map.keys.tunnelPorts),
+    );
     this.tier1 = new Tier1Actor({
       tier1Id: `local-${randomBytes(4).toString('hex')}`,
       map: options.map,

@@ -1,8 +1,10 @@
 // What a run of a local cluster amounts to: the numbers, whether they add up, and the same in plain words.
 
+import type { TunnelReport } from '../../shared/flow/tunnelCounts.ts';
 import { countsByName, verdicts } from '../dssl/replica/verdict.ts';
 import { type NobodyCause, nobodyCauses } from '../local/auditor.ts';
 import type { LocalCluster } from '../local/localCluster.ts';
+import { several } from './numbers.ts';
 
 export interface ServerReport {
   readonly id: string;
@@ -20,6 +22,8 @@ export interface ServerReport {
 export interface ClusterReport {
   readonly bus: string;
   readonly packets: { readonly read: number; readonly distributed: number; readonly dropped: Record<string, number> };
+  /** Packets keyed inside tunnels, and tunnel packets keyed by the header around; both empty unless tunnels are entered. */
+  readonly tunnels: TunnelReport;
   readonly exactlyOnce: {
     readonly accepted: number;
     readonly nobody: Partial<Record<NobodyCause, number>>;
@@ -28,6 +32,8 @@ export interface ClusterReport {
   readonly verdicts: Record<string, number>;
   readonly flows: { readonly seen: number; readonly type1: number; readonly type2: number };
   readonly stickinessViolations: number;
+  /** Datagrams whose fragments were accepted by different servers. */
+  readonly tornDatagrams: number;
   readonly servers: readonly ServerReport[];
   readonly groups: readonly {
     readonly id: string;
@@ -88,10 +94,12 @@ export function reportOn(cluster: LocalCluster, groupIds: readonly string[], sec
   const report = {
     bus: cluster.busKind,
     packets: { read: distributor.received, distributed: distributor.distributed, dropped },
+    tunnels: distributor.tunnels,
     exactlyOnce: { accepted: auditor.accepted, nobody, double: auditor.double },
     verdicts: decided,
     flows: { ...auditor.flows },
     stickinessViolations: auditor.stickinessViolations,
+    tornDatagrams: auditor.datagrams.torn,
     servers,
     groups,
     copiesPerPacket: distributor.distributed === 0 ? 0 : round(copies / distributor.distributed, 3),
@@ -118,13 +126,16 @@ function problemsOf(report: Omit<ClusterReport, 'problems'>, { auditor, fallen }
       `distributed ${packets.distributed + appendedUnheard} is not accepted ${exactlyOnce.accepted} + nobody ${nobodySum} + double ${exactlyOnce.double}`,
     );
   }
-  if (unsettled > 0) problems.push(`${unsettled} packets were still undecided when the run ended`);
-  if (exactlyOnce.double > 0) problems.push(`${exactlyOnce.double} packets were accepted by more than one server`);
+  if (unsettled > 0) problems.push(`${several(unsettled, 'packet')} still undecided when the run ended`);
+  if (exactlyOnce.double > 0)
+    problems.push(`${several(exactlyOnce.double, 'packet')} accepted by more than one server`);
   if (exactlyOnce.nobody.unexplained)
-    problems.push(`${exactlyOnce.nobody.unexplained} packets were accepted by nobody, for no known cause`);
+    problems.push(`${several(exactlyOnce.nobody.unexplained, 'packet')} accepted by nobody, for no known cause`);
   if (report.stickinessViolations > 0)
-    problems.push(`${report.stickinessViolations} packets went to another server than their flow's`);
-  if (disagreements > 0) problems.push(`replicas disagreed on the owners of ${disagreements} packets`);
+    problems.push(`${several(report.stickinessViolations, 'packet')} at another server than that of the flow`);
+  if (report.tornDatagrams > 0)
+    problems.push(`fragments of ${several(report.tornDatagrams, 'datagram')} were accepted by different servers`);
+  if (disagreements > 0) problems.push(`replicas disagreed on the owners of ${several(disagreements, 'packet')}`);
   for (const { server, reason } of fallen) problems.push(`server ${server} fell out of its group: ${reason}`);
   const handed = servers.reduce((sum, server) => sum + server.packets, 0);
   if (exactlyOnce.double === 0 && handed !== exactlyOnce.accepted) {

@@ -1,7 +1,11 @@
 // A report in plain words, for people at a terminal.
 
+import { notEnteredInWords } from '../../shared/flow/tunnelCounts.ts';
 import type { ReplayReport } from '../cli/run/replay.ts';
+import { count, several } from './numbers.ts';
 import { type ClusterReport, sumOf } from './report.ts';
+
+export { count };
 
 const causeWords: Record<string, string> = {
   midFlow: 'belonged to connections whose start was not seen: it was earlier, or between other addresses (SCTP)',
@@ -16,17 +20,20 @@ export function reportInWords(report: ClusterReport & Partial<ReplayReport>): st
   const lines: string[] = [];
   for (const { file, packets, format, problem } of report.files ?? []) {
     lines.push(
-      `${file}: ${count(packets)} packets, ${format}${problem === undefined ? '' : `; stopped early: ${problem}`}`,
+      `${file}: ${several(packets, 'packet')}, ${format}${problem === undefined ? '' : `; stopped early: ${problem}`}`,
     );
   }
-  const { packets, exactlyOnce, flows } = report;
-  const servers = report.servers.length;
+  lines.push(...(report.notes ?? []));
+  const { packets, tunnels, exactlyOnce, flows } = report;
   lines.push(
     '',
-    `${count(packets.read)} packets read, ${count(packets.distributed)} distributed to ${report.groups.length} groups with ${servers} servers (bus: ${report.bus}).`,
+    `${several(packets.read, 'packet')} read, ${count(packets.distributed)} distributed to ${several(report.groups.length, 'group')} with ${several(report.servers.length, 'server')} (bus: ${report.bus}).`,
   );
   for (const [cause, number] of Object.entries(packets.dropped))
     lines.push(`  ${count(number)} dropped at tier 1: ${cause}`);
+  const entered = Object.entries(tunnels.entered).map(([kind, number]) => `${kind} ${count(number)}`);
+  if (entered.length > 0) lines.push(`  keyed inside tunnels: ${entered.join(', ')}`);
+  for (const words of notEnteredInWords(tunnels)) lines.push(`  tunnels not entered: ${words}`);
   lines.push(
     `${count(exactlyOnce.accepted)} were accepted by exactly one server, ${count(exactlyOnce.double)} by more than one.`,
   );
@@ -35,7 +42,7 @@ export function reportInWords(report: ClusterReport & Partial<ReplayReport>): st
   if ((exactlyOnce.nobody.midFlow ?? 0) > packets.distributed / 10)
     lines.push('  (captures often begin in the middle of connections: --mid-flow adopt gives those a server too)');
   lines.push(
-    `${count(flows.seen)} flows (${count(flows.type1)} with a visible start, ${count(flows.type2)} without); ${count(report.stickinessViolations)} packets strayed from their flow's server.`,
+    `${several(flows.seen, 'flow')} (${count(flows.type1)} with a visible start, ${count(flows.type2)} without); ${several(report.stickinessViolations, 'packet')} strayed from ${report.stickinessViolations === 1 ? 'its' : 'their'} flow's server.`,
     `${report.seconds} s, ${count(report.packetsPerSecond)} packets/s, ${report.copiesPerPacket} copies a packet, latency p50 ${report.latencyMs.p50} ms, p99 ${report.latencyMs.p99} ms.`,
     '',
     ...table(
@@ -51,7 +58,7 @@ export function reportInWords(report: ClusterReport & Partial<ReplayReport>): st
     ),
   );
   for (const { server, flowsLeft } of report.draining ?? []) {
-    lines.push('', `${server} is still draining: ${count(flowsLeft)} flows had not ended when the traffic did.`);
+    lines.push('', `${server} is still draining: ${several(flowsLeft, 'flow')} had not ended when the traffic did.`);
   }
   lines.push('', verdictOf(report));
   return `${lines.join('\n').trimStart()}\n`;
@@ -75,8 +82,4 @@ export function table(header: readonly string[], rows: readonly (readonly string
       .join('  ')
       .trimEnd(),
   );
-}
-
-export function count(value: number): string {
-  return value.toLocaleString('en-US');
 }

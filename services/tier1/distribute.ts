@@ -14,6 +14,7 @@
 import { limits } from '../../shared/base/limits.ts';
 import { FrameFlags } from '../../shared/flow/frameFlags.ts';
 import type { FlowKeyer } from '../../shared/flow/keyer.ts';
+import type { TunnelReport } from '../../shared/flow/tunnelCounts.ts';
 import { FrameBuilder } from '../../shared/log/records/frame.ts';
 import type { FramePool } from '../../shared/log/records/framePool.ts';
 import { reasons } from '../../shared/packet/decode/reasons.ts';
@@ -102,6 +103,11 @@ export class Distributor {
     for (const [code, count] of this.unkeyed.entries()) if (count > 0) dropped[reasons[code].name] = count;
     for (const drop of tier1Drops) if (this.drops[drop] > 0) dropped[drop] = this.drops[drop];
     return dropped;
+  }
+
+  /** Tunnels that were met, entered or not. */
+  get tunnels(): TunnelReport {
+    return this.#keyer.tunnels.report;
   }
 
   /** Packets dropped here, for whatever cause. */

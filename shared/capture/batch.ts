@@ -12,6 +12,8 @@ export const captureLimits = {
   windowBytes: 524_288,
   /** Rows of one batch. */
   batchPackets: 1_024,
+  /** What captures that are sorted may take in memory, 1 GiB. */
+  sortBytes: 1_073_741_824,
   /** Interfaces of one pcapng section. */
   interfaces: 4_096,
 } as const;

@@ -1,10 +1,10 @@
 // Where a capture's bytes come from: a file, standard input, or any stream of chunks, unpacked on the way if it is
-// gzip-compressed. The reader asks for bytes into its own window, so a file is read straight to where it is parsed and
+// packed with gzip or zstd. The reader asks for bytes into its own window, so a file is read straight to where it is parsed and
 // a stream is copied once; neither holds more than one chunk, however large the capture is.
 
 import { open } from 'node:fs/promises';
-import { pipeline, Readable } from 'node:stream';
-import { createGunzip } from 'node:zlib';
+import { pipeline, Readable, type Transform } from 'node:stream';
+import { createGunzip, createZstdDecompress } from 'node:zlib';
 import { CaptureError, CaptureFault, plainReason } from './captureError.ts';
 
 export interface ByteSource {
@@ -36,16 +36,53 @@ export function openError(error: unknown, name: string): CaptureError {
   return new CaptureError(fault, `${name}: cannot be read: ${plainReason(error)}`, error);
 }
 
-/** Unpacks gzip. `head` holds the bytes already taken from the packed source. */
-export function gunzipSource(head: Uint8Array, packed: ByteSource): ByteSource {
-  const gunzip = createGunzip({ chunkSize: 65_536 });
-  // A fault reaches the reader through the iteration of `gunzip`, which pipeline destroys with it.
-  pipeline(Readable.from(chunksOf(head, packed), { objectMode: false }), gunzip, () => {});
-  const source = new ChunkSource(gunzip);
+/** How a file may be packed, by its first four bytes in big-endian order. */
+const packings: readonly {
+  readonly name: string;
+  readonly isStart: (magic: number) => boolean;
+  readonly unpack?: () => Transform;
+}[] = [
+  {
+    name: 'gzip',
+    isStart: (magic) => magic >>> 16 === 0x1f8b,
+    unpack: () => createGunzip({ chunkSize: 65_536 }),
+  },
+  {
+    name: 'zstd',
+    // A frame, or one to be skipped (RFC 8878 section 3.1).
+    isStart: (magic) => magic === 0x28b52ffd || (magic & 0xf0ffffff) >>> 0 === 0x502a4d18,
+    unpack: () => createZstdDecompress({ chunkSize: 65_536 }),
+  },
+  { name: 'xz', isStart: (magic) => magic === 0xfd377a58 },
+  { name: 'bzip2', isStart: (magic) => magic >>> 8 === 0x425a68 },
+  { name: 'lz4', isStart: (magic) => magic === 0x04224d18 },
+  { name: 'zip', isStart: (magic) => magic === 0x504b0304 },
+];
+
+/**
+ * The source of what `packed` unpacks to, if its first four bytes (`magic`) say that it is packed; else undefined. `head` holds
+ * the bytes already taken from it. Throws CaptureError for a packing that is not read.
+ */
+export function unpackedSource(
+  magic: number,
+  head: Uint8Array,
+  packed: ByteSource,
+  name: string,
+): ByteSource | undefined {
+  const packing = packings.find(({ isStart }) => isStart(magic));
+  if (packing === undefined) return undefined;
+  if (packing.unpack === undefined) {
+    const text = `${name}: it is packed with ${packing.name}; gzip and zstd are read, so unpack it first`;
+    throw new CaptureError(CaptureFault.unsupported, text);
+  }
+  const unpacked = packing.unpack();
+  // A fault reaches the reader through the iteration of `unpacked`, which pipeline destroys with it.
+  pipeline(Readable.from(chunksOf(head, packed), { objectMode: false }), unpacked, () => {});
+  const source = new ChunkSource(unpacked);
   return {
     fill: (target) => source.fill(target),
     close: async () => {
-      gunzip.destroy();
+      unpacked.destroy();
       await packed.close();
     },
   };

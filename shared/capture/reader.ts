@@ -1,4 +1,4 @@
-// Reads packet captures: pcap and pcapng, of either byte order, packed with gzip or not, from a file or a stream. A
+// Reads packet captures: pcap and pcapng, of either byte order, packed with gzip, zstd or not, from a file or a stream. A
 // capture is how traffic enters tier 1 in a replay, and it may be larger than the memory of the machine.
 //
 // One fixed window holds the bytes. Whole records are handed out where they lie, as a batch; then what is left of an
@@ -9,7 +9,7 @@
 // summary says in `problem` where reading stopped and why.
 
 import { BatchRows, type CaptureBatch, captureLimits, type RecordReader } from './batch.ts';
-import { type ByteSource, gunzipSource, openError, openSource } from './byteSource.ts';
+import { type ByteSource, openError, openSource, unpackedSource } from './byteSource.ts';
 import { CaptureError, CaptureFault, plainReason } from './captureError.ts';
 import { isPcap, PcapReader, pcapHeaderBytes } from './pcap.ts';
 import { blockType, PcapngReader, sectionBlockBytes } from './pcapng.ts';
@@ -105,9 +105,11 @@ class Window {
     while (this.end - this.start < bytes && (await this.#fill()) > 0);
   }
 
-  /** Takes the source for gzip-compressed and goes on with what it unpacks to. */
-  unpack(): void {
-    this.#source = gunzipSource(this.bytes.slice(this.start, this.end), this.#source);
+  /** Goes on with what the source unpacks to, if its first four bytes say that it is packed. Throws CaptureError. */
+  unpack(name: string): void {
+    const source = unpackedSource(this.view.getUint32(0), this.bytes.slice(this.start, this.end), this.#source, name);
+    if (source === undefined) return;
+    this.#source = source;
     this.start = 0;
     this.end = 0;
   }
@@ -132,7 +134,7 @@ class Window {
 async function recognise(window: Window, name: string): Promise<RecordReader> {
   try {
     await window.atLeast(4);
-    if (window.end >= 4 && window.view.getUint16(0) === 0x1f8b) window.unpack();
+    if (window.end >= 4) window.unpack(name);
     await window.atLeast(pcapHeaderBytes);
     const magic = window.end >= 4 ? window.view.getUint32(0) : 0;
     if (isPcap(magic)) {

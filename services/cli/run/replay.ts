@@ -3,10 +3,13 @@
 import { stat } from 'node:fs/promises';
 import { Command, Option } from 'commander';
 import { systemClock } from '../../../shared/base/clock.ts';
+import type { CaptureSummary } from '../../../shared/capture/reader.ts';
+import { readSorted } from '../../../shared/capture/sorted.ts';
+import { UnreadLinkTypes } from '../../../shared/packet/decode/link/linkTypes.ts';
 import { LocalCluster } from '../../local/localCluster.ts';
 import { type ClusterReport, reportOn } from '../../ops/report.ts';
 import { reportInWords } from '../../ops/words.ts';
-import { feedCapture } from '../../tier1/ingress/capture.ts';
+import { feedBatches, feedCapture } from '../../tier1/ingress/capture.ts';
 import { askedSettings } from '../config/config.ts';
 import {
   addClusterOptions,
@@ -18,6 +21,7 @@ import {
 import { type Environment, environmentHelp } from '../process/environment.ts';
 import { quietLog } from '../process/log.ts';
 import { collect, pairsOf, parseSpeed, wholeNumber } from '../process/parse.ts';
+import { type CaptureRead, captureNotes, mendedNotes } from './captureNotes.ts';
 
 /** What `replay` is asked for: the options of the command, parsed. */
 export interface ReplayOptions extends ClusterOptions {
@@ -26,6 +30,8 @@ export interface ReplayOptions extends ClusterOptions {
   readonly speed: 'max' | number;
   readonly handler: string;
   readonly handlerOption: readonly string[];
+  /** All packets of all files in order of time. */
+  readonly sort?: boolean;
   readonly addAt?: Moment;
   readonly drainAt?: Moment;
   readonly json?: boolean;
@@ -40,6 +46,7 @@ type Moment = { readonly packets: number } | { readonly share: number };
 const example = `
 Examples:
   $ npx flowherd replay capture.pcap
+  $ npx flowherd replay morning.pcap noon.pcap.zst --sort
   $ npx flowherd replay a.pcap b.pcapng --groups 4 --servers 3 --method fig-6 --json
   $ npx flowherd replay capture.pcap --bus nats://127.0.0.1:4222 --add-at 25% --drain-at 50%
   $ npx flowherd replay capture.pcap --handler pcap --handler-option dir=/tmp/servers
@@ -51,7 +58,7 @@ export function replayCommand(environment: () => Environment): Command {
   const command = new Command('replay')
     .summary('run captures through a whole cluster in this process and account for every packet')
     .description('Runs captures through a whole cluster in this process and accounts for every packet.')
-    .argument('<file...>', 'capture files (pcap, pcapng, gzip too), "-" for standard input');
+    .argument('<file...>', 'capture files (pcap, pcapng, packed with gzip or zstd too), "-" for standard input');
   addClusterOptions(command, replayedCluster)
     .addOption(new Option('--servers <n>', 'servers in each group').default(3).argParser(wholeNumber(1, 64)))
     .addOption(
@@ -72,6 +79,7 @@ export function replayCommand(environment: () => Environment): Command {
         .default([], 'none')
         .argParser(collect),
     )
+    .option('--sort', 'put all packets in order of time first; they are held in memory for that, 1 GiB at most')
     .addOption(
       new Option(
         '--add-at <moment>',
@@ -96,6 +104,8 @@ export interface ReplayReport extends ClusterReport {
     readonly format: string;
     readonly problem?: string;
   }[];
+  /** What people should hear of the files: times, order, link types that are not read. */
+  readonly notes: readonly string[];
   /** Servers that were to be drained and still hold flows that have not ended. */
   readonly draining: readonly { readonly server: string; readonly flowsLeft: number }[];
 }
@@ -122,36 +132,67 @@ export async function replay(
   });
   try {
     const changes = new Changes(cluster, map.groups.length, options, await bytesOf(files));
-    const read: ReplayReport['files'][number][] = [];
     const startedAtMs = systemClock.monotonicMs();
-    for (const file of files) {
-      const { packets, format, problem } = await feedCapture(cluster.tier1, file, {
-        speed: options.speed,
-        packetTime: 'capture',
-        clock: systemClock,
-        onBatch: async () => {
-          cluster.audit();
-          await changes.follow(cluster.tier1.distributor.received, cluster.tier1.distributor.receivedBytes);
-        },
-      });
-      read.push({ file, packets, format, ...(problem === undefined ? {} : { problem }) });
-    }
+    const read = await feedFiles(cluster, files, options, changes);
     await cluster.settle(settleTimeoutMs);
     const seconds = (systemClock.monotonicMs() - startedAtMs) / 1_000;
     const draining = await changes.finish();
     cluster.finish();
-    return {
-      files: read,
-      draining,
-      ...reportOn(
-        cluster,
-        map.groups.map(({ id }) => id),
-        seconds,
-      ),
-    };
+    const report = reportOn(
+      cluster,
+      map.groups.map(({ id }) => id),
+      seconds,
+    );
+    const problems = [...report.problems, ...(read.isNothing ? ['nothing of the captures could be read'] : [])];
+    return { files: read.files, notes: read.notes, draining, ...report, problems };
   } finally {
     await cluster.stop();
   }
+}
+
+/** What was read of the files. */
+interface FilesRead extends Pick<ReplayReport, 'files' | 'notes'> {
+  /** There were packets, and all are of link types that are not read. */
+  readonly isNothing: boolean;
+}
+
+async function feedFiles(
+  cluster: LocalCluster,
+  files: readonly string[],
+  { speed, sort }: ReplayOptions,
+  changes: Changes,
+): Promise<FilesRead> {
+  const ingress = {
+    speed,
+    packetTime: 'capture',
+    clock: systemClock,
+    onBatch: async () => {
+      cluster.audit();
+      await changes.follow(cluster.tier1.distributor.received, cluster.tier1.distributor.receivedBytes);
+    },
+  } as const;
+  if (sort) {
+    const unread = new UnreadLinkTypes();
+    const { end = [] } = await feedBatches(cluster.tier1, readSorted(files), unread, ingress);
+    const notes = end.flatMap(({ source, times }) => mendedNotes(source, times));
+    if (unread.words !== undefined) notes.push(unread.words);
+    return { files: end.map(({ source, summary }) => fileRead(source, summary)), notes, isNothing: unread.isAll };
+  }
+  const read: (CaptureRead & { readonly summary: CaptureSummary })[] = [];
+  for (const file of files) {
+    const summary = await feedCapture(cluster.tier1, file, ingress);
+    read.push({ file, summary, times: summary.times, unread: summary.unread });
+  }
+  return {
+    files: read.map(({ file, summary }) => fileRead(file, summary)),
+    notes: read.flatMap((each, index) => captureNotes(each, read[index - 1])),
+    isNothing:
+      read.some(({ unread }) => unread.isAll) && read.every(({ unread }) => unread.isAll || unread.packets === 0),
+  };
+}
+
+function fileRead(file: string, { packets, format, problem }: CaptureSummary): ReplayReport['files'][number] {
+  return { file, packets, format, ...(problem === undefined ? {} : { problem }) };
 }
 
 /** Gives up waiting for decisions after this long without any. */

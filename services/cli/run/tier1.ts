@@ -6,7 +6,8 @@ import { Command, Option } from 'commander';
 import { systemClock } from '../../../shared/base/clock.ts';
 import { errorCodes, FlowherdError } from '../../../shared/base/errors.ts';
 import type { MapFollower } from '../../../shared/config/store.ts';
-import { count } from '../../ops/words.ts';
+import { notEnteredInWords } from '../../../shared/flow/tunnelCounts.ts';
+import { count, several } from '../../ops/numbers.ts';
 import { Tier1Actor } from '../../tier1/actor.ts';
 import { feedCapture } from '../../tier1/ingress/capture.ts';
 import { followSettings } from '../config/liveSettings.ts';
@@ -18,6 +19,7 @@ import { serviceLog, tellReport } from '../process/log.ts';
 import { collect, nameOption, parseSpeed } from '../process/parse.ts';
 import { addServiceOptions, connectCluster, connectionConditions, type ServiceOptions } from '../process/service.ts';
 import { onSignals } from '../process/signals.ts';
+import { type CaptureRead, captureNotes } from './captureNotes.ts';
 
 interface Tier1Options extends ServiceOptions {
   readonly input: readonly string[];
@@ -115,15 +117,18 @@ async function runTier1(options: Tier1Options, environment: Environment): Promis
     );
     await Promise.race([tier1.whenServed(), aborted(ended.signal)]);
     if (inputs.isLive && !ended.signal.aborted) log.info({ tier1: tier1.id }, `taking packets from ${inputs.senders}`);
+    let before: CaptureRead | undefined;
     for (const file of inputs.captures) {
       if (ended.signal.aborted) break;
-      const { packets, problem } = await feedCapture(tier1, file, {
+      const { packets, problem, times, unread } = await feedCapture(tier1, file, {
         speed: options.speed,
         packetTime: tier1.packetTime,
         clock: systemClock,
         stop: ended.signal,
       });
       log.info({ file, packets, ...(problem === undefined ? {} : { problem }) }, 'input read');
+      for (const note of captureNotes({ file, times, unread }, before)) log.warn({ file }, note);
+      before = { file, times, unread };
     }
     if (inputs.isLive) await aborted(ended.signal);
   } finally {
@@ -134,10 +139,11 @@ async function runTier1(options: Tier1Options, environment: Environment): Promis
     await tier1.stop();
     await Promise.all([dataBus.close(), controlBus.close()]);
   }
-  const { received, distributed, dropped } = tier1.distributor;
+  const { received, distributed, dropped, tunnels } = tier1.distributor;
   const { mapping, gossipFaults, mirrorFaults } = tier1;
   const report = {
     packets: { read: received, distributed, dropped, diverted: mapping.diverted },
+    tunnels,
     groups: { timesMappedOut: mapping.timesOut, mappedOut: mapping.out, gossipFaults, mirrorFaults },
     inputs: inputs.report(),
   };
@@ -147,7 +153,8 @@ async function runTier1(options: Tier1Options, environment: Environment): Promis
       mapping.diverted > 0
         ? `  ${count(mapping.diverted)} of them to other groups than the map's, which were gone\n`
         : '';
-    return `${count(received)} packets read, ${count(distributed)} distributed.\n${detour}${drops.join('')}`;
+    const closed = notEnteredInWords(tunnels).map((words) => `  tunnels not entered: ${words}\n`);
+    return `${several(received, 'packet')} read, ${count(distributed)} distributed.\n${detour}${drops.join('')}${closed.join('')}`;
   });
 }
 

@@ -2,7 +2,10 @@
 // file's own time.
 
 import type { Clock } from '../../../shared/base/clock.ts';
+import type { CaptureBatch } from '../../../shared/capture/batch.ts';
+import { PacketTimes } from '../../../shared/capture/packetTimes.ts';
 import { type CaptureSummary, readCapture } from '../../../shared/capture/reader.ts';
+import { UnreadLinkTypes } from '../../../shared/packet/decode/link/linkTypes.ts';
 import type { Tier1Actor } from '../actor.ts';
 
 export interface CaptureIngressOptions {
@@ -24,32 +27,70 @@ const runLength = 256;
 /** Or so many bytes, whichever comes first. */
 const runBytes = 256 * 1024;
 
+/** A capture that was fed: the reader's summary, and what was seen of its packets. */
+export interface FedCapture extends CaptureSummary {
+  readonly times: PacketTimes;
+  readonly unread: UnreadLinkTypes;
+}
+
 /**
- * Feeds a capture ('-' is standard input) to tier 1. Returns the reader's summary. Rejects with a CaptureError when there
- * is no capture to read; damage part-way is the summary's `problem`.
+ * Feeds a capture ('-' is standard input) to tier 1. Rejects with a CaptureError when there is no capture to read; damage
+ * part-way is the summary's `problem`.
  */
 export async function feedCapture(
   tier1: Tier1Actor,
   source: string,
   options: CaptureIngressOptions,
-): Promise<CaptureSummary> {
+): Promise<FedCapture> {
+  const times = new PacketTimes();
+  const unread = new UnreadLinkTypes();
+  const { end, packets } = await feedBatches(tier1, mended(readCapture(source), times), unread, options);
+  if (end !== undefined) return { ...end, times, unread };
+  return { packets, bytes: 0, format: '', problem: 'it was stopped', times, unread };
+}
+
+/** The same batches, with their times put right. */
+async function* mended<T>(
+  reader: AsyncGenerator<CaptureBatch, T, void>,
+  times: PacketTimes,
+): AsyncGenerator<CaptureBatch, T, void> {
+  try {
+    for (;;) {
+      const { done, value } = await reader.next();
+      if (done) return value;
+      times.mend(value);
+      yield value;
+    }
+  } finally {
+    // Only an early end leaves it open; what it would return then is of no use to anybody.
+    await reader.return(undefined as T);
+  }
+}
+
+/**
+ * Feeds batches to tier 1, whose times are good, and counts their packets by link type in `unread`. Resolves to the number
+ * of packets and to what the reader returns, which is undefined when it was stopped before.
+ */
+export async function feedBatches<T>(
+  tier1: Tier1Actor,
+  reader: AsyncGenerator<CaptureBatch, T, void>,
+  unread: UnreadLinkTypes,
+  options: CaptureIngressOptions,
+): Promise<{ readonly end: T | undefined; readonly packets: number }> {
   const { clock, speed, packetTime, onBatch, stop } = options;
-  const reader = readCapture(source);
   const pace = new Pace(clock, speed);
-  let lastTimeMs = 0;
   let packets = 0;
   let fedBytes = 0;
   for (;;) {
     const { done, value } = await reader.next();
     if (done) {
       tier1.fed();
-      return value;
+      return { end: value, packets };
     }
     const batch = value;
+    unread.add(batch.linkTypes, batch.count);
     for (let row = 0; row < batch.count; row++) {
-      // A packet without a time of its own (pcapng simple packets) is as old as the one before.
-      const timeMs = batch.timesMs[row] > 0 ? batch.timesMs[row] : lastTimeMs;
-      lastTimeMs = timeMs;
+      const timeMs = batch.timesMs[row];
       const waitMs = pace.waitMs(timeMs);
       fedBytes += batch.lengths[row];
       const isRunOver = row % runLength === 0 || fedBytes >= runBytes;
@@ -80,9 +121,12 @@ export async function feedCapture(
   }
 }
 
-async function endEarly(reader: ReturnType<typeof readCapture>, packets: number): Promise<CaptureSummary> {
-  await reader.return({ packets, bytes: 0, format: '' });
-  return { packets, bytes: 0, format: '', problem: 'it was stopped' };
+async function endEarly<T>(
+  reader: AsyncGenerator<CaptureBatch, T, void>,
+  packets: number,
+): Promise<{ readonly end: undefined; readonly packets: number }> {
+  await reader.return(undefined as T);
+  return { end: undefined, packets };
 }
 
 /** When the next packet of a paced replay is due. */

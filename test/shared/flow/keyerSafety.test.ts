@@ -105,7 +105,7 @@ test('flow keys - damaged and random packets: nothing throws, and no byte outsid
         }
       },
     ),
-    { numRuns: Number(process.env.FLOWHERD_RANDOM_PACKETS ?? 1_000) },
+    { numRuns: Number(process.env.FLOWHERD_RANDOM_PACKETS ?? 5_000) },
   );
 });
 
