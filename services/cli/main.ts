@@ -29,7 +29,7 @@ const environment = () => readEnvironment(process.env);
 
 for (const command of [
   demoCommand(process.env),
-  dissectCommand(),
+  dissectCommand(environment),
   replayCommand(environment),
   tier1Command(environment),
   dsslCommand(environment),

@@ -22,11 +22,14 @@ export interface UdpAddress {
 
 export const udpScheme = 'udp://';
 
-/** Reads `udp://host:port` with a port of at least `leastPort`. Throws FlowherdError bad-config. */
+/**
+ * Reads `udp://host:port` with a port of at least `leastPort`. The zone of a link-local address is written behind `%25`, as in
+ * other URLs (RFC 6874), or behind a plain `%`. Throws FlowherdError bad-config.
+ */
 export function parseUdpUrl(text: string, leastPort: 0 | 1): UdpUrl {
-  const [, bracketed, plain, digits] =
-    /^udp:\/\/(?:\[([0-9A-Fa-f:.]+(?:%\w+)?)\]|([\w.-]+)):(\d{1,5})$/.exec(text) ?? [];
-  const host = bracketed ?? plain;
+  const [, bracketed, zone, plain, digits] =
+    /^udp:\/\/(?:\[([0-9A-Fa-f:.]+)(?:%(?:25(?=[\w.~-]))?([\w.~-]+))?\]|([\w.-]+)):(\d{1,5})$/.exec(text) ?? [];
+  const host = bracketed === undefined || zone === undefined ? (bracketed ?? plain) : `${bracketed}%${zone}`;
   const port = Number(digits);
   if (host === undefined || port > 65_535 || port < leastPort) {
     throw new FlowherdError(

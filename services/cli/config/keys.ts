@@ -12,7 +12,6 @@ import {
   withinParts,
 } from '../../../shared/flow/policies.ts';
 import { TunnelPorts } from '../../../shared/packet/decode/tunnels/ports.ts';
-import { collect } from '../process/parse.ts';
 
 /** Values of the options that `addKeyOptions` defines, as commander hands them over. */
 export interface KeyChoice {
@@ -70,7 +69,7 @@ export function addKeyOptions(command: Command, usual: KeyChoice = usualKeys): C
     .addOption(
       new Option('--subscribers <network>', 'network of subscribers, such as 10.0.0.0/8; may be repeated')
         .default(usual.subscribers, 'none')
-        .argParser(collect),
+        .argParser(collectNetworks),
     );
 }
 
@@ -113,6 +112,11 @@ function collectTunnelPort(text: string, former: readonly string[] = []): readon
     throw new InvalidArgumentError(reasonOf(error));
   }
   return all;
+}
+
+/** Repeated, or with commas between them. */
+function collectNetworks(text: string, former: readonly string[] = []): readonly string[] {
+  return [...former, ...text.split(',').map((network) => network.trim())];
 }
 
 /** In the order of the list, so that two clusters that were asked for the same are the same. */

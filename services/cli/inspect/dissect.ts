@@ -1,5 +1,6 @@
 // `flowherd dissect`: what tier 1 sees in every packet of a capture. It asks the very keyer that the hot path uses and
-// shows what that found: the outermost IP header, ports, flags, which flow and group hash follow, or why there is none.
+// shows what that found: the outermost IP header, ports, flags, which flow and group hash follow, or why there is none; and
+// the inner header where that is what the keys are made of. It has the options of a cluster by the same names (config/keys.ts).
 // It answers "why did this packet go there?", and its tables can be compared with those of other dissectors.
 //
 // Three forms: an aligned table for people, a line of tab-separated cells, or a line of JSON a packet. All are written as
@@ -8,13 +9,19 @@ import { readFileSync } from 'node:fs';
 import type { Writable } from 'node:stream';
 import { Command, Option } from 'commander';
 import { FlowherdError, reasonOf } from '../../../shared/base/errors.ts';
+import { limits } from '../../../shared/base/limits.ts';
 import { readCapture } from '../../../shared/capture/reader.ts';
 import { FrameFlags, protocolClassOf } from '../../../shared/flow/frameFlags.ts';
 import { FlowKeyer, type KeyOptions } from '../../../shared/flow/keyer.ts';
-import { flowKeyPolicies, groupKeyPolicies } from '../../../shared/flow/policies.ts';
+import { notEnteredInWords } from '../../../shared/flow/tunnelCounts.ts';
 import { formatAddress } from '../../../shared/packet/addressText.ts';
 import { Fragment, type IpLayer } from '../../../shared/packet/decode/headers.ts';
+import { UnreadLinkTypes } from '../../../shared/packet/decode/link/linkTypes.ts';
 import { reasons } from '../../../shared/packet/decode/reasons.ts';
+import { tunnelKinds, tunnelOutcomes } from '../../../shared/packet/decode/tunnels/kinds.ts';
+import type { Tier1Drop } from '../../tier1/distribute.ts';
+import { addKeyOptions, type KeyChoice, keyOptionsOf, keySettings } from '../config/keys.ts';
+import type { Environment } from '../process/environment.ts';
 
 /** The columns of --tsv and the keys of --json, in order. An absent value is an empty cell, and no key in JSON. */
 export const dissectColumns = [
@@ -38,6 +45,14 @@ export const dissectColumns = [
   'datagram_hash',
   'protocol_class',
   'aggregate',
+  'inner_src',
+  'inner_dst',
+  'inner_proto',
+  'inner_sport',
+  'inner_dport',
+  'tunnel',
+  'vni',
+  'not_entered',
 ] as const;
 
 /** One packet as tier 1 sees it, in the order of `dissectColumns`; '' where there is nothing. */
@@ -59,11 +74,19 @@ export class Dissector {
   row(buffer: Uint8Array, start: number, end: number, linkType: number, link: number): DissectRow {
     const { keyer } = this;
     const reason = keyer.read(buffer, start, end, linkType, link);
-    const { outer, link: linkLayer } = keyer.headers;
+    const { outer, keyed: inner, passage, link: linkLayer } = keyer.headers;
     const keyed = reason === 0;
+    // Tier 1 looks at the keys first and at the length after.
+    const isOversize = keyed && end - start > limits.packetBytes;
     const flags = keyed ? keyer.flags : 0;
     const later = (flags & FrameFlags.LATER_FRAGMENT) !== 0;
-    const class_ = !keyed ? reasons[reason].class : outer.version === 0 ? 'non-ip' : typeOf(flags);
+    const class_ = !keyed
+      ? reasons[reason].class
+      : isOversize
+        ? 'dropped'
+        : outer.version === 0
+          ? 'non-ip'
+          : typeOf(flags);
     return [
       ++this.#frame,
       ...(outer.version === 0 ? noHeader : headerCells(buffer, outer)),
@@ -72,13 +95,27 @@ export class Dissector {
       flags & FrameFlags.END ? 1 : 0,
       keyed && !later ? hex64(keyer.flowHi, keyer.flowLo) : '',
       keyed ? hex32(keyer.groupHash) : '',
-      keyed ? '' : reasons[reason].name,
-      linkLayer.vlans.subarray(0, linkLayer.vlanCount).join(','),
+      keyed ? (isOversize ? oversize : '') : reasons[reason].name,
+      [...linkLayer.vlans.subarray(0, linkLayer.vlanCount), ...passage.vlans.subarray(0, passage.vlanCount)].join(','),
       keyer.hasDatagram || later ? hex64(keyer.datagramHi, keyer.datagramLo) : '',
       keyed ? protocolClassOf(flags) : '',
       flags & FrameFlags.AGGREGATE ? 1 : 0,
+      ...(inner === outer ? noInner : innerCells(buffer, inner)),
+      [...passage.tunnels.subarray(0, passage.depth)].map((kind) => tunnelKinds[kind].name).join(','),
+      passage.vnis.subarray(0, passage.vniCount).join(','),
+      passage.outcome === 0 ? '' : `${tunnelKinds[passage.closed].name}:${tunnelOutcomes[passage.outcome]}`,
     ];
   }
+}
+
+/** The drop of tier 1 for what no frame can carry. */
+const oversize = 'oversize' satisfies Tier1Drop;
+
+const noInner = ['', '', '', '', ''];
+
+function innerCells(buffer: Uint8Array, layer: IpLayer): (string | number)[] {
+  const [, source, target, protocol, sourcePort, targetPort] = headerCells(buffer, layer);
+  return [source, target, protocol, sourcePort, targetPort];
 }
 
 const noHeader = ['', '', '', '', '', '', '', '', ''];
@@ -122,7 +159,7 @@ function hex64(hi: number, lo: number): string {
 
 /**
  * Dissects the capture at `path` ('-' is standard input) and writes it to `out`, complaints to `complaints`. Returns the
- * exit code: 0, also when the capture breaks off after its first packets, or 1. Throws when the options are wrong.
+ * exit code: 0, also when the capture breaks off after its first packets, or 1 when nothing of it could be read. Throws when the options are wrong.
  */
 export async function dissect(
   path: string,
@@ -132,6 +169,7 @@ export async function dissect(
   complaints: Writable,
 ): Promise<number> {
   const dissector = new Dissector(options);
+  const unread = new UnreadLinkTypes();
   const writer = writers[form]();
   // Without a listener a pipe closed by its reader would end the process with a stack trace; write() reports it as well,
   // and the event may come after it, so the listener stays.
@@ -145,9 +183,11 @@ export async function dissect(
         if (next.done) {
           const { packets, problem } = next.value;
           const name = path === '-' ? 'standard input' : path;
-          if (problem !== undefined) complaints.write(`flowherd: ${name}: ${problem}\n`);
-          return problem !== undefined && packets === 0 ? 1 : 0;
+          const said = [problem, unread.words, notEnteredLine(dissector.keyer)].filter((line) => line !== undefined);
+          for (const line of said) complaints.write(`flowherd: ${name}: ${line}\n`);
+          return unread.isAll || (problem !== undefined && packets === 0) ? 1 : 0;
         }
+        unread.add(next.value.linkTypes, next.value.count);
         const { buffer, count, offsets, lengths, linkTypes, interfaces } = next.value;
         const rows: DissectRow[] = [];
         for (let index = 0; index < count; index++) {
@@ -164,6 +204,11 @@ export async function dissect(
     complaints.write(`flowherd: ${reasonOf(error)}\n`);
     return 1;
   }
+}
+
+function notEnteredLine({ tunnels }: FlowKeyer): string | undefined {
+  const words = notEnteredInWords(tunnels.report);
+  return words.length === 0 ? undefined : `tunnels not entered: ${words.join('; ')}`;
 }
 
 /** Resolves when the stream has taken the text, so that a slow reader slows the work instead of filling memory. */
@@ -226,20 +271,25 @@ function tableCells(row: DissectRow): string[] {
   const cell = Object.fromEntries(dissectColumns.map((name, i) => [name, String(row[i])]));
   const end = (address: string, port: string) =>
     port === '' ? address : address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+  const isInner = cell.inner_src !== '';
   const seen = [
+    isInner ? `in ${cell.tunnel.replaceAll(',', ', ')} ${cell.src} to ${cell.dst}` : '',
+    cell.vni === '' ? '' : `vni ${cell.vni}`,
+    cell.not_entered === '' ? '' : `not entered: ${cell.not_entered.replace(':', ' ')}`,
     cell.vlan === '' ? '' : `vlan ${cell.vlan}`,
     cell.flow_start === '1' ? 'start' : '',
     cell.flow_end === '1' ? 'end' : '',
     cell.aggregate === '1' ? 'aggregate' : '',
     cell.frag_offset === '' ? '' : `fragment at ${cell.frag_offset}`,
   ].filter((part) => part !== '');
-  const proto = cell.protocol_class === 'other' || cell.protocol_class === '' ? cell.proto : cell.protocol_class;
+  const number = isInner ? cell.inner_proto : cell.proto;
+  const proto = cell.protocol_class === 'other' || cell.protocol_class === '' ? number : cell.protocol_class;
   return [
     cell.frame,
     cell.class,
     proto,
-    end(cell.src, cell.sport),
-    end(cell.dst, cell.dport),
+    isInner ? end(cell.inner_src, cell.inner_sport) : end(cell.src, cell.sport),
+    isInner ? end(cell.inner_dst, cell.inner_dport) : end(cell.dst, cell.dport),
     seen.join(', '),
     cell.flow_hash === '' && cell.datagram_hash !== '' ? `~${cell.datagram_hash}` : cell.flow_hash,
     cell.group_hash,
@@ -250,31 +300,23 @@ function tableCells(row: DissectRow): string[] {
 /** Key of the hashes where no cluster's secret is given: the output is the same everywhere, and nobody's real hashes. */
 const publicSecret = 'flowherd dissect';
 
-interface DissectOptions {
-  readonly key: KeyOptions['flowKey'];
-  readonly group?: KeyOptions['groupKey'];
-  readonly directed?: boolean;
-  readonly tunnel: KeyOptions['tunnel'];
-  readonly subscribers?: string;
+interface DissectOptions extends KeyChoice {
   readonly secretFile?: string;
   readonly json?: boolean;
   readonly tsv?: boolean;
 }
 
-/** The command line of `dissect`. Exit codes: 0; 1 when the capture cannot be read; 2 for wrong arguments. */
-export function dissectCommand(): Command {
-  return new Command('dissect')
+/** The command line of `dissect`. Exit codes: 0; 1 when nothing of the capture can be read; 2 for wrong arguments. */
+export function dissectCommand(environment: () => Pick<Environment, 'secret'>): Command {
+  const command = new Command('dissect')
     .summary('show how tier 1 sees each packet of a capture: headers, flow and group hash, or why it has none')
     .description('Shows how tier 1 sees each packet of a capture: headers, flow and group hash, or why it has none.')
-    .argument('<file>', "pcap or pcapng, also gzipped; '-' reads standard input")
-    .addOption(new Option('--key <policy>', 'what makes a flow').choices(flowKeyPolicies).default('five-tuple'))
-    .addOption(
-      new Option('--group <policy>', 'what chooses the group; default: fits the flow key').choices(groupKeyPolicies),
+    .argument('<file>', "pcap or pcapng, packed with gzip or zstd too; '-' reads standard input");
+  return addKeyOptions(command)
+    .option(
+      '--secret-file <file>',
+      "the cluster's secret, to see its very hashes; default: FLOWHERD_SECRET, or a public one",
     )
-    .option('--directed', 'keep the two directions of a flow apart')
-    .addOption(new Option('--tunnel <which>', 'which IP header is keyed').choices(['outer', 'inner']).default('outer'))
-    .option('--subscribers <networks>', "subscribers' networks for the key 'subscriber', with commas between them")
-    .option('--secret-file <file>', "the cluster's secret, to see its very hashes; default: a public one")
     .addOption(new Option('--json', 'one JSON object a line').conflicts('tsv'))
     .addOption(new Option('--tsv', 'tab-separated cells with a header line').conflicts('json'))
     .addHelpText(
@@ -283,31 +325,25 @@ export function dissectCommand(): Command {
 Examples:
   $ npx flowherd dissect traffic.pcapng
   $ npx flowherd dissect --tsv --key subscriber --subscribers 10.0.0.0/8 traffic.pcap | cut -f 1,3,4,14
+  $ npx flowherd dissect --tunnel inner --tunnel-port vxlan=14789 --within vni traffic.pcap
   $ tcpdump -i lo -w - | npx flowherd dissect --json -
 
-A hash after '~' in the table is that of a datagram: the fragment has no ports and finds its flow by the first one.`,
+With the options and the secret of a cluster the hashes are the cluster's. FLOWHERD_SECRET or FLOWHERD_SECRET_FILE names the
+secret, as for the cluster. A hash after '~' in the table is that of a datagram: the fragment has no ports and finds its flow by
+the first one. What is inside a tunnel is shown in place of the addresses around it, which stand beside.`,
     )
     .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
     .action(async (file: string, options: DissectOptions) => {
       const form = options.json ? 'json' : options.tsv ? 'tsv' : 'table';
       try {
-        process.exitCode = await dissect(file, keyOptions(options), form, process.stdout, process.stderr);
+        const given = options.secretFile === undefined ? environment().secret : readSecret(options.secretFile);
+        const keys = keyOptionsOf(keySettings(options), given ?? publicSecret);
+        process.exitCode = await dissect(file, keys, form, process.stdout, process.stderr);
       } catch (error) {
         process.stderr.write(`flowherd: dissect: ${reasonOf(error)}\n`);
         process.exitCode = 2;
       }
     });
-}
-
-function keyOptions(options: DissectOptions): KeyOptions {
-  return {
-    secret: options.secretFile === undefined ? publicSecret : readSecret(options.secretFile),
-    ...(options.key === undefined ? {} : { flowKey: options.key }),
-    ...(options.group === undefined ? {} : { groupKey: options.group }),
-    symmetric: options.directed !== true,
-    ...(options.tunnel === undefined ? {} : { tunnel: options.tunnel }),
-    subscriberNetworks: options.subscribers?.split(',').map((network) => network.trim()) ?? [],
-  };
 }
 
 /** The file's first line is the secret. */

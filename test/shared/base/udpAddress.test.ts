@@ -12,6 +12,11 @@ test('udp address - host and port are read, IPv6 in brackets', () => {
     ['udp://[2001:db8::1]:5353', '2001:db8::1', 5_353],
     ['udp://[::]:53', '::', 53],
     ['udp://[fe80::1%eth0]:53', 'fe80::1%eth0', 53],
+    ['udp://[fe80::1%25eth0]:53', 'fe80::1%eth0', 53],
+    ['udp://[fe80::1%25br-lan.100]:53', 'fe80::1%br-lan.100', 53],
+    ['udp://[fe80::1%2525]:53', 'fe80::1%25', 53],
+    ['udp://[fe80::1%25]:53', 'fe80::1%25', 53],
+    ['udp://[fe80::1%2]:53', 'fe80::1%2', 53],
     ['udp://0.0.0.0:0', '0.0.0.0', 0],
   ] as const) {
     assert.deepEqual(parseUdpUrl(text, 0), { text, host, port });
@@ -28,6 +33,8 @@ test('udp address - what is none is refused in one line that says how to write i
     'udp://host:53/path',
     'udp://2001:db8::1:53',
     'udp://[host]:53',
+    'udp://[fe80::1%]:53',
+    'udp://[fe80::1%25eth 0]:53',
     'udp://user@host:53',
     'tcp://host:53',
   ]) {

@@ -174,6 +174,8 @@ test('capture reader - what is no capture, or not there, is one clear line and n
   writeFileSync(old, words(LITTLE, 0xa1b2c3d4, 0x0004_0003, 0, 0, 65_535, 1));
   const packedNotes = join(folder, 'notes.gz');
   writeFileSync(packedNotes, gzipSync('these are notes, not packets'));
+  const xz = join(folder, 'capture.xz');
+  writeFileSync(xz, Uint8Array.of(0xfd, 0x37, 0x7a, 0x58, 0x5a, 0, 0, 4));
   const torn = join(folder, 'torn.gz');
   writeFileSync(torn, Uint8Array.of(0x1f, 0x8b, 8, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12));
   const { missing, unreadable, notACapture, unsupported } = CaptureFault;
@@ -183,6 +185,7 @@ test('capture reader - what is no capture, or not there, is one clear line and n
     [empty, notACapture, 'not a capture: it is empty'],
     [notes, notACapture, 'not a capture: it begins like neither pcap nor pcapng'],
     [packedNotes, notACapture, 'not a capture: it begins like neither pcap nor pcapng'],
+    [xz, unsupported, 'it is packed with xz; gzip and zstd are read, so unpack it first'],
     [old, unsupported, 'pcap version 3 is not supported, only 2'],
   ];
   for (const [path, fault, message] of cases) {
