@@ -14,11 +14,20 @@ import { EtherType, maxLengthField, PppProtocol } from './etherType.ts';
 const checksumPoints = 3;
 /** An EtherType that we know, where one has to be. */
 const typePoints = 2;
-/** Padding of a short frame, or a frame check sequence, behind an IPv6 packet. */
+/** A frame check sequence, or padding of a short frame, behind a packet. */
 const trailerBytes = 6;
 const shortFrame = 64;
 
-/** Points for IPv4 (RFC 791) at `offset`: 0 where it cannot be, 5 where header length, total length and checksum are right. */
+/** So many points of a packet without an EtherType before it say that it is one. */
+export const enoughPoints = 3;
+/** So many, all that there are, leave no doubt. */
+export const fullPoints = 5;
+
+/**
+ * Points for IPv4 (RFC 791) at `offset`: 0 where it cannot be, 5 where header length, total length and checksum are right. A
+ * checksum may be wrong all the same, where a router did not count it again, or 0, where a network card was to fill it in; then
+ * the total length, a header without options and a usual protocol have to do.
+ */
 export function ipv4Points(buffer: Uint8Array, offset: number, end: number): number {
   const left = end - offset;
   if (left < 1 || buffer[offset] >> 4 !== 4) return 0;
@@ -27,12 +36,20 @@ export function ipv4Points(buffer: Uint8Array, offset: number, end: number): num
   if (left < 20) return 1;
   const totalLength = u16(buffer, offset + 2);
   if (totalLength !== 0 && totalLength < headerLength) return 0;
-  const fits = totalLength !== 0 && totalLength <= left ? 1 : 0;
-  const isRight = headerLength <= left && internetChecksum(buffer, offset, offset + headerLength) === 0;
-  return 1 + fits + (isRight ? checksumPoints : 0);
+  const rest = left - totalLength;
+  const isWithin = totalLength !== 0 && rest >= 0;
+  if (headerLength <= left && internetChecksum(buffer, offset, offset + headerLength) === 0) {
+    return 1 + checksumPoints + (isWithin ? 1 : 0);
+  }
+  if (isWithin && u16(buffer, offset + 10) === 0) return enoughPoints;
+  const fits = isWithin && rest <= trailerBytes ? 2 : 0;
+  return 1 + fits + (headerLength === 20 ? 1 : 0) + (isUsual(buffer[offset + 9]) ? 1 : 0);
 }
 
-/** Points for IPv6 (RFC 8200) at `offset`: 0 where it cannot be, 4 where it ends with the packet and leads to a usual protocol. */
+/**
+ * Points for IPv6 (RFC 8200) at `offset`: 0 where it cannot be, 5 where it ends with the packet, leads to a usual protocol and
+ * goes between usual addresses.
+ */
 export function ipv6Points(buffer: Uint8Array, offset: number, end: number): number {
   const left = end - offset;
   if (left < 1 || buffer[offset] >> 4 !== 6) return 0;
@@ -40,7 +57,13 @@ export function ipv6Points(buffer: Uint8Array, offset: number, end: number): num
   const payloadLength = u16(buffer, offset + 4);
   const rest = left - 40 - payloadLength;
   const fits = payloadLength > 0 && rest >= 0 && rest <= trailerBytes ? 2 : 0;
-  return 1 + fits + (isUsual(buffer[offset + 6]) ? 1 : 0);
+  const usual = isUsualAddress(buffer[offset + 8]) && isUsualAddress(buffer[offset + 24]) ? 1 : 0;
+  return 1 + fits + usual + (isUsual(buffer[offset + 6]) ? 1 : 0);
+}
+
+/** First byte of a global, unique local, link-local or multicast address, or of one that begins with zeros (RFC 4291, RFC 4193). */
+function isUsualAddress(first: number): boolean {
+  return first >> 5 === 1 || first >= 0xfc || first === 0;
 }
 
 /**
@@ -118,9 +141,10 @@ function lengthPoints(buffer: Uint8Array, at: number, end: number, length: numbe
   return sap === 0xaaaa || sap === 0x4242 || sap === 0xfefe || sap === 0xe0e0 ? typePoints + 1 : 1;
 }
 
-/** Next headers that nearly all IPv6 packets have. Hop-by-hop is 0, which many a byte is by chance. */
+/** Protocols and next headers that nearly all packets have. IPv6 hop-by-hop is 0, which many a byte is by chance. */
 function isUsual(protocol: number): boolean {
   switch (protocol) {
+    case 1:
     case 4:
     case 6:
     case 17:

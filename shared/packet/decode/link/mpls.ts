@@ -5,7 +5,7 @@ import { type LinkLayer, Network, parseLimits } from '../headers.ts';
 import { Reason } from '../reasons.ts';
 import { readInnerEthernet } from './ethernet.ts';
 import { PppProtocol } from './etherType.ts';
-import { ethernetPoints, ipv4Points, ipv6Points } from './evidence.ts';
+import { enoughPoints, ethernetPoints, fullPoints, ipv4Points, ipv6Points } from './evidence.ts';
 
 /** Bytes of a pseudowire's control word, and of an associated channel's header. */
 const controlWord = 4;
@@ -37,8 +37,9 @@ export function readMpls(buffer: Uint8Array, offset: number, end: number, link: 
   }
   const ip = nibble === 4 ? ipv4Points(buffer, offset, end) : nibble === 6 ? ipv6Points(buffer, offset, end) : 0;
   const channel = nibble === 1 ? channelPoints(buffer, offset, end) : 0;
-  if (frame > 0 && frame >= ip && frame >= channel) return readInnerEthernet(buffer, offset, end, link, depth);
-  if (ip > 0) {
+  const isFrame = frame > ip || (frame === ip && frame < fullPoints);
+  if (frame > 0 && isFrame && frame >= channel) return readInnerEthernet(buffer, offset, end, link, depth);
+  if (ip >= enoughPoints) {
     link.network = nibble === 4 ? Network.IPV4 : Network.IPV6;
   } else if (channel > 0) {
     link.payload = offset + controlWord;
