@@ -10,11 +10,10 @@ import { MemoryHub } from '../../shared/bus/memory.ts';
 import type { NatsOptions } from '../../shared/bus/nats/nats.ts';
 import { embeddedUrl, openBus } from '../../shared/bus/open.ts';
 import { type Subjects, subjectsOf } from '../../shared/bus/subjects.ts';
-import type { ClusterMap } from '../../shared/config/map.ts';
+import { type ClusterMap, tunnelsOf } from '../../shared/config/map.ts';
 import { settleMap } from '../../shared/config/store.ts';
 import type { FlowKeyer } from '../../shared/flow/keyer.ts';
 import type { GroupLog } from '../../shared/log/log.ts';
-import { TunnelPorts } from '../../shared/packet/decode/tunnels/ports.ts';
 import { busOptionsOf } from '../cli/process/environment.ts';
 import { handlerLog } from '../cli/process/log.ts';
 import { handlerPatienceMs, within } from '../cli/process/patience.ts';
@@ -103,11 +102,7 @@ export class LocalCluster {
     this.#controlBus = controlBus;
     this.#named = options.map.groups.map(() => 0);
     this.busKind = tier1Bus.kind;
-    this.auditor = new Auditor(
-      options.map.groups.length,
-      () => this.#clock.monotonicMs(),
-      options.map.keys.tunnel === 'inner' && new TunnelPorts(options.map.keys.tunnelPorts),
-    );
+    this.auditor = new Auditor(options.map.groups.length, () => this.#clock.monotonicMs(), tunnelsOf(options.map.keys));
     this.tier1 = new Tier1Actor({
       tier1Id: `local-${randomBytes(4).toString('hex')}`,
       map: options.map,

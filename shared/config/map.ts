@@ -15,6 +15,7 @@ import {
 } from '../flow/policies.ts';
 import type { LogSettings } from '../log/log.ts';
 import { defaultRules, type GroupRules, type PlacementName, placementNames, readRules } from '../membership/view.ts';
+import { TunnelPorts } from '../packet/decode/tunnels/ports.ts';
 import { type ClusterSettings, settingsSchema } from './settings.ts';
 
 /** Which flows a group takes (Fig. 10). */
@@ -49,6 +50,11 @@ export interface KeySettings {
   readonly subscriberNetworks: readonly string[];
   /** Tells whether another module keys with the same secret, without giving it away: 16 hex digits. */
   readonly secretFingerprint: string;
+}
+
+/** What `parse` is to be told so that it finds the header that these keys are made of: the tunnels' ports, or not to enter any. */
+export function tunnelsOf({ tunnel, tunnelPorts }: Pick<KeySettings, 'tunnel' | 'tunnelPorts'>): TunnelPorts | false {
+  return tunnel === 'inner' && new TunnelPorts(tunnelPorts);
 }
 
 export interface ClusterMap {

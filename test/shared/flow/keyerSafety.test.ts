@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { FlowKeyer } from '../../../shared/flow/keyer.ts';
 import { flowKeyPolicies, groupKeyPolicies, isCoarser } from '../../../shared/flow/policies.ts';
@@ -16,6 +17,7 @@ import {
   radiusAccounting,
   radiusAccountingPorts,
 } from '../../../shared/packet/encode/buildPayload.ts';
+import { readTiny } from '../../support/tinyCapture.ts';
 import { wrappings } from '../../support/tunnelPackets.ts';
 
 const a = '10.0.0.1';
@@ -72,6 +74,10 @@ const seeds = [
   Uint8Array.of(2, 0, 0, 0, 8, 0, 1, 0, 8, 0, 0, 0, 0x44, 0, 9, 0, ...inner),
   ...fragmentPacket({ source: a6, target: b6, udp: { ...ports, payload: 'x'.repeat(64) } }, 32),
 ];
+
+/** Every thirtieth packet of a recording of tunnels, as it came over the wire. */
+const recorded = (await readTiny(fileURLToPath(new URL('../../captures/tunnels.pcapng', import.meta.url)))).packets;
+seeds.push(...recorded.filter(({ linkType }, index) => linkType === 1 && index % 30 === 0).map(({ bytes }) => bytes));
 
 const resultOf = (keyer: FlowKeyer, buffer: Uint8Array, start: number, length: number, linkType: number) => {
   const reason = keyer.read(buffer, start, start + length, linkType, 1);
