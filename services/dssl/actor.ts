@@ -374,7 +374,8 @@ export class DsslActor {
         const epoch = replica.epoch.id;
         // Also a join would pass for a sign that somebody follows the line.
         if (isOnLine) this.#joining.tick(epoch, nowMs);
-        const facts = { view: this.#view, epoch, isWhole, isOnLine, ownFlows: this.ownFlows, lag: this.lag.entries };
+        const { ownFlows, ownEndedFlows: endedFlows } = replica;
+        const facts = { view: this.#view, epoch, isWhole, isOnLine, ownFlows, endedFlows, lag: this.lag.entries };
         this.standing.tick({ ...facts, othersFollow: recovery.seek.isFollowed(epoch, nowMs) }, nowMs);
         const mirror = isWhole ? this.#mirrorOf(replica) : undefined;
         if (mirror !== undefined) this.#mirror.tick(mirror, () => this.steward.isFirst(nowMs), nowMs);

@@ -6,23 +6,32 @@
 // replicas report at different times. A packet that waits (a fragment before its first one) keeps its frame open, and the
 // frames behind it of the same group too.
 
-import { limits } from '../../shared/base/limits.ts';
-import { FrameFlags, protocolClassShift } from '../../shared/flow/frameFlags.ts';
+import { FrameFlags } from '../../shared/flow/frameFlags.ts';
 import { wordsPerRow } from '../../shared/log/records/frame.ts';
 import { findMember, type View } from '../../shared/membership/view.ts';
 import type { TunnelPorts } from '../../shared/packet/decode/tunnels/ports.ts';
 import type { Effects } from '../dssl/replica/effects.ts';
 import { noServer } from '../dssl/replica/flows/entry.ts';
-import { idleTicks, longestIdleMs } from '../dssl/replica/idleLimits.ts';
 import type { Replica } from '../dssl/replica/replica.ts';
 import { tickOfMs } from '../dssl/replica/ticks.ts';
 import { accepts, noPacket, V, waiting } from '../dssl/replica/verdict.ts';
 import { Histogram } from '../ops/histogram.ts';
 import type { SentFrame } from '../tier1/outlet.ts';
 import { Datagrams, type Fragment } from './datagrams.ts';
+import { FlowFollower, type FlowRow } from './flowFollower.ts';
 
 /** Why a packet that is in the log was accepted by nobody. `unexplained` is a defect. */
-export const nobodyCauses = ['midFlow', 'fragment', 'tableFull', 'noServer', 'skipped', 'unexplained'] as const;
+export const nobodyCauses = [
+  'midFlow',
+  'ended',
+  'idle',
+  'forgotten',
+  'fragment',
+  'tableFull',
+  'noServer',
+  'skipped',
+  'unexplained',
+] as const;
 export type NobodyCause = (typeof nobodyCauses)[number];
 
 /** What is looked at of a replica that has applied an entry, and of what came of it. */
@@ -62,15 +71,6 @@ interface AppliedFrame {
   reporters: number;
 }
 
-interface FlowRecord {
-  server: number;
-  /** Of its last packet, and of its first. */
-  lastTick: number;
-  readonly startTick: number;
-  packets: number;
-  ended: boolean;
-}
-
 /** Frames of one group by life of the tier 1 and number, both in the order in which they were sent. */
 type GroupFrames = Map<string, Map<number, OpenFrame>>;
 
@@ -99,11 +99,6 @@ const causeOf = new Map<number, NobodyCause>([
   [V.dropTableFull, 'tableFull'],
 ]);
 
-const longestIdleTicks = tickOfMs(longestIdleMs);
-const recentStartTicks = tickOfMs(limits.recentStartMs);
-/** Flows followed before the first look for silent ones. */
-const leastPruned = 100_000;
-
 export class Auditor {
   accepted = 0;
   double = 0;
@@ -112,10 +107,9 @@ export class Auditor {
   notAppended = 0;
   /** Packets that tier 1 counts as dropped too, and that are in the log all the same: it never heard that the log took them. */
   appendedUnheard = 0;
-  stickinessViolations = 0;
   /** Rows of which two replicas said that different servers own them. */
   disagreements = 0;
-  readonly flows = { seen: 0, type1: 0, type2: 0 };
+  readonly flows = new FlowFollower((server) => this.#servers[server]);
   /** Counts datagrams whose fragments went to different servers. */
   readonly datagrams: Datagrams;
   /** From the moment tier 1 sends a frame to the moment a server has its packets, in milliseconds. */
@@ -123,10 +117,6 @@ export class Auditor {
   readonly #nowMs: () => number;
   readonly #groups: GroupFrames[];
   readonly #servers: string[] = [];
-  readonly #flows = new Map<string, FlowRecord>();
-  #pruneAt = leastPruned;
-  /** The first few flows that moved, in words. */
-  readonly stories: string[] = [];
 
   /** `tunnels`: as for `parse`, what the keys of the cluster go by. */
   constructor(groups: number, nowMs: () => number, tunnels: boolean | TunnelPorts = false) {
@@ -308,62 +298,25 @@ export class Auditor {
         this.datagrams.accepted(fragment, applied.acceptedBy[row], applied.tick, isMember);
       }
       if (count > 0 && !(flags & FrameFlags.LATER_FRAGMENT)) {
-        this.#followFlow(rows[at], rows[at + 1], flags, applied, applied.acceptedBy[row]);
+        this.flows.accepted(rowOf(applied, row), applied, applied.acceptedBy[row]);
       }
     }
   }
 
-  #causeOf({ view, cause, reporters, isPartial }: AppliedFrame, row: number): NobodyCause {
+  #causeOf(frame: AppliedFrame, row: number): NobodyCause {
+    const { view, cause, reporters, isPartial } = frame;
     const known = causeOf.get(cause[row]);
+    if (known === 'midFlow') return this.flows.whyUnknown(rowOf(frame, row), frame);
     if (known !== undefined) return known;
     // A member that passed the entry over, or that row of it, may have been the owner.
     const owners = view.members.filter(({ server }) => isOwner(view, server)).length;
     return isPartial || reporters < owners ? 'skipped' : 'unexplained';
   }
+}
 
-  #followFlow(hi: number, lo: number, flags: number, frame: AppliedFrame, server: number): void {
-    const key = `${hi}:${lo}`;
-    const { tick } = frame;
-    const flow = this.#flows.get(key);
-    if (flow === undefined || this.#mayBeNew(flow, flags, tick)) {
-      this.flows.seen++;
-      if (flags & FrameFlags.TYPE1) this.flows.type1++;
-      else this.flows.type2++;
-      if (this.#flows.size >= this.#pruneAt) this.#prune(tick);
-      this.#flows.set(key, { server, lastTick: tick, startTick: tick, packets: 1, ended: false });
-      return;
-    }
-    if (flow.server !== server) {
-      // The flows of a server that has gone may live elsewhere.
-      if (findMember(frame.view, this.#servers[flow.server]) !== undefined) {
-        this.stickinessViolations++;
-        if (this.stories.length < 5) {
-          this.stories.push(`flow ${key} moved from ${this.#servers[flow.server]} to ${this.#servers[server]}`);
-        }
-      }
-      flow.server = server;
-    }
-    flow.packets++;
-    flow.lastTick = tick;
-    if (flags & FrameFlags.END && !(flags & FrameFlags.AGGREGATE)) flow.ended = true;
-  }
-
-  /** Forgets flows that have been silent for longer than any limit, so that a long capture does not fill the memory. */
-  #prune(tick: number): void {
-    for (const [key, { lastTick }] of this.#flows) if (tick - lastTick > longestIdleTicks) this.#flows.delete(key);
-    this.#pruneAt = Math.max(leastPruned, 2 * this.#flows.size);
-  }
-
-  /** Whether a packet may belong to another flow than the last one on these addresses: ended, idle, or started anew. */
-  #mayBeNew(flow: FlowRecord, flags: number, tick: number): boolean {
-    const aggregate = (flags & FrameFlags.AGGREGATE) !== 0;
-    const start = (flags & FrameFlags.START) !== 0 && !aggregate;
-    const state = flow.ended ? 2 : flow.packets > 1 ? 1 : 0;
-    const protocolClass = aggregate ? 0 : flags >>> protocolClassShift;
-    if (tick - flow.lastTick > idleTicks[protocolClass * 4 + state]) return true;
-    if (start && flow.ended) return true;
-    return start && tick - flow.startTick > recentStartTicks;
-  }
+function rowOf({ rows }: AppliedFrame, row: number): FlowRow {
+  const at = row * wordsPerRow;
+  return { hi: rows[at], lo: rows[at + 1], flags: rows[at + 2] >>> 16 };
 }
 
 /** A member that joins accepts nothing yet. */

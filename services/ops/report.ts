@@ -97,8 +97,8 @@ export function reportOn(cluster: LocalCluster, groupIds: readonly string[], sec
     tunnels: distributor.tunnels,
     exactlyOnce: { accepted: auditor.accepted, nobody, double: auditor.double },
     verdicts: decided,
-    flows: { ...auditor.flows },
-    stickinessViolations: auditor.stickinessViolations,
+    flows: { seen: auditor.flows.seen, type1: auditor.flows.type1, type2: auditor.flows.type2 },
+    stickinessViolations: auditor.flows.moved,
     tornDatagrams: auditor.datagrams.torn,
     servers,
     groups,
@@ -108,7 +108,7 @@ export function reportOn(cluster: LocalCluster, groupIds: readonly string[], sec
     packetsPerSecond: Math.round(distributor.distributed / Math.max(seconds, 1e-9)),
     latencyMs: { p50: round(auditor.latencyMs.percentile(0.5), 3), p99: round(auditor.latencyMs.percentile(0.99), 3) },
   };
-  return { ...report, problems: [...problemsOf(report, cluster), ...auditor.stories] };
+  return { ...report, problems: [...problemsOf(report, cluster), ...auditor.flows.stories] };
 }
 
 function problemsOf(report: Omit<ClusterReport, 'problems'>, { auditor, fallen }: LocalCluster): string[] {

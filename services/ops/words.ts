@@ -9,6 +9,9 @@ export { count };
 
 const causeWords: Record<string, string> = {
   midFlow: 'belonged to connections whose start was not seen: it was earlier, or between other addresses (SCTP)',
+  ended: 'belonged to connections that had ended before',
+  idle: 'belonged to flows that had been silent for longer than their idle limit (--idle)',
+  forgotten: 'belonged to flows that had given way in a full table, or whose server had gone',
   fragment: 'were later fragments whose first fragment never came',
   tableFull: 'found the flow table full',
   noServer: 'found no server that takes new flows',

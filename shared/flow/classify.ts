@@ -14,7 +14,7 @@ import { GtpMessage, GtpPort, readGtpControl } from '../packet/decode/gtp.ts';
 import type { IpLayer } from '../packet/decode/headers.ts';
 import { RadiusMessage, RadiusPort, readAccounting } from '../packet/decode/radius.ts';
 import { Protocol } from '../packet/decode/transport.ts';
-import { FrameFlags, ProtocolClass, protocolClassShift } from './frameFlags.ts';
+import { FrameFlags, ProtocolClass, protocolClassShift, RESET } from './frameFlags.ts';
 
 const { TYPE1, START, END, AGGREGATE, HANDSHAKE } = FrameFlags;
 
@@ -44,13 +44,14 @@ export function classify(buffer: Uint8Array, layer: IpLayer): number {
       const chunk = layer.messageType;
       if (chunk === SctpChunk.INIT) return classSctp | START;
       if (chunk === SctpChunk.INIT_ACK) return classSctp | HANDSHAKE;
-      return chunk === SctpChunk.ABORT || chunk === SctpChunk.SHUTDOWN_COMPLETE ? classSctp | END : classSctp;
+      return chunk === SctpChunk.ABORT || chunk === SctpChunk.SHUTDOWN_COMPLETE ? classSctp | RESET : classSctp;
     }
     case Protocol.DCCP: {
       const type = layer.messageType;
       if (type === DccpType.REQUEST) return classDccp | START;
       if (type === DccpType.RESPONSE) return classDccp | HANDSHAKE;
-      return type === DccpType.CLOSE || type === DccpType.RESET ? classDccp | END : classDccp;
+      if (type === DccpType.RESET) return classDccp | RESET;
+      return type === DccpType.CLOSE ? classDccp | END : classDccp;
     }
     case Protocol.UDP_LITE:
       return classUdp;
@@ -66,9 +67,10 @@ export function classify(buffer: Uint8Array, layer: IpLayer): number {
 export function classifyTcp(flags: number): number {
   // The usual segment: ACK, perhaps PSH. A header whose flags are not there starts and ends nothing.
   if (flags < 0 || (flags & (TcpFlag.FIN | TcpFlag.SYN | TcpFlag.RST)) === 0) return classTcp;
-  const opens = (flags & TcpFlag.SYN) === 0 ? 0 : flags & TcpFlag.ACK ? HANDSHAKE : START;
-  const ends = (flags & (TcpFlag.FIN | TcpFlag.RST)) !== 0;
-  return classTcp | opens | (ends ? END : 0);
+  const opens = (flags & (TcpFlag.SYN | TcpFlag.ACK)) === TcpFlag.SYN ? START : 0;
+  if (flags & TcpFlag.RST) return classTcp | opens | RESET;
+  if (flags & TcpFlag.FIN) return classTcp | opens | END;
+  return classTcp | (opens || HANDSHAKE);
 }
 
 /** FrameFlags for UDP with these ports; -1 where they are ports of signalling, and only the message can tell. */
@@ -78,9 +80,10 @@ export function classifyUdp(sourcePort: number, targetPort: number): number {
   return isSignallingPort(sourcePort) || isSignallingPort(targetPort) ? -1 : classUdp;
 }
 
-/** The same for a packet quoted in an ICMP error, which starts and ends nothing. */
+/** The same for a packet quoted in an ICMP error, which starts and ends nothing, and confirms nothing either. */
 export function classifyQuoted(buffer: Uint8Array, layer: IpLayer): number {
-  return classify(buffer, layer) & ~(START | END | HANDSHAKE);
+  const flags = classify(buffer, layer) & ~(START | END);
+  return flags & TYPE1 ? flags | HANDSHAKE : flags;
 }
 
 function isSignallingPort(port: number): boolean {

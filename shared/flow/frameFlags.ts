@@ -2,7 +2,7 @@
 //
 //    15          12 11           8 7   6   5   4   3   2   1   0
 //   +--------------+--------------+---+---+---+---+---+---+---+---+
-//   |protocol class|  link kind   |HSH|AGG|BYP|DGR|LFR|END|STA|TY1|
+//   |protocol class|  link kind   |HSH|AGG|SID|DGR|LFR|END|STA|TY1|
 //   +--------------+--------------+---+---+---+---+---+---+---+---+
 //
 // The link kind tells a server how to read the packet's first bytes; the protocol class picks the idle limit of its flow.
@@ -12,19 +12,25 @@ export const FrameFlags = {
   TYPE1: 1 << 0,
   /** This packet starts a flow (or, with AGGREGATE, a session inside one). */
   START: 1 << 1,
-  /** This packet ends a flow (or, with AGGREGATE, a session inside one). */
+  /** Its sender ends the flow: its side has said its last (or, with AGGREGATE, a session inside the flow ends). See RESET. */
   END: 1 << 2,
   /** A fragment without ports: its hash is the datagram's, not the flow's. */
   LATER_FRAGMENT: 1 << 3,
   /** The row carries no packet but names the datagram of the next row's packet. Set by the framer, not by the keyer. */
   DATAGRAM: 1 << 4,
-  /** Tier 1 sent the packet to one server only, past the multicast. Set by the bypass, not by the keyer. */
-  BYPASS: 1 << 5,
+  /** Which of the two ends sent it: set for the one whose address and port come second in the key. 0 in keys with a direction. */
+  SIDE: 1 << 5,
   /** Several sessions share this flow, so a start or an end seen in it is not the flow's own. */
   AGGREGATE: 1 << 6,
-  /** The answer to a start (TCP SYN+ACK, SCTP INIT ACK, DCCP Response): it does not confirm that the starter is real. */
+  /**
+   * The answer to a start (TCP SYN+ACK, SCTP INIT ACK, DCCP Response), or an ICMP error about the flow: it confirms nothing.
+   * Together with END, see RESET.
+   */
   HANDSHAKE: 1 << 7,
 } as const;
+
+/** Both bits: the whole flow is over at once, if that is true (TCP RST, SCTP ABORT and SHUTDOWN COMPLETE, DCCP Reset). */
+export const RESET: number = FrameFlags.END | FrameFlags.HANDSHAKE;
 
 export const linkKindShift = 8;
 export const protocolClassShift = 12;

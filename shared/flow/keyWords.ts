@@ -36,6 +36,8 @@ const withinWordsMax = 1 + (parseLimits.tunnels + 1) * parseLimits.vlanTags + pa
 export class KeyWords {
   readonly words = new Int32Array(keyWordsMax + withinWordsMax);
   count = 0;
+  /** Whether source and target were exchanged, because the lower end comes first. */
+  folded = false;
   /** Two bytes: the kind of key, and above it the protocol where that belongs to the key. */
   tail = 0;
   readonly #symmetric: boolean;
@@ -116,6 +118,7 @@ export class KeyWords {
       const first = i32(buffer, source);
       const second = i32(buffer, source + 4);
       const folded = this.#symmetric && (first === second ? sourcePort > targetPort : first >>> 0 > second >>> 0);
+      this.folded = folded;
       words[0] = folded ? second : first;
       words[1] = folded ? first : second;
       words[2] = folded ? (targetPort << 16) | sourcePort : (sourcePort << 16) | targetPort;
@@ -161,6 +164,7 @@ export class KeyWords {
       const folded = this.#symmetric && (first === second ? sourcePort > targetPort : first >>> 0 > second >>> 0);
       words[0] = folded ? second : first;
       words[1] = folded ? first : second;
+      this.folded = folded;
       return folded;
     }
     this.count = 8;
@@ -180,6 +184,7 @@ export class KeyWords {
         words[word + 4] = first;
       }
     }
+    this.folded = folded;
     return folded;
   }
 

@@ -181,6 +181,7 @@ export class FlowKeyer {
       if (keyed.fragment !== Fragment.WHOLE) flags |= this.#keyDatagram(buffer, keyed);
       if (keyed.fragment !== Fragment.LATER) {
         this.#words.fiveTuple(buffer, layer, turned);
+        if (this.#words.folded !== turned) flags |= FrameFlags.SIDE;
         if (this.#usual) {
           this.flags = flags;
           this.#hashBoth(layer.version);
@@ -213,6 +214,7 @@ export class FlowKeyer {
       this.flags = flags;
     }
     this.#words.straightTuple(buffer, packet);
+    if (this.#words.folded) this.flags |= FrameFlags.SIDE;
     const { words, count, tail } = this.#words;
     const flow = this.#flowHash;
     const group = this.#groupHash;

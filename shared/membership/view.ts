@@ -7,6 +7,7 @@
 import { limits } from '../base/limits.ts';
 import { isOneOf, isRecord, isWhole } from '../base/validate.ts';
 import { isName } from '../bus/subjects.ts';
+import { defaultIdle, type IdleLimits, readIdle } from './idleLimits.ts';
 
 /** `joining` observes and accepts nothing new; `draining` keeps its flows and gets no new ones. */
 export const memberStates = ['joining', 'active', 'draining'] as const;
@@ -56,6 +57,8 @@ export interface GroupRules {
   readonly midFlow: 'ignore' | 'adopt';
   /** Flows that the group's table holds at most, of all servers together; by Fig. 6, own flows of each server. */
   readonly maxFlows: number;
+  /** How long a flow may be silent before it is forgotten. */
+  readonly idle: IdleLimits;
   /** What flows age by: the log's stamps, or the time that packets carry (a capture that is played faster or slower). */
   readonly time: 'log' | 'capture';
 }
@@ -65,6 +68,7 @@ export const defaultRules: GroupRules = {
   tableFirst: false,
   midFlow: 'ignore',
   maxFlows: 1_000_000,
+  idle: defaultIdle,
   time: 'log',
 };
 
@@ -123,10 +127,12 @@ export function readBirth(value: unknown): GroupBirth | undefined {
 export function readRules(value: unknown): GroupRules | undefined {
   if (!isRecord(value)) return undefined;
   const { typeOneMethod, tableFirst, midFlow, maxFlows, time } = value;
+  const idle = readIdle(value.idle);
   if (!isOneOf(['fig-6', 'fig-7'] as const, typeOneMethod) || typeof tableFirst !== 'boolean') return undefined;
   if (!isOneOf(['ignore', 'adopt'] as const, midFlow) || !isOneOf(['log', 'capture'] as const, time)) return undefined;
   if (!isWhole(maxFlows, 1, limits.tableFlows)) return undefined;
-  const rules = { typeOneMethod, tableFirst, midFlow, maxFlows, time };
+  if (idle === undefined) return undefined;
+  const rules = { typeOneMethod, tableFirst, midFlow, maxFlows, idle, time };
   return rulesProblem(rules) === undefined ? rules : undefined;
 }
 

@@ -13,6 +13,7 @@ import { isSameValue, settingIn } from '../../../shared/config/tunables.ts';
 import type { FlowKeyer } from '../../../shared/flow/keyer.ts';
 import { defaultGroupKey } from '../../../shared/flow/policies.ts';
 import type { LogSettings } from '../../../shared/log/log.ts';
+import { type IdleLimits, parseIdle } from '../../../shared/membership/idleLimits.ts';
 import { defaultRules, type GroupRules, placementNames, rulesProblem } from '../../../shared/membership/view.ts';
 import { wholeNumber } from '../process/parse.ts';
 import { type AskedSettings, configOption, nothingAsked } from './config.ts';
@@ -28,6 +29,7 @@ export interface ClusterOptions extends KeyChoice {
   readonly tableFirst?: boolean;
   readonly midFlow: GroupRules['midFlow'];
   readonly maxFlows: number;
+  readonly idle: GroupRules['idle'];
   readonly time: GroupRules['time'];
   readonly seed: number;
   readonly logStorage: LogSettings['storage'];
@@ -50,6 +52,7 @@ export const usualCluster: ClusterOptions = {
   placement: 'rendezvous',
   midFlow: defaultRules.midFlow,
   maxFlows: defaultRules.maxFlows,
+  idle: defaultRules.idle,
   time: defaultRules.time,
   seed: 1,
   logStorage: defaultLogSettings.storage,
@@ -103,6 +106,11 @@ export function addClusterOptions(command: Command, usual: ClusterOptions = usua
         .argParser(wholeNumber(1, limits.tableFlows)),
     )
     .addOption(
+      new Option('--idle <limit>', 'how long a flow may be silent, such as tcp-established=2h4m; may be repeated')
+        .default(usual.idle, 'see "Flows and their ends" in the README')
+        .argParser(collectIdle),
+    )
+    .addOption(
       new Option('--time <which>', 'what flows age by: the stamps of the log, or the time that packets carry')
         .choices(['log', 'capture'])
         .default(usual.time),
@@ -147,7 +155,7 @@ const partsOfMap = {
   groups: ['groups', 'group'],
   keys: keyChoices,
   placement: ['placement'],
-  rules: ['method', 'tableFirst', 'midFlow', 'maxFlows', 'time'],
+  rules: ['method', 'tableFirst', 'midFlow', 'maxFlows', 'idle', 'time'],
   seed: ['seed'],
   log: ['logStorage', 'logReplicas', 'logSeconds', 'logMegabytes'],
 } as const satisfies Partial<Record<keyof ClusterMap, readonly (keyof ClusterOptions)[]>>;
@@ -181,10 +189,10 @@ export function mapFromOptions(
   { settings }: Pick<AskedSettings, 'settings'> = nothingAsked,
 ): ClusterMap {
   const groups = options.group ?? Array.from({ length: options.groups }, (_, index) => groupSettings(`g${index + 1}`));
-  const { tableFirst = false, midFlow, maxFlows, time } = options;
+  const { tableFirst = false, midFlow, maxFlows, idle, time } = options;
   // The variant that asks the table first is one of Fig. 6; asking for it is asking for that.
   const typeOneMethod = options.method ?? (tableFirst ? 'fig-6' : defaultRules.typeOneMethod);
-  const rules = { typeOneMethod, tableFirst, midFlow, maxFlows, time };
+  const rules = { typeOneMethod, tableFirst, midFlow, maxFlows, idle, time };
   const problem = rulesProblem(rules);
   if (problem !== undefined) throw new FlowherdError(errorCodes.badConfig, `--mid-flow ${midFlow}: ${problem}`);
   const groupKey =
@@ -228,6 +236,12 @@ export function keyerFor(map: ClusterMap, secret: string): FlowKeyer {
 export function parseReplicas(text: string): number {
   if (['1', '3', '5'].includes(text)) return Number(text);
   throw new InvalidArgumentError('1, 3 or 5 is wanted');
+}
+
+function collectIdle(text: string, former: IdleLimits): IdleLimits {
+  const parsed = parseIdle(text);
+  if (typeof parsed === 'string') throw new InvalidArgumentError(parsed);
+  return { ...former, [parsed.name]: parsed.seconds };
 }
 
 function collectGroup(text: string, former: readonly GroupSettings[] = []): readonly GroupSettings[] {

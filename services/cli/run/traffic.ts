@@ -310,12 +310,12 @@ async function auditorProblems({ local }: Field, report: TrafficReport): Promise
   if (local === undefined) return [];
   await local.settle(graceMs);
   local.finish();
-  const { accepted, double, stickinessViolations, disagreements } = local.auditor;
+  const { accepted, double, flows, disagreements } = local.auditor;
   if (disagreements > 0) return [`replicas disagreed on the owners of ${disagreements} packets`];
   const said = [report.acceptedOnce, report.double, report.movedFlows > 0];
-  const seen = [accepted, double, stickinessViolations > 0];
+  const seen = [accepted, double, flows.moved > 0];
   if (said.join() === seen.join() || report.receipts.lost > 0 || report.receipts.late > 0) return [];
   return [
-    `the cluster's auditor saw ${accepted} packets accepted once, ${double} by more than one server, and ${stickinessViolations} stray`,
+    `the cluster's auditor saw ${accepted} packets accepted once, ${double} by more than one server, and ${flows.moved} stray`,
   ];
 }

@@ -9,10 +9,12 @@
 // The table is looked through a few slices at a time, so that a drain of millions of flows holds nothing up; what is said of it
 // is as old as one such pass.
 
+import { hasEnded } from '../replica/flowLife.ts';
 import { sliceCount } from '../replica/flows/directory.ts';
-import { idleIndexOf, ownerOf } from '../replica/flows/entry.ts';
+import { idleIndexOf, ownerOf, stateOf } from '../replica/flows/entry.ts';
 import type { FlowTable } from '../replica/flows/table.ts';
 import { msPerTick } from '../replica/ticks.ts';
+import { lingerMs } from './standing.ts';
 
 /** What is looked through, of a replica. */
 export interface DrainTables {
@@ -90,7 +92,9 @@ export class DrainProgress {
       pass.flows++;
       pass.oldest = Math.max(pass.oldest, age);
       pass.youngest = Math.min(pass.youngest, age);
-      pass.left = Math.max(pass.left, idleTicks[idleIndexOf(info)] - age);
+      // A server does not wait longer for what has ended.
+      const limit = hasEnded(stateOf(info)) ? lingerMs / msPerTick : idleTicks[idleIndexOf(info)];
+      pass.left = Math.max(pass.left, limit - age);
     };
     for (; this.#slice < sliceCount && looked < lookEntries; this.#slice++) {
       table.scanSlice(this.#slice, visit);

@@ -27,11 +27,16 @@ export interface StandingFacts {
   /** The log is the one that is known. What another one appends would pass for a sign that somebody follows the line. */
   readonly isOnLine: boolean;
   readonly ownFlows: number;
+  /** Those of them that have ended, and are kept for late copies of their packets. */
+  readonly endedFlows: number;
   /** Another member says that it holds all of the group's state too; undefined where that is not asked. */
   readonly othersFollow?: boolean;
   /** Entries that wait in the log. */
   readonly lag: number;
 }
+
+/** A server that drains stays so long for late packets of flows that have ended. */
+export const lingerMs = 10_000;
 
 /** A joiner becomes active when it is this near to the end of the log. */
 const lagToActivate = 64;
@@ -46,6 +51,8 @@ export class Standing {
   readonly #proposals: Proposals;
   #leaveByMs = Number.POSITIVE_INFINITY;
   #tickedAtMs: number | undefined;
+  /** Since when all own flows have ended. */
+  #endedSinceMs: number | undefined;
 
   constructor(self: Life, proposals: Proposals) {
     this.#self = { server: self.server, incarnation: self.incarnation };
@@ -96,9 +103,12 @@ export class Standing {
     }
   }
 
-  #mayLeave({ view, isWhole, ownFlows, othersFollow }: StandingFacts, nowMs: number): boolean {
+  #mayLeave({ view, isWhole, ownFlows, endedFlows, othersFollow }: StandingFacts, nowMs: number): boolean {
     // While state is on its way, no flow in the table says nothing.
-    const isDue = (isWhole && ownFlows === 0) || nowMs >= this.#leaveByMs;
+    if (!isWhole || ownFlows > endedFlows) this.#endedSinceMs = undefined;
+    else this.#endedSinceMs ??= nowMs;
+    const hasEnded = this.#endedSinceMs !== undefined && nowMs - this.#endedSinceMs >= lingerMs;
+    const isDue = (isWhole && ownFlows === 0) || hasEnded || nowMs >= this.#leaveByMs;
     if (!isDue) return false;
     // What the group knows is in those that follow its log. Somebody who joins may not have it yet, nor who has just lost it.
     const others = view.members.filter((member) => !isLifeOf(member, this.#self));

@@ -22,15 +22,16 @@
 
 import { FrameFlags, ProtocolClass, protocolClassShift } from '../../../shared/flow/frameFlags.ts';
 import { End, type ItemBuffer } from './effects.ts';
+import { firstState, hasEnded, isRestart, nextState } from './flowLife.ts';
 import { EndReason, FlowState, noServer, ownerOf, stateOf } from './flows/entry.ts';
 import { FlowTable } from './flows/table.ts';
 import type { CompiledView } from './global/compiledView.ts';
 import { RecentStarts } from './global/recentStarts.ts';
-import { idleTicks } from './idleLimits.ts';
+import { idleTicksOf } from './idleLimits.ts';
 import type { AbsentSlices } from './snapshot/absentSlices.ts';
 import { V } from './verdict.ts';
 
-const { TYPE1, START, END, AGGREGATE, HANDSHAKE } = FrameFlags;
+const { TYPE1, START, END, AGGREGATE } = FrameFlags;
 
 export class Decider {
   /** What all replicas share. */
@@ -38,6 +39,8 @@ export class Decider {
   /** Fig. 6: the own flows of this replica's server, which nobody else knows. */
   readonly ownTable: FlowTable | undefined;
   readonly recentStarts = new RecentStarts();
+  /** Idle limits of the group's rules, which never change, by `idleIndexOf`. */
+  readonly idleTicks: Int32Array;
   /** Owner of the packet decided last, as all replicas know it; `noServer` for none. */
   owner = noServer;
   readonly #items: ItemBuffer;
@@ -51,11 +54,13 @@ export class Decider {
     this.#view = view;
     this.#items = items;
     this.#absent = absent;
-    const { maxFlows } = view.view.rules;
+    const { maxFlows, idle } = view.view.rules;
+    const idleTicks = idleTicksOf(idle);
+    this.idleTicks = idleTicks;
     const onEnd = (hi: number, lo: number, info: number, reason: EndReason) => {
       if (ownerOf(info) !== this.#self) return;
-      const closed = stateOf(info) === FlowState.closing;
-      items.flowEnded(hi, lo, reason === EndReason.evicted ? End.evicted : closed ? End.closed : End.idle);
+      const closed = hasEnded(stateOf(info));
+      items.flowEnded(hi, lo, closed ? End.closed : reason === EndReason.evicted ? End.evicted : End.idle);
     };
     this.table = new FlowTable({ maxFlows, idleTicks, onEnd });
     if (view.ownFlowsOnly) this.ownTable = new FlowTable({ maxFlows, idleTicks, onEnd });
@@ -100,12 +105,12 @@ export class Decider {
     const handle = own.find(hi, lo, this.#tick);
     if (owner !== this.#self || owner === noServer) {
       // The start went to somebody else, who sees this packet too: whatever is held here on this tuple is stale.
-      if (handle !== -1) this.#drop(own, hi, lo, handle, End.moved);
+      if (handle !== -1) this.#drop(own, hi, lo, handle, hasEnded(stateOf(own.foundInfo)) ? End.closed : End.moved);
       if (owner === noServer) return V.dropNoOwner;
       return repeated ? V.ignoreRecentStart : V.ignorePlacedElsewhere;
     }
     if (handle !== -1) {
-      if ((repeated || view.tableFirst) && stateOf(own.foundInfo) !== FlowState.closing) {
+      if ((repeated || view.tableFirst) && !isRestart(stateOf(own.foundInfo), flags)) {
         own.touch(handle, this.#tick);
         return V.acceptKnown;
       }
@@ -121,6 +126,7 @@ export class Decider {
   /** Fig. 6, blocks 646-648: the packet does not start a flow. */
   #midFlow(own: FlowTable, hi: number, lo: number, flags: number): number {
     this.owner = noServer;
+    if (flags & END) this.recentStarts.end(hi, lo, flags);
     if (!this.#isMember) return V.ignoreRemoved;
     const handle = own.meet(hi, lo, this.#tick);
     if (handle === -1) return V.ignoreNotMine;
@@ -139,17 +145,16 @@ export class Decider {
     if (handle !== -1) {
       const info = table.foundInfo;
       const owner = ownerOf(info);
-      if (this.#view.isMember[owner] === 1) {
-        const state = stateOf(info);
+      const state = stateOf(info);
+      const isNext = (flags & START) !== 0 && isRestart(state, flags);
+      if (this.#view.isMember[owner] === 1 && !isNext) {
         this.owner = owner;
         // Most packets of most flows change nothing.
         if (state !== FlowState.established || (flags & END) !== 0) this.#follow(table, handle, state, flags);
-        if (owner !== this.#self) return V.ignoreElsewhere;
-        if (state === FlowState.closing && (flags & (START | AGGREGATE)) === START) this.#restarted(hi, lo);
-        return V.acceptKnown;
+        return owner === this.#self ? V.acceptKnown : V.ignoreElsewhere;
       }
-      // Its owner is gone. It begins anew with this packet.
-      this.#drop(table, hi, lo, handle, End.moved);
+      // The tuple is used again, or its owner is gone: a flow begins with this packet.
+      this.#drop(table, hi, lo, handle, isNext ? End.closed : End.moved);
     }
     return this.#newFlow(hi, lo, flags, ordinal);
   }
@@ -162,9 +167,8 @@ export class Decider {
     if (midFlow && !view.adopts) return V.ignoreMidFlow;
     const owner = view.place(hi, lo, ordinal);
     if (owner === noServer) return V.dropNoOwner;
-    const state = (flags & (END | AGGREGATE)) === END ? FlowState.closing : FlowState.unconfirmed;
     const isMine = owner === this.#self;
-    if (this.table.insert(hi, lo, this.#tick, owner, state, protocolClassOf(flags)) === -1) {
+    if (this.table.insert(hi, lo, this.#tick, owner, firstState(flags), protocolClassOf(flags)) === -1) {
       return isMine ? V.dropTableFull : V.ignorePlacedElsewhere;
     }
     this.owner = owner;
@@ -182,23 +186,8 @@ export class Decider {
 
   /** The state of a recorded flow follows the protocol. */
   #follow(table: FlowTable, handle: number, state: FlowState, flags: number): void {
-    let next = state;
-    if (flags & AGGREGATE) {
-      if (state === FlowState.unconfirmed) next = FlowState.established;
-    } else if (flags & END) {
-      next = FlowState.closing;
-    } else if (flags & START) {
-      if (state === FlowState.closing) next = FlowState.unconfirmed;
-    } else if (state === FlowState.unconfirmed && !(flags & HANDSHAKE)) {
-      next = FlowState.established;
-    }
+    const next = nextState(state, flags);
     if (next !== state) table.setState(handle, next);
-  }
-
-  /** A new connection on a tuple of this server whose last one was closing. The server keeps the tuple, and is told. */
-  #restarted(hi: number, lo: number): void {
-    this.#items.flowEnded(hi, lo, End.closed);
-    this.#items.flowStarted(hi, lo);
   }
 }
 

@@ -14,6 +14,7 @@ import { EpochLine } from './global/epochLine.ts';
 import { LineTime } from './global/lineTime.ts';
 import { Roster } from './global/roster.ts';
 import { Tier1Lasts } from './global/tier1Lasts.ts';
+import { longestIdleMs } from './idleLimits.ts';
 import { Rows } from './rows.ts';
 import { AbsentSlices } from './snapshot/absentSlices.ts';
 import { Fingerprint, viewFingerprint } from './snapshot/fingerprint.ts';
@@ -26,7 +27,7 @@ const slicesPerTick = 8;
 export class GroupState {
   readonly time = new LineTime();
   readonly line = new EpochLine();
-  readonly roster = new Roster();
+  readonly roster: Roster;
   readonly lasts = new Tier1Lasts();
   readonly absent = new AbsentSlices();
   readonly decider: Decider;
@@ -42,6 +43,7 @@ export class GroupState {
 
   constructor(view: View, self: Life, effects: EffectsBuffer, counts: Float64Array) {
     this.#self = self;
+    this.roster = new Roster(longestIdleMs(view.rules.idle));
     this.#compiled = new CompiledView(view);
     this.decider = new Decider(this.#compiled, effects.items, this.absent);
     this.rows = new Rows(this.decider, effects, counts);

@@ -132,6 +132,11 @@ export class Replica {
     return this.table.countByOwner(this.selfNumber) + (this.ownTable?.size ?? 0);
   }
 
+  /** Those of them that have ended, and are kept for late copies of their packets. */
+  get ownEndedFlows(): number {
+    return this.table.endedByOwner(this.selfNumber) + (this.ownTable?.endedByOwner(this.selfNumber) ?? 0);
+  }
+
   /** By Fig. 6: starts that are remembered. */
   get recentStarts(): number {
     return this.#state.decider.recentStarts.table.size;
@@ -251,7 +256,7 @@ export class Replica {
    * nothing is changed, when the bytes are no slice, or one of an earlier position or another epoch.
    */
   restoreSlice(bytes: Uint8Array): boolean {
-    const snapshot = decodeSlice(bytes);
+    const snapshot = decodeSlice(bytes, this.#state.decider.idleTicks);
     if (snapshot === undefined || snapshot.position < this.position || snapshot.epoch !== this.epoch?.id) return false;
     const { slice, position, mark, tick, content } = snapshot;
     if (position === this.position && mark !== this.mark) return false;

@@ -90,7 +90,7 @@ export class Observer {
       underWay: Math.max(0, now.packets + distributor.underWay - auditor.accepted - auditor.double - nobodySum),
       droppedAtTier1: distributor.droppedPackets,
       flows: auditor.flows.seen,
-      moved: auditor.stickinessViolations,
+      moved: auditor.flows.moved,
       copiesPerPacket: now.packets === 0 ? 0 : copies / now.packets,
     };
   }

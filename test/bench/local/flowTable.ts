@@ -1,13 +1,13 @@
 // What the flow table costs: time to find a flow, bytes a flow, and the longest that one insert makes a packet wait.
 
 import { PerformanceObserver } from 'node:perf_hooks';
-import { FlowState } from '../../../services/dssl/replica/flows/entry.ts';
+import { FlowState, idleLimitCount } from '../../../services/dssl/replica/flows/entry.ts';
 import { FlowTable } from '../../../services/dssl/replica/flows/table.ts';
 import { wordsPerRow } from '../../../shared/log/records/frame.ts';
 import { usedBytes } from '../memory.ts';
 import { type BenchmarkResult, rounded } from '../runner.ts';
 
-const idleTicks = new Int32Array(64).fill(6_000);
+const idleTicks = new Int32Array(idleLimitCount).fill(6_000);
 const finds = 2_000_000;
 /** Rounds of ten million inserts; of their longest pauses the middle one is told. */
 const growthRounds = 3;

@@ -109,8 +109,9 @@ test('hand out - flows that were idle for too long end, also when no frame comes
   log.frame([{ flow: 1, flags: udp }], { timestampMs: 7 });
   log.frame([{ flow: 2, flags: tcp | FrameFlags.START }], { timestampMs: 8 });
   log.frame([{ flow: 2, flags: fin }], { timestampMs: 9 });
+  log.frame([{ flow: 2, flags: fin | FrameFlags.SIDE }], { timestampMs: 9 });
   catchUp();
-  for (let turn = 0; turn < 1_000; turn++) {
+  for (let turn = 0; turn < 1_500; turn++) {
     log.nowMs += 100;
     log.command(lifeOf('a'), { kind: 'tick' });
   }

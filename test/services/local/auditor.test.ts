@@ -189,12 +189,12 @@ describe('auditor', () => {
       number++;
       apply(server, number, send(number, [{ flow: 5, flags }]), [V.acceptKnown], more);
       auditor.settle(0, number);
-      return [auditor.flows.seen, auditor.stickinessViolations];
+      return [auditor.flows.seen, auditor.flows.moved];
     };
     assert.deepEqual(accept('a', START), [1, 0]);
     assert.deepEqual(accept('a', MID), [1, 0]);
     assert.deepEqual(accept('b', MID), [1, 1]);
-    assert.match(auditor.stories[0], /moved from a to b/);
+    assert.match(auditor.flows.stories[0], /moved from a to b/);
     assert.deepEqual(accept('a', MID, { view: viewOf(3, ['a', 'active']) }), [1, 1], 'b has gone');
     assert.deepEqual(accept('b', START, { timeMs: 9_000 }), [1, 2]);
     assert.deepEqual(accept('a', START, { timeMs: 20_000 }), [2, 2], 'a start, long after the first');

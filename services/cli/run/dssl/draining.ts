@@ -3,7 +3,7 @@
 import { systemClock } from '../../../../shared/base/clock.ts';
 import type { ActorLog, DsslActor } from '../../../dssl/actor.ts';
 import { DrainProgress } from '../../../dssl/member/drainProgress.ts';
-import { idleTicks } from '../../../dssl/replica/idleLimits.ts';
+import { idleTicksOf } from '../../../dssl/replica/idleLimits.ts';
 import { tickOfMs } from '../../../dssl/replica/ticks.ts';
 import { leavePatienceMs, within } from '../../process/patience.ts';
 
@@ -35,6 +35,7 @@ class DrainWatch {
   constructor(actor: DsslActor, drainMs: number, log: ActorLog) {
     this.#actor = actor;
     this.#log = log;
+    const idleTicks = idleTicksOf(actor.view.rules.idle);
     this.#progress = new DrainProgress({ idleTicks, deadlineMs: systemClock.monotonicMs() + drainMs });
   }
 

@@ -9,6 +9,7 @@
 import type { Clock, Timer } from '../../../../shared/base/clock.ts';
 import type { Bus, Subscription } from '../../../../shared/bus/bus.ts';
 import type { Subjects } from '../../../../shared/bus/subjects.ts';
+import { mostIdleSeconds } from '../../../../shared/membership/idleLimits.ts';
 import {
   Delivery,
   DeliveryEvent,
@@ -17,7 +18,6 @@ import {
   encodeAck,
 } from '../../../../shared/messages/delivery.ts';
 import { NumberedStream, NumberedStreams } from '../../../../shared/messages/numberedStreams.ts';
-import { longestIdleMs } from '../../replica/idleLimits.ts';
 import { FlowMap } from '../handlers/flowMap.ts';
 import type { FlowEndReason, HandlerLog } from '../handlers/handler.ts';
 import type { LocalEgress } from '../local.ts';
@@ -256,7 +256,7 @@ export class RemoteServer {
     for (let looked = 0; looked < sweptFlows && this.#flows.size > 0; looked++) {
       this.#sweepAt = this.#sweepAt % this.#flows.size;
       const { hi, lo, seenAtMs } = this.#flows.values()[this.#sweepAt];
-      if (this.#timestampMs - seenAtMs <= longestIdleMs) {
+      if (this.#timestampMs - seenAtMs <= 1_000 * mostIdleSeconds) {
         this.#sweepAt++;
         continue;
       }

@@ -2,19 +2,25 @@
 //
 //   31     30     29..26    25..24   23..12    11..0
 //   +------+------+---------+--------+---------+---------+
-//   | used |   0  |  class  | state  | backup  |  owner  |
+//   | used | high |  class  |  low   | backup  |  owner  |      high, low: the state, three bits
 //   +------+------+---------+--------+---------+---------+
 //
 // `owner` and `backup` are server numbers, which the group's log gives out (roster.ts), not names; `class` is the protocol
-// class that chooses the idle limits.
+// class, which chooses the idle limits together with the state.
 
-/** How far a flow has come; idle limits differ by it. */
+/** How far a flow has come (flowLife.ts); idle limits differ by it. */
 export const FlowState = {
   /** Only its start was seen: it may be a flood, and is the first to go when the table is full. */
   unconfirmed: 0,
   established: 1,
-  /** A flow end was seen. */
+  /** Both sides have ended it. */
   closing: 2,
+  /** The side without, or with, the flag SIDE has ended it, and the other one has not. */
+  halfClosedByFirst: 3,
+  halfClosedBySecond: 7,
+  /** That side has reset it, if that is true. */
+  resetByFirst: 4,
+  resetBySecond: 5,
 } as const;
 export type FlowState = (typeof FlowState)[keyof typeof FlowState];
 
@@ -22,10 +28,13 @@ export type FlowState = (typeof FlowState)[keyof typeof FlowState];
 export const EndReason = {
   /** Idle for longer than its limit. */
   expired: 0,
-  /** Unconfirmed or closing, and gave way to new flows in a full slice. */
+  /** Gave way to new flows in a full slice (evict.ts). */
   evicted: 1,
 } as const;
 export type EndReason = (typeof EndReason)[keyof typeof EndReason];
+
+/** Of the eight states that three bits can name, this one is none. */
+const noState = 6;
 
 /** Server numbers are below this. */
 export const serverNumbers = 4_094;
@@ -37,8 +46,20 @@ export const protocolClassCount = 16;
 
 export const usedBit: number = 0x8000_0000 | 0;
 
+/** States times protocol classes: so many idle limits there are. */
+export const idleLimitCount: number = 8 * protocolClassCount;
+
 export function packInfo(owner: number, backup: number, state: FlowState, protocolClass: number): number {
-  return usedBit | (protocolClass << 26) | (state << 24) | (backup << 12) | owner;
+  return usedBit | stateBits(state) | (protocolClass << 26) | (backup << 12) | owner;
+}
+
+function stateBits(state: FlowState): number {
+  return ((state & 4) << 28) | ((state & 3) << 24);
+}
+
+/** The word with another state. */
+export function withState(info: number, state: FlowState): number {
+  return (info & ~0x4300_0000) | stateBits(state);
 }
 
 export function ownerOf(info: number): number {
@@ -50,21 +71,23 @@ export function backupOf(info: number): number {
 }
 
 export function stateOf(info: number): FlowState {
-  return ((info >>> 24) & 3) as FlowState;
+  return (((info >>> 28) & 4) | ((info >>> 24) & 3)) as FlowState;
 }
 
 export function protocolClassOf(info: number): number {
   return (info >>> 26) & 15;
 }
 
-/** Index into the idle limits: protocolClass * 4 + state. */
+/** Index into the idle limits: bits 30 to 24 of the word as they stand. */
 export function idleIndexOf(info: number): number {
-  return (info >>> 24) & 63;
+  return (info >>> 24) & 127;
 }
 
 /** Whether a word that came from outside can be the info word of an entry. */
 export function isInfo(info: number): boolean {
   const backup = backupOf(info);
-  const isOurs = info < 0 && (info & 0x4000_0000) === 0 && stateOf(info) <= FlowState.closing;
-  return isOurs && ownerOf(info) < serverNumbers && (backup < serverNumbers || backup === noBackup);
+  const state: number = stateOf(info);
+  return (
+    info < 0 && state !== noState && ownerOf(info) < serverNumbers && (backup < serverNumbers || backup === noBackup)
+  );
 }

@@ -22,16 +22,18 @@
 
 import { limits } from '../../../../shared/base/limits.ts';
 import { mixSeeded } from '../../../../shared/hash/mix.ts';
+import { hasEnded } from '../flowLife.ts';
 import { type GrowthCounters, SegmentDirectory, sliceCount, slotBits, slotMask } from './directory.ts';
 import {
   EndReason,
   type FlowState,
   idleIndexOf,
+  idleLimitCount,
   noBackup,
   ownerOf,
   packInfo,
-  protocolClassCount,
   stateOf,
+  withState,
 } from './entry.ts';
 import { evictionLine, givesWay } from './evict.ts';
 import type { FlowSegment } from './segment.ts';
@@ -49,7 +51,7 @@ export type FlowVisitor = (hi: number, lo: number, lastSeen: number, info: numbe
 export interface FlowTableOptions {
   /** Entries at most, up to `limits.tableFlows`; a 256th of it in each slice. Costs about 20 bytes each when used. */
   readonly maxFlows: number;
-  /** Idle limits in ticks: [protocolClass * 4 + state], 64 of them. */
+  /** Idle limits in ticks, by `idleIndexOf`. */
   readonly idleTicks: Int32Array;
   readonly onEnd?: FlowEndListener;
 }
@@ -86,12 +88,14 @@ export class FlowTable {
   /** Ticks until which slices rest. */
   readonly #rests = new Int32Array(sliceCount);
   #cap: number;
+  /** By owner: entries, and those of them whose flow has ended. */
   #owners = new Int32Array(64);
+  #ended = new Int32Array(64);
   #size = 0;
 
   /** Throws RangeError when an option is out of range. */
   constructor({ maxFlows, idleTicks, onEnd }: FlowTableOptions) {
-    if (idleTicks.length !== protocolClassCount * 4) throw new RangeError('idleTicks needs 64 limits');
+    if (idleTicks.length !== idleLimitCount) throw new RangeError(`idleTicks needs ${idleLimitCount} limits`);
     this.#idleTicks = idleTicks;
     this.#onEnd = onEnd;
     this.#segments = new SegmentDirectory(this.counters);
@@ -168,8 +172,9 @@ export class FlowTable {
     this.#allowances[slice]--;
     this.#size++;
     this.counters.inserted++;
-    this.#countOwner(owner, 1);
-    return this.#segments.insert(hi, lo, tick, packInfo(owner, noBackup, state, protocolClass));
+    const info = packInfo(owner, noBackup, state, protocolClass);
+    this.#count(info, 1);
+    return this.#segments.insert(hi, lo, tick, info);
   }
 
   /** Removes an entry; the listener is not told. */
@@ -250,7 +255,7 @@ export class FlowTable {
       }
       this.#segments.insert(hi, lo, lastSeen, info);
       this.#size++;
-      this.#countOwner(ownerOf(info), 1);
+      this.#count(info, 1);
     }
     this.#allowances[slice] = allowance;
     this.#rests[slice] = (tick + rest) | 0;
@@ -293,12 +298,21 @@ export class FlowTable {
   }
 
   setState(handle: number, state: FlowState): void {
-    this.#setInfo(handle, (this.info(handle) & ~(3 << 24)) | (state << 24));
+    const info = this.info(handle);
+    this.#countEnded(info, -1);
+    const next = withState(info, state);
+    this.#countEnded(next, 1);
+    this.#setInfo(handle, next);
   }
 
   /** Entries of one owner, expired ones that nobody has met yet included. */
   countByOwner(owner: number): number {
     return owner < this.#owners.length ? this.#owners[owner] : 0;
+  }
+
+  /** Those of them that have ended. */
+  endedByOwner(owner: number): number {
+    return owner < this.#ended.length ? this.#ended[owner] : 0;
   }
 
   get size(): number {
@@ -307,7 +321,7 @@ export class FlowTable {
 
   /** Bytes of all arrays of the table. */
   get capacityBytes(): number {
-    return this.#segments.bytes + this.#owners.byteLength + 2 * this.#rests.byteLength;
+    return this.#segments.bytes + this.#owners.byteLength + this.#ended.byteLength + 2 * this.#rests.byteLength;
   }
 
   /** Looks for room in a slice whose allowance is used up; whether there is some. See the header. */
@@ -349,18 +363,24 @@ export class FlowTable {
     this.#segments.all[handle >>> slotBits].data[((handle & slotMask) << 2) + 3] = info;
   }
 
-  #countOwner(owner: number, change: number): void {
+  #count(info: number, change: number): void {
+    const owner = ownerOf(info);
     if (owner >= this.#owners.length) {
-      const owners = new Int32Array(Math.max(owner + 1, 2 * this.#owners.length));
-      owners.set(this.#owners);
-      this.#owners = owners;
+      const length = Math.max(owner + 1, 2 * this.#owners.length);
+      this.#owners = grown(this.#owners, length);
+      this.#ended = grown(this.#ended, length);
     }
     this.#owners[owner] += change;
+    this.#countEnded(info, change);
+  }
+
+  #countEnded(info: number, change: number): void {
+    if (hasEnded(stateOf(info))) this.#ended[ownerOf(info)] += change;
   }
 
   #forget(info: number): void {
     this.#size--;
-    this.#countOwner(ownerOf(info), -1);
+    this.#count(info, -1);
   }
 
   /** Accounts for an entry that the table ends; the caller removes it from its segment. */
@@ -372,6 +392,12 @@ export class FlowTable {
     else this.counters.evicted++;
     if (this.#onEnd !== undefined) this.#onEnd(segment.data[at + 1], segment.loAt(slot), info, reason);
   }
+}
+
+function grown(array: Int32Array, length: number): Int32Array<ArrayBuffer> {
+  const longer = new Int32Array(length);
+  longer.set(array);
+  return longer;
 }
 
 function capOf(maxFlows: number): number {

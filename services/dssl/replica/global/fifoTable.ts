@@ -83,6 +83,13 @@ export class FifoTable {
     return this.#ring[position * this.#stride + head + word];
   }
 
+  setValue(position: number, word: number, value: number): void {
+    const at = position * this.#stride;
+    this.#sum = (this.#sum - this.#mixOf(at)) | 0;
+    this.#ring[at + head + word] = value;
+    this.#sum = (this.#sum + this.#mixOf(at)) | 0;
+  }
+
   get size(): number {
     return this.#size;
   }

@@ -3,12 +3,14 @@
 // A start may be sent twice: the client heard nothing and repeats its SYN. If the view changed in between, the second copy may
 // be placed at another member than the first, and two servers would hold one connection, since by Fig. 6 only its owner knows a
 // flow. So every replica remembers for a moment where each start went, and a repeated one goes there again. The time runs from
-// the first start: a tuple that is used again later is a new flow, however often its start is repeated.
+// the first start: a tuple that is used again later is a new flow, however often its start is repeated. Once the flow has ended, its tuple
+// may be used again at once, so a start is forgotten with the end of its flow, which every replica sees.
 //
 // This is global state: it depends on rows and views and on no slice of the flow table.
 
 import { limits } from '../../../../shared/base/limits.ts';
-import { serverNumbers } from '../flows/entry.ts';
+import { hasEnded, nextState } from '../flowLife.ts';
+import { FlowState, isInfo, ownerOf, packInfo, stateOf } from '../flows/entry.ts';
 import { msPerTick } from '../ticks.ts';
 import { FifoTable } from './fifoTable.ts';
 
@@ -23,16 +25,35 @@ export class RecentStarts {
   /** Server number that got the start of this flow (int32 hash halves), or -1 when none is remembered. */
   find(hi: number, lo: number): number {
     const position = this.table.find(hi, lo);
-    return position < 0 ? -1 : this.table.value(position, 0);
+    return position < 0 ? -1 : ownerOf(this.table.value(position, 0));
   }
 
   /** See FifoTable. */
   restore(next: number, records: Int32Array, tick: number): boolean {
-    for (let at = 4; at < records.length; at += 5) if (!(records[at] >>> 0 < serverNumbers)) return false;
+    for (let at = 4; at < records.length; at += 5) if (!isValue(records[at])) return false;
     return this.table.restore(next, records, tick);
   }
 
   record(hi: number, lo: number, tick: number, owner: number): void {
-    this.table.add(hi, lo, tick, owner);
+    this.table.add(hi, lo, tick, recordOf(owner, FlowState.established));
   }
+
+  /** A packet of this flow that ends it, on one side or on both. */
+  end(hi: number, lo: number, flags: number): void {
+    const position = this.table.find(hi, lo);
+    if (position < 0) return;
+    const value = this.table.value(position, 0);
+    const state = nextState(stateOf(value), flags);
+    if (hasEnded(state)) this.table.remove(hi, lo);
+    else this.table.setValue(position, 0, recordOf(ownerOf(value), state));
+  }
+}
+
+/** Owner, state and nothing else of an entry of a flow table (flows/entry.ts). */
+function recordOf(owner: number, state: FlowState): number {
+  return packInfo(owner, 0, state, 0);
+}
+
+function isValue(value: number): boolean {
+  return isInfo(value) && value === recordOf(ownerOf(value), stateOf(value)) && !hasEnded(stateOf(value));
 }

@@ -9,7 +9,6 @@
 
 import type { Life } from '../../../../shared/membership/transitions.ts';
 import { noServer, serverNumbers } from '../flows/entry.ts';
-import { longestIdleMs } from '../idleLimits.ts';
 import { Fingerprint } from '../snapshot/fingerprint.ts';
 import { msPerTick } from '../ticks.ts';
 
@@ -21,13 +20,17 @@ export interface RosterEntry extends Life {
   readonly goneMs: number | undefined;
 }
 
-/** A number is safe to be given again after this much time of the line: expiry counts in whole ticks. */
-export const reuseAfterMs: number = longestIdleMs + 2 * msPerTick;
-
 export class Roster {
+  /** A number is safe to be given again after this much time of the line: expiry counts in whole ticks. */
+  readonly reuseAfterMs: number;
   readonly #entries: RosterEntry[] = [];
   readonly #numbers = new Map<string, number>();
   #fingerprint: number | undefined;
+
+  /** `longestIdleMs`: after so much silence every flow is forgotten. */
+  constructor(longestIdleMs: number) {
+    this.reuseAfterMs = longestIdleMs + 2 * msPerTick;
+  }
 
   /** Server number of a life, `noServer` when it never joined or its number was given to another. */
   numberOf(life: Life): number {
@@ -43,7 +46,7 @@ export class Roster {
   next(timeMs: number): number {
     if (this.#entries.length < serverNumbers) return this.#entries.length;
     let oldest = noServer;
-    let oldestMs = timeMs - reuseAfterMs;
+    let oldestMs = timeMs - this.reuseAfterMs;
     for (const { number, goneMs } of this.#entries) {
       if (goneMs === undefined || goneMs >= oldestMs) continue;
       oldest = number;

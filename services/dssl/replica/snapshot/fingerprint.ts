@@ -2,6 +2,7 @@
 // defects.
 
 import { mix32 } from '../../../../shared/hash/mix.ts';
+import { idleNames } from '../../../../shared/membership/idleLimits.ts';
 import type { View } from '../../../../shared/membership/view.ts';
 
 export class Fingerprint {
@@ -37,6 +38,7 @@ export class Fingerprint {
 export function viewFingerprint({ group, number, placement, seed, rules, members }: View): number {
   const sum = new Fingerprint().text(group).number(number).text(placement).number(seed);
   sum.text(rules.typeOneMethod).text(rules.midFlow).text(rules.time).number(rules.maxFlows).number(+rules.tableFirst);
+  for (const name of idleNames) sum.number(rules.idle[name]);
   for (const member of members) {
     sum.text(member.server).number(member.incarnation).number(member.number).text(member.state);
     sum.number(member.weight).number(member.base).number(member.flows);

@@ -10,7 +10,6 @@ import { sliceCount } from '../flows/directory.ts';
 import { idleIndexOf, isInfo } from '../flows/entry.ts';
 import type { SliceContent } from '../flows/sliceContent.ts';
 import { restTicks } from '../flows/table.ts';
-import { idleTicks } from '../idleLimits.ts';
 import { isOver } from '../ticks.ts';
 import { bytesOfWords, seal, unseal, wordsOfBytes } from './seal.ts';
 
@@ -36,8 +35,8 @@ export function encodeSlice({ slice, position, mark, epoch, tick, content }: Sli
   return seal(name, version, [slice, position, mark, epoch, tick, allowance, rest, bytesOfWords(entries)]);
 }
 
-/** Undefined when the bytes are no such slice. */
-export function decodeSlice(bytes: Uint8Array): SliceSnapshot | undefined {
+/** Undefined when the bytes are no such slice. `idleTicks`: limits by `idleIndexOf`. */
+export function decodeSlice(bytes: Uint8Array, idleTicks: Int32Array): SliceSnapshot | undefined {
   const fields = unseal(name, version, 8, bytes);
   if (fields === undefined) return undefined;
   const [slice, position, mark, epoch, tick, allowance, rest, entryBytes] = fields;

@@ -5,15 +5,18 @@ import { test } from 'node:test';
 import { DrainProgress } from '../../../../services/dssl/member/drainProgress.ts';
 import { FlowState } from '../../../../services/dssl/replica/flows/entry.ts';
 import { FlowTable } from '../../../../services/dssl/replica/flows/table.ts';
-import { idleTicks } from '../../../../services/dssl/replica/idleLimits.ts';
+import { idleTicksOf } from '../../../../services/dssl/replica/idleLimits.ts';
 import { ProtocolClass } from '../../../../shared/flow/frameFlags.ts';
+import { defaultIdle } from '../../../../shared/membership/idleLimits.ts';
 
 const self = 1;
 const other = 2;
 const deadlineMs = 3_600_000;
 /** Idle limits of established and of closing TCP flows, in seconds. */
 const establishedSeconds = 900;
+/** A server waits no longer for flows that have ended. */
 const closingSeconds = 10;
+const idleTicks = idleTicksOf({ ...defaultIdle, 'tcp-established': establishedSeconds });
 /** A replica sweeps one of its 256 slices in a tenth of a second. */
 const sweepSeconds = 26;
 

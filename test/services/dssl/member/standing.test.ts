@@ -29,7 +29,14 @@ class Member {
   readonly appended: { readonly atMs: number; readonly command: Command }[] = [];
   readonly standing: Standing;
   view = viewOf();
-  facts: Omit<StandingFacts, 'view'> = { epoch: 'e', isWhole: true, isOnLine: true, ownFlows: 0, lag: 0 };
+  facts: Omit<StandingFacts, 'view'> = {
+    epoch: 'e',
+    isWhole: true,
+    isOnLine: true,
+    ownFlows: 0,
+    endedFlows: 0,
+    lag: 0,
+  };
 
   constructor(server: string, ...members: readonly [server: string, state: MemberState][]) {
     const proposals = new Proposals((command) => this.appended.push({ atMs: this.nowMs, command }));

@@ -14,7 +14,7 @@ type Draft = Command extends infer C ? (C extends Command ? Omit<C, 'author' | '
 const [a, b, c] = [lifeOf('a'), lifeOf('b'), lifeOf('c')];
 
 class Group {
-  readonly roster = new Roster();
+  readonly roster = new Roster(900_000);
   view: View;
   timeMs = 0;
   #position = 0;

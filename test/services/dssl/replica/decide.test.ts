@@ -6,7 +6,8 @@ import { FlowState, ownerOf } from '../../../../services/dssl/replica/flows/entr
 import { tickOfMs } from '../../../../services/dssl/replica/ticks.ts';
 import { limits } from '../../../../shared/base/limits.ts';
 import { FrameFlags } from '../../../../shared/flow/frameFlags.ts';
-import { decidedBy, fin, gtp, hiOf, lifeOf, noServer, syn, TestGroup, tcp, udp } from './support.ts';
+import { defaultIdle } from '../../../../shared/membership/idleLimits.ts';
+import { decidedBy, fin, gtp, hiOf, lifeOf, noServer, otherSide, rst, syn, TestGroup, tcp, udp } from './support.ts';
 
 /** Flows 1 to 60 as the group places them. */
 const flows = Array.from({ length: 60 }, (_, index) => index + 1);
@@ -143,22 +144,27 @@ test('decide - a second session inside a flow does not move the flow', () => {
 
 test('decide - all replicas forget an idle flow at the same packet, in every state', () => {
   const cases = [
-    { name: 'one packet', more: [], limitMs: 30_000 },
-    { name: 'established', more: [udp], limitMs: 180_000 },
-  ];
-  for (const { name, more, limitMs } of cases) {
+    { name: 'one packet', flags: udp, more: [], limit: 'udp-opening' },
+    { name: 'established', flags: udp, more: [udp], limit: 'udp-established' },
+    { name: 'a connection', flags: syn, more: [tcp], limit: 'tcp-established' },
+    { name: 'half-closed', flags: syn, more: [tcp, fin], limit: 'tcp-half-closed' },
+    { name: 'closed', flags: syn, more: [tcp, fin, fin | otherSide], limit: 'tcp-closing' },
+    { name: 'reset', flags: syn, more: [tcp, rst], limit: 'tcp-reset' },
+  ] as const;
+  for (const { name, flags: first, more, limit } of cases) {
+    const limitMs = 1_000 * defaultIdle[limit];
     for (const lateMs of [-200, 0, 200]) {
       const group = new TestGroup(3);
       group.log.nowMs += 50;
-      const before = group.owner({ flow: 9, flags: udp });
+      const before = group.owner({ flow: 9, flags: first });
       for (const flags of more) group.owner({ flow: 9, flags });
       group.activate('d', 0);
       group.pass(limitMs + lateMs);
-      const verdicts = group.now({ flow: 9, flags: udp });
+      const verdicts = group.now({ flow: 9, flags: first === udp ? udp : tcp });
       const takers = Object.values(verdicts).filter((verdict) => verdict.startsWith('accept'));
-      const expected = lateMs <= 0 ? 'acceptKnown' : 'acceptNew';
-      assert.deepEqual(takers, [expected], `${name}, ${lateMs} ms past the limit`);
-      assert.equal(takerOf(verdicts), before, 'a member without weight gets nothing');
+      const expected = lateMs <= 0 ? ['acceptKnown'] : first === udp ? ['acceptNew'] : [];
+      assert.deepEqual(takers, expected, `${name}, ${lateMs} ms past the limit`);
+      if (expected.length > 0) assert.equal(takerOf(verdicts), before, 'a member without weight gets nothing');
     }
   }
 });
@@ -168,19 +174,52 @@ test('decide - a closed flow is forgotten soon, and its end told', () => {
   group.owner({ flow: 3, flags: syn });
   group.owner({ flow: 3, flags: tcp });
   group.owner({ flow: 3, flags: fin });
+  group.pass(60_000);
+  group.owner({ flow: 3, flags: fin | otherSide });
   assert.equal(group.owner({ flow: 3, flags: tcp }), 'a', 'the last ACK still belongs to it');
-  // A sweep passes over one slice in each tick, so over all of them in half a minute.
-  for (let turn = 0; turn < 400; turn++) group.pass(100);
-  assert.deepEqual(group.events.get('a'), ['+3', '3', '3', '3', '3', '-3 closed']);
+  assert.deepEqual([group.replica('a').ownFlows, group.replica('a').ownEndedFlows], [1, 1]);
+  // A sweep passes over all slices in a few seconds.
+  for (let turn = 0; turn < 700; turn++) group.pass(100);
+  assert.deepEqual(group.events.get('a'), ['+3', '3', '3', '3', '3', '3', '-3 closed']);
 });
 
-test('decide - a new connection on a tuple that was closing stays with its server, which is told', () => {
-  const group = new TestGroup(3);
-  const before = group.owner({ flow: 3, flags: syn });
-  group.owner({ flow: 3, flags: fin });
-  group.activate('d');
-  assert.equal(group.owner({ flow: 3, flags: syn }), before);
-  assert.deepEqual(group.events.get(before), ['+3', '3', '3', '-3 closed', '+3', '3']);
+test('decide - a new connection on a tuple whose flow has ended is placed by the present view, in both methods', () => {
+  const ends: readonly (readonly number[])[] = [[fin, fin | otherSide], [rst], [fin | otherSide, rst]];
+  for (const rules of [{}, fig6, { ...fig6, tableFirst: true }]) {
+    for (const end of ends) {
+      const group = new TestGroup(3, rules);
+      const before = new Map(flows.map((flow) => [flow, group.owner({ flow, flags: syn })]));
+      const again = () => group.owner({ flow: 3, flags: syn });
+      assert.equal(again(), before.get(3), 'a repeated start');
+      for (const flow of flows) for (const flags of [tcp, ...end]) group.owner({ flow, flags });
+      const [drained] = before.values();
+      group.command(drained, { kind: 'drain', life: lifeOf(drained) });
+      for (const flow of flows) assert.notEqual(group.owner({ flow, flags: syn }), drained);
+      assert.deepEqual(
+        group.events.get(drained)?.filter((event) => event.includes('moved')),
+        [],
+      );
+      assert.equal(group.replica(drained).ownFlows, 0);
+    }
+  }
+});
+
+test('decide - one side alone, or a reset that is none, ends nothing', () => {
+  for (const rules of [{}, fig6]) {
+    for (const more of [
+      [fin],
+      [fin | otherSide, tcp],
+      [rst],
+      [rst | otherSide, tcp | otherSide],
+      [rst, fin | otherSide],
+    ]) {
+      const group = new TestGroup(3, rules);
+      const before = group.owner({ flow: 3, flags: syn });
+      for (const flags of [tcp, ...more]) assert.equal(group.owner({ flow: 3, flags }), before);
+      group.pass(200_000);
+      assert.equal(group.owner({ flow: 3, flags: tcp }), before);
+    }
+  }
 });
 
 test('decide - the answer to a start does not confirm it: a flood of starts stays unconfirmed', () => {
@@ -267,11 +306,6 @@ test('decide - flags that belong together only by mistake do not let two servers
     }
     group.activate(`d${flow}`);
   }
-});
-
-test('decide - a packet that is marked as sent straight to a server is accepted by the owner alone', () => {
-  const group = new TestGroup(3);
-  for (const flow of flows) group.owner({ flow, flags: udp | FrameFlags.BYPASS });
 });
 
 function takerOf(verdicts: Record<string, string>): string {

@@ -4,7 +4,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { noServer, serverNumbers } from '../../../../services/dssl/replica/flows/entry.ts';
-import { reuseAfterMs } from '../../../../services/dssl/replica/global/roster.ts';
+import { longestIdleMs } from '../../../../services/dssl/replica/idleLimits.ts';
+import { defaultIdle } from '../../../../shared/membership/idleLimits.ts';
 import { encodeFrame } from '../../../support/encodeFrame.ts';
 import {
   decidedBy,
@@ -279,7 +280,7 @@ test("replica - server numbers come round after long, and no flow of the former 
   log.join(lifeOf('late'));
   apply();
   assert.equal(replica.selfNumber, noServer, 'no number is free yet');
-  for (let passed = 0; passed <= reuseAfterMs; passed += 1_000) {
+  for (let passed = 0; passed <= longestIdleMs(defaultIdle) + 1_000; passed += 1_000) {
     log.nowMs += 1_000;
     log.command(lifeOf('keeper'), { kind: 'tick' });
   }

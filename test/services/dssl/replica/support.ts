@@ -4,7 +4,7 @@ import { type Effects, endReasons, ItemKind, wordsPerItem } from '../../../../se
 import { noServer } from '../../../../services/dssl/replica/flows/entry.ts';
 import { Replica, type ReplicaOptions } from '../../../../services/dssl/replica/replica.ts';
 import { noPacket, verdicts, waiting } from '../../../../services/dssl/replica/verdict.ts';
-import { FrameFlags, ProtocolClass, protocolClassShift } from '../../../../shared/flow/frameFlags.ts';
+import { FrameFlags, ProtocolClass, protocolClassShift, RESET } from '../../../../shared/flow/frameFlags.ts';
 import { mix32 } from '../../../../shared/hash/mix.ts';
 import type { EntryKind, LogEntry } from '../../../../shared/log/log.ts';
 import { type Command, encodeCommand } from '../../../../shared/log/records/command.ts';
@@ -19,7 +19,10 @@ import {
 
 export const syn: number = FrameFlags.TYPE1 | FrameFlags.START | (ProtocolClass.TCP << protocolClassShift);
 export const tcp: number = FrameFlags.TYPE1 | (ProtocolClass.TCP << protocolClassShift);
+/** The end of one side; `otherSide` makes it the other one's. */
 export const fin: number = tcp | FrameFlags.END;
+export const otherSide: number = FrameFlags.SIDE;
+export const rst: number = tcp | RESET;
 export const udp: number = ProtocolClass.UDP << protocolClassShift;
 export const gtp: number = FrameFlags.TYPE1 | FrameFlags.AGGREGATE | (ProtocolClass.GTP_C << protocolClassShift);
 

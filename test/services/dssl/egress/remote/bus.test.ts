@@ -9,11 +9,11 @@ import type { FlowEndReason, ServerHandler } from '../../../../../services/dssl/
 import { LocalEgress } from '../../../../../services/dssl/egress/local.ts';
 import { BusEgress } from '../../../../../services/dssl/egress/remote/bus.ts';
 import { RemoteServer } from '../../../../../services/dssl/egress/remote/remote.ts';
-import { longestIdleMs } from '../../../../../services/dssl/replica/idleLimits.ts';
 import { VirtualClock } from '../../../../../shared/base/clock.ts';
 import type { Bus } from '../../../../../shared/bus/bus.ts';
 import { MemoryHub } from '../../../../../shared/bus/memory.ts';
 import { subjectsOf } from '../../../../../shared/bus/subjects.ts';
+import { mostIdleSeconds } from '../../../../../shared/membership/idleLimits.ts';
 import { encodeAck } from '../../../../../shared/messages/delivery.ts';
 
 interface Far {
@@ -367,9 +367,9 @@ test('bus egress - a flow whose end was lost is ended when no idle limit allows 
   near.flowEnded(0, 1, 'closed', 5_000);
   await ends.clock.advanceAsync(1);
   ends.lose = () => false;
-  packet(near, 2, { timeMs: 5_001 + longestIdleMs });
+  packet(near, 2, { timeMs: 5_001 + 1_000 * mostIdleSeconds });
   await ends.seconds(near, 2);
-  assert.equal(far.events.at(-1), `-1 ${5_001 + longestIdleMs} idle`);
+  assert.equal(far.events.at(-1), `-1 ${5_001 + 1_000 * mostIdleSeconds} idle`);
   assert.equal(numberOf(far.remote.report(), 'flowsEndedUnheard'), 1);
 });
 

@@ -8,10 +8,13 @@ import {
   EndReason,
   FlowState,
   idleIndexOf,
+  idleLimitCount,
   noBackup,
   ownerOf,
   packInfo,
+  protocolClassCount,
   stateOf,
+  withState,
 } from '../../../../../services/dssl/replica/flows/entry.ts';
 import { FlowTable, restTicks } from '../../../../../services/dssl/replica/flows/table.ts';
 import { limits } from '../../../../../shared/base/limits.ts';
@@ -19,11 +22,16 @@ import { limits } from '../../../../../shared/base/limits.ts';
 const tcp = 1;
 const self = 1;
 
-/** Limits that differ by class and state: class 1 has 100 / 1000 / 50 ticks, the others ten times that. */
-const idleTicks = Int32Array.from(
-  { length: 64 },
-  (_, index) => [100, 1_000, 50, 0][index & 3] * (index >> 2 === tcp ? 1 : 8),
-);
+/** By state: 100 ticks unconfirmed, 1,000 established, 50 closing, 400 half-closed, 70 reset. */
+const limitOf = [100, 1_000, 50, 400, 70, 70, 0, 400];
+/** Limits that differ by class and state: class 1 has these, the others eight times as much. */
+const idleTicks = new Int32Array(idleLimitCount);
+for (let protocolClass = 0; protocolClass < protocolClassCount; protocolClass++) {
+  for (const state of Object.values(FlowState)) {
+    const index = idleIndexOf(packInfo(0, 0, state, protocolClass));
+    idleTicks[index] = limitOf[state] * (protocolClass === tcp ? 1 : 8);
+  }
+}
 
 type FlowEnd = (hi: number, lo: number, info: number, reason: EndReason) => void;
 
@@ -68,7 +76,7 @@ class SliceModel {
       if (tick < this.restUntil) return undefined;
       const living = this.flows.filter((each) => !isOver(each, tick));
       const batch = Math.max(1, Math.floor(this.#cap / 16));
-      const mayGo = living.filter(({ info }) => stateOf(info) !== FlowState.established).sort(goesFirst);
+      const mayGo = living.filter((each) => rankOf(each, tick) < 3).sort((a, b) => goesFirst(a, b, tick));
       victims = mayGo.slice(0, Math.max(0, living.length + batch - this.#cap));
       this.flows = living.filter((each) => !victims.includes(each));
       this.allowance = this.#cap - this.flows.length;
@@ -81,9 +89,18 @@ class SliceModel {
   }
 }
 
-function goesFirst(a: Modelled, b: Modelled): number {
-  const byState = Number(stateOf(a.info) === FlowState.closing) - Number(stateOf(b.info) === FlowState.closing);
-  return byState || a.lastSeen - b.lastSeen || (a.hi >>> 0) - (b.hi >>> 0) || (a.lo >>> 0) - (b.lo >>> 0);
+/** Unconfirmed, ended, silent for five minutes; 3 for what never goes. */
+function rankOf({ info, lastSeen }: Modelled, tick: number): number {
+  const state = stateOf(info);
+  if (state === FlowState.unconfirmed) return 0;
+  if ([FlowState.closing, FlowState.resetByFirst, FlowState.resetBySecond].some((each) => each === state)) return 1;
+  return tick - lastSeen >= 3_000 ? 2 : 3;
+}
+
+function goesFirst(a: Modelled, b: Modelled, tick: number): number {
+  const rank = rankOf(a, tick);
+  const age = ({ lastSeen }: Modelled) => Math.floor((tick - lastSeen) / (rank === 2 ? 50 : 1));
+  return rank - rankOf(b, tick) || age(b) - age(a) || (a.hi >>> 0) - (b.hi >>> 0) || (a.lo >>> 0) - (b.lo >>> 0);
 }
 
 function isOver({ lastSeen, info }: Modelled, tick: number): boolean {
@@ -93,9 +110,9 @@ function isOver({ lastSeen, info }: Modelled, tick: number): boolean {
 const operation = fc.record({
   kind: fc.constantFrom('find', 'insert', 'insert', 'insert', 'meet', 'remove', 'setState', 'sweep', 'copy'),
   key: fc.nat(keys.length - 1),
-  advance: fc.oneof({ arbitrary: fc.nat(8), weight: 12 }, { arbitrary: fc.nat(120), weight: 1 }),
+  advance: fc.oneof({ arbitrary: fc.nat(8), weight: 12 }, { arbitrary: fc.nat(400), weight: 1 }),
   owner: fc.constantFrom(0, 1, 2, 63, 64, 4_093),
-  state: fc.constantFrom(FlowState.unconfirmed, FlowState.established, FlowState.closing),
+  state: fc.constantFrom(...Object.values(FlowState)),
   protocolClass: fc.constantFrom(0, tcp, 15),
 });
 
@@ -136,7 +153,7 @@ test('flow table - behaves as its header says, swept or not, copied slice by sli
           model.flows.splice(model.flows.indexOf(known), 1);
         } else if (kind === 'setState' && known !== undefined) {
           table.setState(handle, state);
-          known.info = (known.info & ~(3 << 24)) | (state << 24);
+          known.info = withState(known.info, state);
         }
         assert.deepEqual(told.evicted.toSorted(), evicted.toSorted());
       }
@@ -151,7 +168,9 @@ test('flow table - behaves as its header says, swept or not, copied slice by sli
       const living = [...models.values()].flatMap(({ flows }) => flows.filter((flow) => !isOver(flow, tick)));
       assert.equal(table.size, living.length);
       for (const owner of [0, 1, 2, 63, 64, 4_093]) {
-        assert.equal(table.countByOwner(owner), living.filter(({ info }) => ownerOf(info) === owner).length);
+        const own = living.filter(({ info }) => ownerOf(info) === owner);
+        assert.equal(table.countByOwner(owner), own.length);
+        assert.equal(table.endedByOwner(owner), own.filter((flow) => rankOf(flow, tick) === 1).length);
       }
     }),
     { numRuns: 400, seed: 2 },
@@ -179,6 +198,10 @@ test('flow table - an entry lives up to its own limit and is gone one tick later
     { state: FlowState.unconfirmed, protocolClass: tcp, limit: 100 },
     { state: FlowState.established, protocolClass: tcp, limit: 1_000 },
     { state: FlowState.closing, protocolClass: tcp, limit: 50 },
+    { state: FlowState.halfClosedByFirst, protocolClass: tcp, limit: 400 },
+    { state: FlowState.halfClosedBySecond, protocolClass: tcp, limit: 400 },
+    { state: FlowState.resetByFirst, protocolClass: 2, limit: 560 },
+    { state: FlowState.resetBySecond, protocolClass: tcp, limit: 70 },
     { state: FlowState.established, protocolClass: 2, limit: 8_000 },
   ];
   for (const { state, protocolClass, limit } of cases) {
@@ -194,7 +217,7 @@ test('flow table - an entry lives up to its own limit and is gone one tick later
 });
 
 test('flow table - owner, backup and state of an entry do not disturb one another', () => {
-  const field = fc.record({ backup: fc.nat(4_095), state: fc.constantFrom(0 as const, 1 as const, 2 as const) });
+  const field = fc.record({ backup: fc.nat(4_095), state: fc.constantFrom(...Object.values(FlowState)) });
   fc.assert(
     fc.property(fc.nat(4_093), field, field, (owner, first, second) => {
       const table = newTable();
@@ -230,6 +253,17 @@ test('flow table - full of established flows, a slice refuses new ones and rests
   assert.notEqual(table.insert(1 << 24, 40, 1_001, self, FlowState.unconfirmed, tcp), -1, 'another slice does not');
   assert.notEqual(table.insert(0, 40, 1_006, self, FlowState.unconfirmed, tcp), -1);
   assert.equal(table.counters.refusedFull, 2);
+});
+
+test('flow table - flows that were silent for five minutes give way when there is nothing else, the most silent first', () => {
+  const table = newTable(256 * 32);
+  for (let lo = 0; lo < 32; lo++) table.insert(0, lo, 100 * lo, self, FlowState.established, 2);
+  assert.equal(table.insert(0, 99, 2_999, self, FlowState.unconfirmed, 2), -1);
+  assert.notEqual(table.insert(0, 99, 3_110, self, FlowState.unconfirmed, 2), -1);
+  assert.deepEqual(
+    [0, 1, 2].map((lo) => table.find(0, lo, 3_110) !== -1),
+    [false, false, true],
+  );
 });
 
 test('flow table - another bound holds from the next new flow on', () => {

@@ -4,12 +4,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { sliceCount } from '../../../../../services/dssl/replica/flows/directory.ts';
-import { FlowState } from '../../../../../services/dssl/replica/flows/entry.ts';
+import { FlowState, idleLimitCount } from '../../../../../services/dssl/replica/flows/entry.ts';
 import { FlowSegment } from '../../../../../services/dssl/replica/flows/segment.ts';
 import { FlowTable } from '../../../../../services/dssl/replica/flows/table.ts';
 import { limits } from '../../../../../shared/base/limits.ts';
 
-const idleTicks = new Int32Array(64).fill(100);
+const idleTicks = new Int32Array(idleLimitCount).fill(100);
 
 function newTable(maxFlows: number = limits.tableFlows): FlowTable {
   return new FlowTable({ maxFlows, idleTicks });
@@ -179,7 +179,7 @@ test('flow segment - after any changes the entries are in order, none before its
 
 test('flow segment - a sweep removes what is over, tells each, and leaves the rest in order', () => {
   const entry = fc.record({ lo: fc.nat(80), spread: fc.boolean(), tick: fc.integer({ min: 0, max: 20 }) });
-  const limitTicks = new Int32Array(64).fill(10);
+  const limitTicks = new Int32Array(idleLimitCount).fill(10);
   fc.assert(
     fc.property(fc.array(entry, { maxLength: 60, size: 'max' }), (entries) => {
       const segment = newSegment();

@@ -2,8 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { serverNumbers } from '../../../../../services/dssl/replica/flows/entry.ts';
+import { FlowState, packInfo, serverNumbers } from '../../../../../services/dssl/replica/flows/entry.ts';
 import { RecentStarts } from '../../../../../services/dssl/replica/global/recentStarts.ts';
+import { FrameFlags, RESET } from '../../../../../shared/flow/frameFlags.ts';
 
 test('recent starts - a start is remembered for its window, and no longer', () => {
   const starts = new RecentStarts(16, 10_000);
@@ -34,8 +35,32 @@ test('recent starts - the oldest is forgotten first, and that is counted', () =>
 });
 
 test('recent starts - an owner that no server can have is refused', () => {
-  for (const owner of [serverNumbers, -1]) {
-    assert.equal(new RecentStarts().restore(1, Int32Array.of(1, 0, 0, 0, owner), 0), false);
+  const record = (owner: number, state: FlowState, backup = 0) =>
+    Int32Array.of(1, 0, 0, 0, packInfo(owner, backup, state, 0));
+  const isTaken = (records: Int32Array) => new RecentStarts().restore(1, records, 0);
+  const { established, halfClosedBySecond, closing, resetByFirst } = FlowState;
+  assert.ok(isTaken(record(serverNumbers - 1, established)) && isTaken(record(3, halfClosedBySecond)));
+  assert.equal(isTaken(record(serverNumbers, established)) || isTaken(record(3, established, 1)), false);
+  assert.equal(isTaken(record(3, closing)) || isTaken(record(3, resetByFirst)), false, 'ended ones are forgotten');
+  assert.equal(isTaken(Int32Array.of(1, 0, 0, 0, -1)), false);
+});
+
+test('recent starts - a start is forgotten with the end of its flow: both sides, or a reset', () => {
+  const { END, SIDE } = FrameFlags;
+  const starts = new RecentStarts();
+  for (const lo of [1, 2, 3]) starts.record(0, lo, 0, lo);
+  const { fingerprint } = starts.table;
+  starts.end(0, 1, END);
+  starts.end(0, 1, END);
+  starts.end(0, 9, END);
+  assert.equal(starts.find(0, 1), 1, 'one side only');
+  assert.notEqual(starts.table.fingerprint, fingerprint);
+  const copy = new RecentStarts();
+  assert.ok(copy.restore(starts.table.next, starts.table.records(), 0));
+  for (const each of [starts, copy]) {
+    each.end(0, 1, END | SIDE);
+    each.end(0, 2, RESET);
+    assert.deepEqual([each.find(0, 1), each.find(0, 2), each.find(0, 3)], [-1, -1, 3]);
   }
-  assert.ok(new RecentStarts().restore(1, Int32Array.of(1, 0, 0, 0, serverNumbers - 1), 0));
+  assert.equal(copy.table.fingerprint, starts.table.fingerprint);
 });
