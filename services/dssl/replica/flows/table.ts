@@ -22,7 +22,6 @@
 
 import { limits } from '../../../../shared/base/limits.ts';
 import { mixSeeded } from '../../../../shared/hash/mix.ts';
-import { hasEnded } from '../flowLife.ts';
 import { type GrowthCounters, SegmentDirectory, sliceCount, slotBits, slotMask } from './directory.ts';
 import {
   EndReason,
@@ -36,6 +35,7 @@ import {
   withState,
 } from './entry.ts';
 import { evictionLine, givesWay } from './evict.ts';
+import { OwnerCounts } from './ownerCounts.ts';
 import type { FlowSegment } from './segment.ts';
 import { livingEntries, type SliceContent, sumOf } from './sliceContent.ts';
 
@@ -88,9 +88,7 @@ export class FlowTable {
   /** Ticks until which slices rest. */
   readonly #rests = new Int32Array(sliceCount);
   #cap: number;
-  /** By owner: entries, and those of them whose flow has ended. */
-  #owners = new Int32Array(64);
-  #ended = new Int32Array(64);
+  readonly #owners = new OwnerCounts();
   #size = 0;
 
   /** Throws RangeError when an option is out of range. */
@@ -173,7 +171,7 @@ export class FlowTable {
     this.#size++;
     this.counters.inserted++;
     const info = packInfo(owner, noBackup, state, protocolClass);
-    this.#count(info, 1);
+    this.#owners.add(info, 1);
     return this.#segments.insert(hi, lo, tick, info);
   }
 
@@ -255,7 +253,7 @@ export class FlowTable {
       }
       this.#segments.insert(hi, lo, lastSeen, info);
       this.#size++;
-      this.#count(info, 1);
+      this.#owners.add(info, 1);
     }
     this.#allowances[slice] = allowance;
     this.#rests[slice] = (tick + rest) | 0;
@@ -299,20 +297,20 @@ export class FlowTable {
 
   setState(handle: number, state: FlowState): void {
     const info = this.info(handle);
-    this.#countEnded(info, -1);
     const next = withState(info, state);
-    this.#countEnded(next, 1);
+    this.#owners.add(info, -1);
+    this.#owners.add(next, 1);
     this.#setInfo(handle, next);
   }
 
   /** Entries of one owner, expired ones that nobody has met yet included. */
   countByOwner(owner: number): number {
-    return owner < this.#owners.length ? this.#owners[owner] : 0;
+    return this.#owners.of(owner);
   }
 
   /** Those of them that have ended. */
   endedByOwner(owner: number): number {
-    return owner < this.#ended.length ? this.#ended[owner] : 0;
+    return this.#owners.endedOf(owner);
   }
 
   get size(): number {
@@ -321,7 +319,7 @@ export class FlowTable {
 
   /** Bytes of all arrays of the table. */
   get capacityBytes(): number {
-    return this.#segments.bytes + this.#owners.byteLength + this.#ended.byteLength + 2 * this.#rests.byteLength;
+    return this.#segments.bytes + this.#owners.bytes + 2 * this.#rests.byteLength;
   }
 
   /** Looks for room in a slice whose allowance is used up; whether there is some. See the header. */
@@ -363,24 +361,9 @@ export class FlowTable {
     this.#segments.all[handle >>> slotBits].data[((handle & slotMask) << 2) + 3] = info;
   }
 
-  #count(info: number, change: number): void {
-    const owner = ownerOf(info);
-    if (owner >= this.#owners.length) {
-      const length = Math.max(owner + 1, 2 * this.#owners.length);
-      this.#owners = grown(this.#owners, length);
-      this.#ended = grown(this.#ended, length);
-    }
-    this.#owners[owner] += change;
-    this.#countEnded(info, change);
-  }
-
-  #countEnded(info: number, change: number): void {
-    if (hasEnded(stateOf(info))) this.#ended[ownerOf(info)] += change;
-  }
-
   #forget(info: number): void {
     this.#size--;
-    this.#count(info, -1);
+    this.#owners.add(info, -1);
   }
 
   /** Accounts for an entry that the table ends; the caller removes it from its segment. */
@@ -392,12 +375,6 @@ export class FlowTable {
     else this.counters.evicted++;
     if (this.#onEnd !== undefined) this.#onEnd(segment.data[at + 1], segment.loAt(slot), info, reason);
   }
-}
-
-function grown(array: Int32Array, length: number): Int32Array<ArrayBuffer> {
-  const longer = new Int32Array(length);
-  longer.set(array);
-  return longer;
 }
 
 function capOf(maxFlows: number): number {
