@@ -281,7 +281,8 @@ export class LocalCluster {
   async #startServer(name: string, group: number, bus: Bus): Promise<LocalServer> {
     const { map, handler, handlerOptions, log } = this.#options;
     const { id } = map.groups[group];
-    const context = { server: name, group: id, log: handlerLog(log), options: handlerOptions };
+    const tunnels = tunnelsOf(map.keys);
+    const context = { server: name, group: id, log: handlerLog(log), tunnels, options: handlerOptions };
     const egress = new LocalEgress({
       handler: await loadHandler(handler, process.cwd(), context),
       name: handler,

@@ -9,6 +9,7 @@ import type { Bus } from '../../../shared/bus/bus.ts';
 import type { Subjects } from '../../../shared/bus/subjects.ts';
 import type { ActorLog } from '../../dssl/actor.ts';
 import type { ServerEgress } from '../../dssl/egress/egress.ts';
+import type { ServerContext } from '../../dssl/egress/handlers/handler.ts';
 import { loadHandler } from '../../dssl/egress/handlers/load.ts';
 import { LocalEgress } from '../../dssl/egress/local.ts';
 import { BusEgress } from '../../dssl/egress/remote/bus.ts';
@@ -35,6 +36,8 @@ export interface EgressPlace {
   readonly bus: Bus;
   readonly subjects: Subjects;
   readonly log: ActorLog;
+  /** See ServerContext. */
+  readonly tunnels: ServerContext['tunnels'];
 }
 
 /** An egress, and what its report is called. */
@@ -105,11 +108,12 @@ export async function openEgress(options: EgressOptions, place: EgressPlace): Pr
 /** A handler in this process. */
 export async function openHandler(
   options: HandlerOptions,
-  place: Pick<EgressPlace, 'server' | 'group' | 'log'>,
+  place: Pick<EgressPlace, 'server' | 'group' | 'log' | 'tunnels'>,
 ): Promise<LocalEgress> {
   const context = {
     server: place.server,
     group: place.group,
+    tunnels: place.tunnels,
     log: handlerLog(place.log),
     options: pairsOf('--handler-option', options.handlerOption),
   };

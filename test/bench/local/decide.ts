@@ -158,7 +158,7 @@ function founding(maxFlows: number): Command[] {
 /** The cheapest server there is. */
 export async function countingEgress(): Promise<LocalEgress> {
   const log: HandlerLog = { info: () => undefined, warn: () => undefined, error: () => undefined };
-  const handler = await counting({ server: 's1', group: 'g1', log, options: {} });
+  const handler = await counting({ server: 's1', group: 'g1', log, tunnels: false, options: {} });
   return new LocalEgress({ handler, log, nowMs: () => performance.now() });
 }
 

@@ -10,7 +10,7 @@ import { randomInt } from 'node:crypto';
 import type { Logger } from 'pino';
 import { systemClock } from '../../../../shared/base/clock.ts';
 import type { FlowherdError } from '../../../../shared/base/errors.ts';
-import type { ClusterMap } from '../../../../shared/config/map.ts';
+import { type ClusterMap, tunnelsOf } from '../../../../shared/config/map.ts';
 import type { Load } from '../../../../shared/membership/load.ts';
 import { findMember } from '../../../../shared/membership/view.ts';
 import type { DsslActor } from '../../../dssl/actor.ts';
@@ -183,7 +183,8 @@ export class Life {
     const { server, options, cluster, log } = this.#context;
     const { subjects, dataBus } = cluster;
     const { incarnation } = actor.candidate;
-    this.#opened = await openEgress(options, { server, group, incarnation, bus: dataBus, subjects, log });
+    const tunnels = tunnelsOf(cluster.map.keys);
+    this.#opened = await openEgress(options, { server, group, incarnation, bus: dataBus, subjects, log, tunnels });
     return this.#opened;
   }
 

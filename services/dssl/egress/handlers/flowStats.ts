@@ -6,7 +6,7 @@
 //   top       the largest flows, by bytes, shown in the report; default 10
 //   maxFlows  records of open flows held at once; default 131,072, about 250 bytes each
 //
-// Addresses and ports are read from the first packet a flow shows here. A flow beyond maxFlows is not recorded; its
+// Addresses and ports are read from the first packet a flow shows here, from the header that its key is made of. A flow beyond maxFlows is not recorded; its
 // packets are counted as `packetsUnrecorded`. Records that the disk takes too slowly are dropped and counted as well.
 
 import { createWriteStream, type WriteStream, writeFileSync } from 'node:fs';
@@ -28,6 +28,8 @@ export interface FlowRecord {
   readonly sourcePort?: number;
   readonly target?: string;
   readonly targetPort?: number;
+  /** Addresses of the tunnel's packet, where the ones above are from inside a tunnel. */
+  readonly outer?: Endpoints;
   /** Packet time of the first and the last packet, milliseconds since 1970. */
   readonly firstMs: number;
   lastMs: number;
@@ -45,6 +47,7 @@ const begun = new Set<string>();
 
 class FlowStats implements ServerHandler {
   readonly #server: string;
+  readonly #tunnels: ServerContext['tunnels'];
   readonly #out: string | undefined;
   readonly #top: number;
   readonly #maxFlows: number;
@@ -64,6 +67,7 @@ class FlowStats implements ServerHandler {
     const { options } = context;
     checkOptions('flow-stats', options, ['out', 'top', 'maxFlows']);
     this.#server = context.server;
+    this.#tunnels = context.tunnels;
     this.#out = options.out;
     this.#top = integerOption(options, 'top', 10, 0, 1_000);
     this.#maxFlows = integerOption(options, 'maxFlows', 131_072, 1, 16_777_216);
@@ -136,11 +140,13 @@ class FlowStats implements ServerHandler {
     const offset = batch.offsets[i]!;
     const headers = this.#headers;
     // What the parser finds wrong is no matter here: as much as could be read is in the headers.
-    parse(batch.data, offset, offset + batch.lengths[i]!, linkTypeOf(batch.flags[i]!), headers, false);
+    parse(batch.data, offset, offset + batch.lengths[i]!, linkTypeOf(batch.flags[i]!), headers, this.#tunnels);
+    const { keyed, outer } = headers;
     return {
       flow: formatFlowId(batch.flowHi[i]!, batch.flowLo[i]!),
       server: this.#server,
-      ...endpoints(batch.data, headers.keyed),
+      ...endpoints(batch.data, keyed),
+      ...(keyed === outer ? {} : { outer: endpoints(batch.data, outer) }),
       firstMs: batch.timestampMs,
       lastMs: batch.timestampMs,
       packets: 0,

@@ -24,6 +24,8 @@
 //     packets that the lost server had not confirmed (at `origin: 'promoted'`), so counters may count these twice;
 //   - a flow may end by being moved or promoted elsewhere; a server that comes back to life starts with no flows.
 
+import type { TunnelPorts } from '../../../../shared/packet/decode/tunnels/ports.ts';
+
 /**
  * The packets accepted for this server out of one frame, in arrival order. The object, its arrays and the bytes behind
  * them are reused: they are valid until onPackets returns (in an async function: until its first `await`). Copy what
@@ -105,6 +107,8 @@ export interface ServerContext {
   readonly server: string;
   readonly group: string;
   readonly log: HandlerLog;
+  /** To be given to `parse`, which then keys as the cluster does: by what tunnels carry, or by the outermost header. */
+  readonly tunnels: TunnelPorts | false;
   /** `--handler-option name=value`, as given. */
   readonly options: Readonly<Record<string, string>>;
 }

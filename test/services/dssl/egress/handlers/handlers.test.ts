@@ -10,13 +10,35 @@ import { loadHandler } from '../../../../../services/dssl/egress/handlers/load.t
 import { LocalEgress } from '../../../../../services/dssl/egress/local.ts';
 import { readCapture } from '../../../../../shared/capture/reader.ts';
 import { FlowKeyer } from '../../../../../shared/flow/keyer.ts';
+import { TunnelPorts } from '../../../../../shared/packet/decode/tunnels/ports.ts';
 import { buildPacket, type PacketSpec } from '../../../../../shared/packet/encode/build.ts';
 
 const log = { info() {}, warn() {}, error() {} };
 
 function context(options: Record<string, string> = {}): ServerContext {
-  return { server: 's1', group: 'g', log, options };
+  return { server: 's1', group: 'g', log, tunnels: false, options };
 }
+
+test('flow-stats - what a tunnel carries is told where the cluster keys by it, with the tunnel beside it', async () => {
+  const inside = buildPacket({ source: '10.1.0.1', target: '10.1.0.2', udp: { sourcePort: 7, targetPort: 8 } });
+  const vxlan = Uint8Array.of(8, 0, 0, 0, 0, 0, 7, 0, ...inside);
+  const packet = buildPacket({ ...v4, udp: { sourcePort: 4_000, targetPort: 14_789, payload: vxlan } });
+  const inner = { source: '10.1.0.1', sourcePort: 7, target: '10.1.0.2', targetPort: 8, protocol: 17 };
+  const outer = { source: v4.source, sourcePort: 4_000, target: v4.target, targetPort: 14_789, protocol: 17 };
+  for (const tunnels of [new TunnelPorts(['vxlan=14789']), false] as const) {
+    const handler = await loadHandler('flow-stats', '.', { ...context(), tunnels });
+    const egress = new LocalEgress({ handler, log, nowMs: () => 0 });
+    await egress.start();
+    egress.begin(packet, 1_700_000_000_000);
+    egress.flowStarted(1, 2, 1_700_000_000_000);
+    egress.add(0, packet.length, 1, 2, 0);
+    egress.end();
+    const [record] = (handler.report?.().top ?? []) as Record<string, unknown>[];
+    const { source, sourcePort, target, targetPort, protocol, outer: tunnel } = record;
+    const shown = { source, sourcePort, target, targetPort, protocol };
+    assert.deepEqual([shown, tunnel], tunnels === false ? [outer, undefined] : [inner, outer]);
+  }
+});
 
 function directory(t: TestContext): string {
   const path = mkdtempSync(join(tmpdir(), 'flowherd-'));
