@@ -35,10 +35,12 @@ export interface ClientOptions {
 const retryAfterMs = 1_000;
 const retriesMax = 5;
 const roundTripMs = 15;
-/** An idle time from which the cluster may forget an unconfirmed flow: what comes later counts as a new flow. */
-const forgetUnconfirmedMs = 21_000;
 
 type Shape = 'connection' | 'asking' | 'stream' | 'elephant' | 'fragments';
+
+/** What a client sends, apart from what a stranger sends in its name. */
+const asks: ReadonlySet<PacketKind> = new Set(['start', 'middle', 'end', 'fragment']);
+const answers: Partial<Record<PacketKind, PacketKind>> = { start: 'accept', end: 'bye' };
 
 class Client {
   readonly shape: Shape;
@@ -53,8 +55,6 @@ class Client {
   isOver = false;
   waitsFor = -1;
   tries = 0;
-  lastMs = 0;
-  sent = 0;
 
   constructor(
     shape: Shape,
@@ -173,6 +173,7 @@ export class Clients {
       this.#ask(client, 'start');
     } else if (client.left > 0) {
       client.left--;
+      if (this.#prng.chance(1, 80)) this.#send(client, 'reset');
       if (client.shape === 'elephant' && client.left > 0) {
         this.#send(client, 'middle');
         this.#later(client, client.gapMs);
@@ -228,10 +229,10 @@ export class Clients {
 
   #onServed(packet: PacketRecord): void {
     const client = this.#byFlow[packet.flow];
-    if (client === undefined || packet.kind === 'reply' || packet.kind === 'accept') return;
+    if (client === undefined || !asks.has(packet.kind)) return;
     if (client.isBothWays && client.shape !== 'fragments') {
       this.#clock.setTimer(1 + this.#prng.fraction() * 4, () => {
-        if (!this.#isStopped && !client.isOver) this.#send(client, packet.kind === 'start' ? 'accept' : 'reply');
+        if (!this.#isStopped && !client.isOver) this.#send(client, answers[packet.kind] ?? 'reply');
       });
     }
     if (client.waitsFor !== packet.id) return;
@@ -268,12 +269,6 @@ export class Clients {
   #send(client: Client, kind: PacketKind): PacketRecord {
     const nowMs = this.#clock.monotonicMs();
     if (!client.gate.isRouted || nowMs < this.#spreadUntilMs) client.gate = this.#choose() ?? client.gate;
-    if (!client.record.type1 && client.sent > 0 && nowMs - client.lastMs > forgetUnconfirmedMs) {
-      client.record = this.#ledger.openFlow(client.packets.tuple, false);
-      this.#byFlow[client.record.id] = client;
-    }
-    client.lastMs = nowMs;
-    client.sent++;
     const packet = this.#ledger.send(client.record, kind, client.gate.name, nowMs);
     const bytes = client.packets.bytes(kind);
     writeStamp(bytes, bytes.length - stampBytes, 1, packet.id, client.record.id);

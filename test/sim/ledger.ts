@@ -34,8 +34,8 @@ export interface Fate {
   isLost: boolean;
 }
 
-/** `accept` answers a start; `fragment` is the second part of a datagram. */
-export type PacketKind = 'start' | 'middle' | 'end' | 'reply' | 'accept' | 'fragment';
+/** `accept` answers a start, `bye` an end; `reset` is a stranger's, and nobody heeds it; `fragment` is the second part of a datagram. */
+export type PacketKind = 'start' | 'middle' | 'end' | 'reply' | 'accept' | 'bye' | 'reset' | 'fragment';
 
 export interface FlowRecord {
   readonly id: number;

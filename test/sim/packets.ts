@@ -42,7 +42,7 @@ export function flowPackets(
       datagram = nextDatagram();
     },
     bytes: (kind) => {
-      const isReply = kind === 'reply' || kind === 'accept';
+      const isReply = kind === 'reply' || kind === 'accept' || kind === 'bye';
       const bytes = copyOf(pattern(nameOf(kind)));
       // Ethernet 14 bytes, then addresses at 12 and 16 of IPv4, then the ports.
       const clientAt = isReply ? 30 : 26;
@@ -88,6 +88,8 @@ const specs: Readonly<Record<string, PacketSpec>> = {
   start: { ...there, tcp: { sourcePort: 0, targetPort: 443, flags: 'S' } },
   middle: { ...there, tcp: { sourcePort: 0, targetPort: 443, flags: 'PA' } },
   end: { ...there, tcp: { sourcePort: 0, targetPort: 443, flags: 'FA' } },
+  reset: { ...there, tcp: { sourcePort: 0, targetPort: 443, flags: 'R' } },
+  bye: { ...back, tcp: { sourcePort: 443, targetPort: 0, flags: 'FA' } },
   accept: { ...back, tcp: { sourcePort: 443, targetPort: 0, flags: 'SA' } },
   reply: { ...back, tcp: { sourcePort: 443, targetPort: 0, flags: 'A' } },
   datagram: { ...there, udp: { sourcePort: 0, targetPort: 53 } },

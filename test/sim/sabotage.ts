@@ -192,8 +192,8 @@ const replicaSabotages: Readonly<Record<string, Sabotage>> = {
   },
   'follows-unchecked': {
     what: 'a frame is applied although the one that it follows is missing, which comes later and is taken for a repeated one',
-    caughtWithin: 15,
-    kinds: ['no-leader', 'disconnect', 'bus-restart', 'partition'],
+    caughtWithin: 20,
+    kinds: ['bus-restart', 'partition'],
     plan: { flows: 80, packetsPerSecond: 240 },
     apply: () =>
       wrap(

@@ -110,13 +110,16 @@ test('served - an entry that the log has lost: only where its owner had not come
 test('served - a connection in its middle that is nobody’s: its start was not taken, its server has gone, it was silent, or had ended', () => {
   const middle = (atMs: number): Sent => ({ kind: 'middle', atMs, fate: { ...unknown, appliedBy: [0, 1] } });
   assert.equal(unserved([...opened, middle(11_000)]), 2);
-  assert.equal(unserved([...opened, middle(40_000)]), undefined, 'silent for thirty seconds');
+  assert.equal(unserved([opened[0], middle(40_000)]), undefined, 'nothing but a start, thirty seconds ago');
+  const more: Sent = { kind: 'middle', atMs: 11_000, isServed: true };
+  assert.equal(unserved([...opened, more, middle(70_000)]), 3, 'open connections are not forgotten');
   assert.equal(unserved([middle(11_000)]), undefined, 'no start');
   const gone = [change(0, [member]), change(10_500, [other], 's2')];
   assert.equal(unserved([...opened, middle(11_000)], { views: gone, endedMs: 10_400 }), undefined);
   const end: Sent = { kind: 'end', atMs: 11_000, isServed: true };
   assert.equal(unserved([...opened, end, middle(15_000)]), 3);
-  assert.equal(unserved([...opened, end, middle(22_000)]), undefined);
+  assert.equal(unserved([...opened, end, middle(60_000)]), 3);
+  assert.equal(unserved([...opened, end, middle(65_000)]), undefined);
   assert.equal(
     unserved([{ kind: 'middle', atMs: 11_000, fate: unknown }], { type1: false }),
     0,

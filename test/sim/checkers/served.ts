@@ -25,7 +25,7 @@ import type { Trouble } from '../faults.ts';
 import type { ViewChange } from '../judgement.ts';
 import type { Fate, FlowRecord, PacketRecord, ServerLife } from '../ledger.ts';
 import type { World } from '../world.ts';
-import { type Finding, idleMs, isDiverted, isMember, seconds, viewAt } from './finding.ts';
+import { closingMs, type Finding, isDiverted, isMember, isOpening, openingMs, seconds, viewAt } from './finding.ts';
 
 /** Frames that cannot get into the log are given up after this, and a little more until that shows. */
 const givenUpMs = 16_000;
@@ -33,8 +33,6 @@ const givenUpMs = 16_000;
 const recoveryMs = 4_000;
 /** A flow that starts so long after the last trouble must be served, whatever its cause would be. */
 const calmAfterMs = 14_000;
-/** A flow whose end the group has seen is remembered for ten seconds after its last packet; log time may be slower than ours. */
-const endedMs = 9_000;
 /** A gap is passed over for ten seconds of the log's time, which begin when the log is back. */
 const gapMs = 17_000;
 /** A server drains for twelve seconds, or until its flows have ended. */
@@ -151,8 +149,9 @@ function isBroken(world: World, flow: FlowRecord, packet: PacketRecord, fate: Fa
   const first = earlier.find(({ kind, acceptedBy }) => kind === 'start' && acceptedBy.length > 0);
   // The client repeats a start until it is taken, and sends nothing else before.
   if (first === undefined || last?.fate === undefined) return true;
-  if (fate.atMs - last.fate.atMs > idleMs) return true;
-  if (earlier.some(({ kind }) => kind === 'end') && fate.atMs - last.fate.atMs > endedMs) return true;
+  const isOpen = earlier.some((each) => isKnown(each) && !isOpening(each.kind));
+  if (!isOpen && fate.atMs - last.fate.atMs > openingMs) return true;
+  if (earlier.some(({ kind }) => kind === 'end') && fate.atMs - last.fate.atMs > closingMs) return true;
   if (isDiverted(world, flow, first.sentMs, fate.atMs + recoveryMs)) return true;
   const homes = earlier.flatMap(({ acceptedBy }) => acceptedBy.slice(0, 1));
   const home = ledger.lives[homes[homes.length - 1]];

@@ -6,10 +6,8 @@
 
 import type { FlowRecord, Ledger, PacketRecord } from '../ledger.ts';
 import type { World } from '../world.ts';
-import { type Finding, idleMs, isDiverted, isMember, seconds } from './finding.ts';
+import { closingMs, type Finding, isDiverted, isMember, isOpening, openingMs, seconds } from './finding.ts';
 
-/** A flow that has ended is remembered for ten seconds from the last packet that arrived; clocks may differ. */
-const closingMs = 9_000;
 /** A repeated start goes to the first one's server for ten seconds; clocks may differ. */
 const repeatedStartMs = 4_500;
 
@@ -26,13 +24,16 @@ export function stickiness(world: World): Finding | undefined {
     let lastMs = Number.POSITIVE_INFINITY;
     let lastAcceptedMs = Number.POSITIVE_INFINITY;
     let hasEnded = false;
+    let isOpen = false;
     for (const { id, kind, sentMs, acceptedBy, atMs } of inLogOrder(world, flow)) {
       if (kind === 'start') firstStartMs = Math.min(firstStartMs, atMs);
       const isStartAnew = kind === 'start' && (atMs - firstStartMs > repeatedStartMs || isReused(flow.id));
-      const isForgotten = atMs - lastMs > idleMs || (hasEnded && atMs - lastAcceptedMs > closingMs);
+      const limitMs = isOpen ? Number.POSITIVE_INFINITY : openingMs;
+      const isForgotten = atMs - lastMs > limitMs || (hasEnded && atMs - lastAcceptedMs > closingMs);
       if (isForgotten || isStartAnew) home = -1;
       lastMs = atMs;
       hasEnded ||= kind === 'end';
+      isOpen ||= !flow.type1 || !isOpening(kind);
       if (acceptedBy.length === 0) continue;
       lastAcceptedMs = atMs;
       const taker = acceptedBy[0];
