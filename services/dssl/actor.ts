@@ -34,7 +34,7 @@ import { decodePeer, encodePeer, type PeerMessage } from './recovery/messages.ts
 import { Recovery } from './recovery/recovery.ts';
 import type { DecisionAudit, Effects } from './replica/effects.ts';
 import { noServer, type Replica } from './replica/replica.ts';
-import { onReconnected, recoveryPorts, stewardPorts } from './wiring.ts';
+import { onReconnected, recoveryPorts, stewardPorts, tellMade } from './wiring.ts';
 
 /** Lines for people about what happens to the actor; a pino logger fits. */
 export interface ActorLog {
@@ -269,11 +269,7 @@ export class DsslActor {
       onScouted: (entry) => this.recovery.onScouted(entry, nowMs()),
       onScoutBroken: () => this.recovery.onScoutBroken(),
       onBounds: (bounds) => this.recovery.onBounds(bounds, nowMs()),
-      onMade: (problem) => {
-        if (problem === undefined) lines.info({ group: this.group }, 'made the log of the group, which was missing');
-        else
-          lines.warn({ group: this.group, reason: problem }, 'the log of the group is missing, and could not be made');
-      },
+      onMade: (problem) => tellMade(lines, this.group, problem),
     });
   }
 

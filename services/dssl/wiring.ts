@@ -2,7 +2,7 @@
 
 import type { Bus } from '../../shared/bus/bus.ts';
 import type { Command } from '../../shared/log/records/command.ts';
-import type { DsslActorOptions } from './actor.ts';
+import type { ActorLog, DsslActorOptions } from './actor.ts';
 import type { LogLine } from './logLine.ts';
 import type { Beats } from './member/beats.ts';
 import type { Proposals } from './member/proposals.ts';
@@ -77,6 +77,12 @@ export function stewardPorts(
     onDead: ({ server }, silentMs) =>
       log.warn({ server, silentMs: Math.round(silentMs) }, 'member has fallen silent; proposing to remove it'),
   };
+}
+
+/** The log was missing, and was made, or why it could not be. */
+export function tellMade(log: ActorLog, group: string, problem: string | undefined): void {
+  if (problem === undefined) log.info({ group }, 'made the log of the group, which was missing');
+  else log.warn({ group, reason: problem }, 'the log of the group is missing, and could not be made');
 }
 
 /**
