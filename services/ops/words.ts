@@ -80,3 +80,8 @@ export function table(header: readonly string[], rows: readonly (readonly string
 export function count(value: number): string {
   return value.toLocaleString('en-US');
 }
+
+/** `1 packet`, `1,000 packets`, `0 entries`: a number and its noun, whose plural is given where it is irregular. */
+export function counted(value: number, noun: string, plural = `${noun}s`): string {
+  return `${count(value)} ${value === 1 ? noun : plural}`;
+}

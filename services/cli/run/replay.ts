@@ -6,7 +6,7 @@ import { systemClock } from '../../../shared/base/clock.ts';
 import { LocalCluster } from '../../local/localCluster.ts';
 import { type ClusterReport, reportOn } from '../../ops/report.ts';
 import { reportInWords } from '../../ops/words.ts';
-import { feedCapture } from '../../tier1/ingress/capture.ts';
+import { checkCapture, feedCapture } from '../../tier1/ingress/capture.ts';
 import { askedSettings } from '../config/config.ts';
 import {
   addClusterOptions,
@@ -108,6 +108,8 @@ export async function replay(
 ): Promise<ReplayReport> {
   const secret = environment.secret ?? 'replay';
   const map = mapFromOptions(options, secret, askedSettings(options.config, environment.settings));
+  const handlerOptions = pairsOf('--handler-option', options.handlerOption);
+  for (const file of files) await checkCapture(file);
   const cluster = await LocalCluster.start({
     busUrl: options.bus,
     auth: environment.auth,
@@ -116,7 +118,7 @@ export async function replay(
     keyer: keyerFor(map, secret),
     serversPerGroup: options.servers,
     handler: options.handler,
-    handlerOptions: pairsOf('--handler-option', options.handlerOption),
+    handlerOptions,
     packetTime: 'capture',
     log: quietLog,
   });

@@ -73,6 +73,7 @@ async function runTier1(options: Tier1Options, environment: Environment): Promis
   if (inputs.isLive && options.packetTime === 'capture') {
     throw new FlowherdError(errorCodes.badConfig, '--packet-time capture: packets of a live input have no other time');
   }
+  await inputs.check();
   const log = serviceLog(options.name, environment.logLevel, environment.logTo);
   const health = new Health([...connectionConditions, 'views', 'served', 'log']);
   const { subjects, map, store, dataBus, controlBus, secret } = await connectCluster(

@@ -35,9 +35,9 @@ export interface UdpEgressOptions extends ReturnsOptions {
   readonly backend: UdpAddress;
   readonly log: HandlerLog;
   /** Default `same-port`. */
-  readonly answers?: AnswerOrigin;
+  readonly answers?: AnswerOrigin | undefined;
   /** How long a session outlives its client's last packet; default `limits.backendSessionSeconds`. */
-  readonly sessionSeconds?: number;
+  readonly sessionSeconds?: number | undefined;
   /** Default `limits.backendSockets`. */
   readonly maxSockets?: number;
 }

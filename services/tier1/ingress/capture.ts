@@ -1,7 +1,9 @@
 // Captures as ingress: a file's packets go into tier 1, as fast as the logs and the slowest member take them, or in the
 // file's own time.
 
+import { stat } from 'node:fs/promises';
 import type { Clock } from '../../../shared/base/clock.ts';
+import { errorCodes, FlowherdError } from '../../../shared/base/errors.ts';
 import { type CaptureSummary, readCapture } from '../../../shared/capture/reader.ts';
 import type { Tier1Actor } from '../actor.ts';
 
@@ -23,6 +25,27 @@ const longestPauseMs = 2_000;
 const runLength = 256;
 /** Or so many bytes, whichever comes first. */
 const runBytes = 256 * 1024;
+
+/**
+ * Looks whether there is a capture to read, before anything depends on it. Rejects with a CaptureError when there is none, and
+ * with FlowherdError bad-config for a kind of source that does not exist. What is no file (a pipe) is not read, as that could not
+ * be undone.
+ */
+export async function checkCapture(source: string): Promise<void> {
+  if (source === '-') return;
+  const found = await stat(source).catch(() => undefined);
+  const scheme = /^([A-Za-z][\w+.-]*):/.exec(source)?.[1];
+  if (found === undefined && scheme !== undefined) {
+    throw new FlowherdError(
+      errorCodes.badConfig,
+      `${source}: there is no such file, and no kind of input "${scheme}:"; name a capture, "-" or, for tier1, udp://host:port or "bus"`,
+    );
+  }
+  if (found !== undefined && !found.isFile() && !found.isDirectory()) return;
+  const reader = readCapture(source, { batchPackets: 1 });
+  await reader.next();
+  await reader.return(undefined as never);
+}
 
 /**
  * Feeds a capture ('-' is standard input) to tier 1. Returns the reader's summary. Rejects with a CaptureError when there
