@@ -1,41 +1,54 @@
 // A report in plain words, for people at a terminal.
 
 import type { ReplayReport } from '../cli/run/replay.ts';
+import { agreeing, count, counted } from './numbers.ts';
 import { type ClusterReport, sumOf } from './report.ts';
 
-const causeWords: Record<string, string> = {
-  midFlow: 'belonged to connections whose start was not seen: it was earlier, or between other addresses (SCTP)',
-  fragment: 'were later fragments whose first fragment never came',
-  tableFull: 'found the flow table full',
-  noServer: 'found no server that takes new flows',
-  skipped: 'were in entries of the log that a server passed over',
-  unexplained: 'were accepted by nobody for no known cause',
+/** What follows one packet, and several. */
+const causeWords: Readonly<Record<string, readonly [one: string, several: string]>> = {
+  midFlow: [
+    'belonged to a connection whose start was not seen: it was earlier, or between other addresses (SCTP)',
+    'belonged to connections whose start was not seen: it was earlier, or between other addresses (SCTP)',
+  ],
+  fragment: [
+    'was a later fragment whose first fragment never came',
+    'were later fragments whose first fragment never came',
+  ],
+  tableFull: ['found the flow table full', 'found the flow table full'],
+  noServer: ['found no server that takes new flows', 'found no server that takes new flows'],
+  skipped: [
+    'was in an entry of the log that a server passed over',
+    'were in entries of the log that a server passed over',
+  ],
+  unexplained: ['was accepted by nobody for no known cause', 'were accepted by nobody for no known cause'],
 };
 
 export function reportInWords(report: ClusterReport & Partial<ReplayReport>): string {
   const lines: string[] = [];
   for (const { file, packets, format, problem } of report.files ?? []) {
     lines.push(
-      `${file}: ${count(packets)} packets, ${format}${problem === undefined ? '' : `; stopped early: ${problem}`}`,
+      `${file}: ${counted(packets, 'packet')}, ${format}${problem === undefined ? '' : `; stopped early: ${problem}`}`,
     );
   }
   const { packets, exactlyOnce, flows } = report;
   const servers = report.servers.length;
   lines.push(
     '',
-    `${count(packets.read)} packets read, ${count(packets.distributed)} distributed to ${report.groups.length} groups with ${servers} servers (bus: ${report.bus}).`,
+    `${counted(packets.read, 'packet')} read, ${count(packets.distributed)} distributed to ${counted(report.groups.length, 'group')} with ${counted(servers, 'server')} (bus: ${report.bus}).`,
   );
   for (const [cause, number] of Object.entries(packets.dropped))
     lines.push(`  ${count(number)} dropped at tier 1: ${cause}`);
   lines.push(
-    `${count(exactlyOnce.accepted)} were accepted by exactly one server, ${count(exactlyOnce.double)} by more than one.`,
+    `${count(exactlyOnce.accepted)} ${agreeing(exactlyOnce.accepted, 'was', 'were')} accepted by exactly one server, ${count(exactlyOnce.double)} by more than one.`,
   );
-  for (const [cause, number] of Object.entries(exactlyOnce.nobody))
-    lines.push(`  ${count(number ?? 0)} ${causeWords[cause]}`);
+  for (const [cause, number = 0] of Object.entries(exactlyOnce.nobody)) {
+    const [one, several] = causeWords[cause];
+    lines.push(`  ${count(number)} ${agreeing(number, one, several)}`);
+  }
   if ((exactlyOnce.nobody.midFlow ?? 0) > packets.distributed / 10)
     lines.push('  (captures often begin in the middle of connections: --mid-flow adopt gives those a server too)');
   lines.push(
-    `${count(flows.seen)} flows (${count(flows.type1)} with a visible start, ${count(flows.type2)} without); ${count(report.stickinessViolations)} packets strayed from their flow's server.`,
+    `${counted(flows.seen, 'flow')} (${count(flows.type1)} with a visible start, ${count(flows.type2)} without); ${counted(report.stickinessViolations, 'packet')} strayed from their flow's server.`,
     `${report.seconds} s, ${count(report.packetsPerSecond)} packets/s, ${report.copiesPerPacket} copies a packet, latency p50 ${report.latencyMs.p50} ms, p99 ${report.latencyMs.p99} ms.`,
     '',
     ...table(
@@ -51,7 +64,7 @@ export function reportInWords(report: ClusterReport & Partial<ReplayReport>): st
     ),
   );
   for (const { server, flowsLeft } of report.draining ?? []) {
-    lines.push('', `${server} is still draining: ${count(flowsLeft)} flows had not ended when the traffic did.`);
+    lines.push('', `${server} is still draining: ${counted(flowsLeft, 'flow')} had not ended when the traffic did.`);
   }
   lines.push('', verdictOf(report));
   return `${lines.join('\n').trimStart()}\n`;
@@ -59,7 +72,8 @@ export function reportInWords(report: ClusterReport & Partial<ReplayReport>): st
 
 function verdictOf(report: ClusterReport): string {
   if (report.problems.length > 0)
-    return ['It does not add up:', ...report.problems.map((problem) => `  ${problem}`)].join('\n');
+    return ['This run failed:', ...report.problems.map((problem) => `  ${problem}`)].join('\n');
+  if (report.packets.read === 0) return 'Nothing was read.';
   const nobody = sumOf(report.exactlyOnce.nobody);
   return nobody === 0
     ? 'It adds up: every distributed packet was accepted by exactly one server.'
@@ -75,13 +89,4 @@ export function table(header: readonly string[], rows: readonly (readonly string
       .join('  ')
       .trimEnd(),
   );
-}
-
-export function count(value: number): string {
-  return value.toLocaleString('en-US');
-}
-
-/** `1 packet`, `1,000 packets`, `0 entries`: a number and its noun, whose plural is given where it is irregular. */
-export function counted(value: number, noun: string, plural = `${noun}s`): string {
-  return `${count(value)} ${value === 1 ? noun : plural}`;
 }

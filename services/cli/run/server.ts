@@ -8,7 +8,7 @@ import { systemClock } from '../../../shared/base/clock.ts';
 import { subjectsOf } from '../../../shared/bus/subjects.ts';
 import type { LocalEgress } from '../../dssl/egress/local.ts';
 import { RemoteServer } from '../../dssl/egress/remote/remote.ts';
-import { counted } from '../../ops/words.ts';
+import { counted } from '../../ops/numbers.ts';
 import { addHandlerOptions, checkHandler, type HandlerOptions, openHandler } from '../process/egress.ts';
 import { type Environment, environmentHelp, type LogTarget } from '../process/environment.ts';
 import { handlerLog, serviceLog, tellReport } from '../process/log.ts';

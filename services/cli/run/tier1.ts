@@ -6,7 +6,7 @@ import { Command, Option } from 'commander';
 import { systemClock } from '../../../shared/base/clock.ts';
 import { errorCodes, FlowherdError } from '../../../shared/base/errors.ts';
 import type { MapFollower } from '../../../shared/config/store.ts';
-import { count } from '../../ops/words.ts';
+import { count, counted } from '../../ops/numbers.ts';
 import { Tier1Actor } from '../../tier1/actor.ts';
 import { feedCapture } from '../../tier1/ingress/capture.ts';
 import { followSettings } from '../config/liveSettings.ts';
@@ -148,7 +148,7 @@ async function runTier1(options: Tier1Options, environment: Environment): Promis
       mapping.diverted > 0
         ? `  ${count(mapping.diverted)} of them to other groups than the map's, which were gone\n`
         : '';
-    return `${count(received)} packets read, ${count(distributed)} distributed.\n${detour}${drops.join('')}`;
+    return `${counted(received, 'packet')} read, ${count(distributed)} distributed.\n${detour}${drops.join('')}`;
   });
 }
 

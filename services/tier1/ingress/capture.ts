@@ -15,6 +15,8 @@ export interface CaptureIngressOptions {
   readonly clock: Clock;
   /** Called after each batch; the ingress goes on when it has resolved. */
   readonly onBatch?: () => Promise<void>;
+  /** Something is to happen before the next packet: `act` is called then, and the ingress goes on when it has resolved. */
+  readonly between?: { isDue(): boolean; act(): Promise<void> };
   /** Ends the ingress early when it is aborted, between two batches or during a pause. */
   readonly stop?: AbortSignal;
 }
@@ -56,7 +58,7 @@ export async function feedCapture(
   source: string,
   options: CaptureIngressOptions,
 ): Promise<CaptureSummary> {
-  const { clock, speed, packetTime, onBatch, stop } = options;
+  const { clock, speed, packetTime, onBatch, between, stop } = options;
   const reader = readCapture(source);
   const pace = new Pace(clock, speed);
   let lastTimeMs = 0;
@@ -81,6 +83,11 @@ export async function feedCapture(
         tier1.fed();
         await pause(clock, waitMs);
         await tier1.keptUp();
+        if (stop?.aborted) return endEarly(reader, packets);
+      }
+      if (between?.isDue()) {
+        tier1.fed();
+        await between.act();
         if (stop?.aborted) return endEarly(reader, packets);
       }
       packets++;

@@ -3,7 +3,7 @@
 import type { Logger } from 'pino';
 import type { DsslActor } from '../../../dssl/actor.ts';
 import type { ReceiptEgress } from '../../../dssl/egress/remote/receipts.ts';
-import { count, counted } from '../../../ops/words.ts';
+import { count, counted } from '../../../ops/numbers.ts';
 import type { OpenedEgress } from '../../process/egress.ts';
 import type { LogTarget } from '../../process/environment.ts';
 import { tellReport } from '../../process/log.ts';
