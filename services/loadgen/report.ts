@@ -157,6 +157,9 @@ function problemsOf(report: Omit<TrafficReport, 'problems'>, earlyEnd: EarlyEnd 
   }
   const early = earlyEnd && earlyEndWords[earlyEnd];
   if (early !== undefined) problems.push(early);
+  else if (sent > 0 && acceptedOnce + repeats + double === 0) {
+    problems.push(`nothing was accepted: of ${counted(sent, 'packet')} none reached a server`);
+  }
   if (double > 0)
     problems.push(`${counted(double, 'packet')} ${agreeing(double, 'was', 'were')} accepted by more than one server`);
   if (movedFlows > 0) problems.push(`${counted(movedFlows, 'flow')} went on at another server although theirs lived`);
