@@ -281,6 +281,7 @@ export class UdpEgress implements ServerEgress {
       return BackendSocket.open(backend, events);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EMFILE' || !this.#evict()) throw error;
+      this.#complain('sessions give way to new ones for want of open files: raise their limit (ulimit -n)');
       return BackendSocket.open(backend, events);
     }
   }

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { BackendSocket } from '../../../../../services/dssl/egress/udp/socket.ts';
 import { limits } from '../../../../../shared/base/limits.ts';
 import { Waiter } from '../../../../support/busInbox.ts';
-import { loopbacks, UdpPeer } from '../../../../support/udp.ts';
+import { linkLocal, loopbacks, UdpPeer } from '../../../../support/udp.ts';
 import { query, udpEgress } from '../../../../support/udpEgress.ts';
 import { until } from '../../../../support/until.ts';
 
@@ -135,6 +135,20 @@ test('udp answers - one that no datagram to the client could hold is counted', a
   await until(() => report().answersDropped['too-large'] === 1);
   assert.match(warnings[0], /65520 bytes .* at most 65507/);
   await egress.stop();
+  server.close();
+});
+
+test('udp answers - a backend at a link-local address is known by its zone, in both spellings', async (t) => {
+  const host = linkLocal();
+  if (host === undefined) return t.diagnostic('this machine has no link-local address');
+  const server = await UdpPeer.serve(({ text }) => `re: ${text}`, host);
+  for (const url of [server.url, server.url.replace('%', '%25')]) {
+    const { egress, ask, answered, report } = await udpEgress(url);
+    ask(1, 'near');
+    assert.equal((await answered.count(1))[0].text, 're: near');
+    assert.deepEqual(report().answersDropped, {});
+    await egress.stop();
+  }
   server.close();
 });
 
