@@ -1,5 +1,6 @@
 // What a run of the traffic generator amounts to: the numbers, whether they add up, and what must not be.
 
+import { agreeing, counted } from '../ops/numbers.ts';
 import { sumOf } from '../ops/report.ts';
 import { accountFor } from './accounts.ts';
 import type { Drive, EarlyEnd } from './drive.ts';
@@ -156,10 +157,17 @@ function problemsOf(report: Omit<TrafficReport, 'problems'>, earlyEnd: EarlyEnd 
   }
   const early = earlyEnd && earlyEndWords[earlyEnd];
   if (early !== undefined) problems.push(early);
-  if (double > 0) problems.push(`${double} packets were accepted by more than one server`);
-  if (movedFlows > 0) problems.push(`${movedFlows} flows went on at another server although theirs lived`);
-  if ((nobody.unexplained ?? 0) > 0 && earlyEnd !== 'noReceipts') {
-    problems.push(`${nobody.unexplained} packets were accepted by nobody, for no known cause`);
+  else if (sent > 0 && acceptedOnce + repeats + double === 0) {
+    problems.push(`nothing was accepted: of ${counted(sent, 'packet')} none reached a server`);
+  }
+  if (double > 0)
+    problems.push(`${counted(double, 'packet')} ${agreeing(double, 'was', 'were')} accepted by more than one server`);
+  if (movedFlows > 0) problems.push(`${counted(movedFlows, 'flow')} went on at another server although theirs lived`);
+  const { unexplained = 0 } = nobody;
+  if (unexplained > 0 && earlyEnd !== 'noReceipts') {
+    problems.push(
+      `${counted(unexplained, 'packet')} ${agreeing(unexplained, 'was', 'were')} accepted by nobody, for no known cause`,
+    );
   }
   return problems;
 }

@@ -1,6 +1,6 @@
 // A run's report in plain words, for people at a terminal, and the line that shows how it goes.
 
-import { count, several } from '../ops/numbers.ts';
+import { agreeing, count, counted } from '../ops/numbers.ts';
 import { table } from '../ops/words.ts';
 import type { TrafficReport } from './report.ts';
 
@@ -26,7 +26,7 @@ export function trafficInWords(report: TrafficReport): string {
   const { sent, acceptedOnce, repeats, double, nobody, lost, flows, movedFlows, failedOver, behind } = report;
   const lines: string[] = [];
   lines.push(
-    `${several(sent, 'packet')} of ${several(flows, 'flow')}, sent through ${tier1Words(report)} (${report.bus}).`,
+    `${counted(sent, 'packet')} of ${counted(flows, 'flow')}, sent through ${tier1Words(report)} (${report.bus}).`,
     '',
   );
   const outcomes: [number, string][] = [
@@ -41,16 +41,17 @@ export function trafficInWords(report: TrafficReport): string {
   ];
   const width = Math.max(...outcomes.map(([packets]) => count(packets).length));
   for (const [packets, words] of outcomes) lines.push(`${count(packets).padStart(width)} ${words}`);
-  lines.push('', `${several(movedFlows, 'flow')} moved to another server.`);
+  lines.push('', `${counted(movedFlows, 'flow')} moved to another server.`);
   if (failedOver > 0)
-    lines.push(
-      `${several(failedOver, 'flow')} went on at another server when ${failedOver === 1 ? 'its own' : 'theirs'} had left or died.`,
-    );
+    lines.push(`${counted(failedOver, 'flow')} went on at another server when theirs had left or died.`);
   lines.push(
     `${count(report.packetsPerSecond)} packets/s in ${report.seconds} s, latency p50 ${report.latencyMs.p50} ms, p99 ${report.latencyMs.p99} ms.`,
   );
   if (behind.packets > 0 || behind.mostMs >= slowMs) {
-    const unsent = behind.packets > 0 ? `; ${count(behind.packets)} packets that were due were not sent` : '';
+    const unsent =
+      behind.packets > 0
+        ? `; ${counted(behind.packets, 'packet')} that ${agreeing(behind.packets, 'was', 'were')} due ${agreeing(behind.packets, 'was', 'were')} not sent`
+        : '';
     lines.push(`The run fell behind its schedule, by ${count(behind.mostMs)} ms at the worst${unsent}.`);
   }
   if (report.groups.length > 1) {

@@ -4,7 +4,7 @@ import type { TunnelReport } from '../../shared/flow/tunnelCounts.ts';
 import { countsByName, verdicts } from '../dssl/replica/verdict.ts';
 import { type NobodyCause, nobodyCauses } from '../local/auditor.ts';
 import type { LocalCluster } from '../local/localCluster.ts';
-import { several } from './numbers.ts';
+import { agreeing, count, counted } from './numbers.ts';
 
 export interface ServerReport {
   readonly id: string;
@@ -15,7 +15,10 @@ export interface ServerReport {
   /** Flows that were this server's at any time, and those it holds now. */
   readonly flows: number;
   readonly flowsNow: number;
+  /** Calls of the handler that failed, packets that this cost, and the first of the faults. */
   readonly handlerErrors: number;
+  readonly packetsLost: number;
+  readonly firstError?: string;
   readonly handler: Record<string, unknown>;
 }
 
@@ -72,17 +75,24 @@ export function reportOn(cluster: LocalCluster, groupIds: readonly string[], sec
       copies += count;
     }
   }
-  const servers = cluster.servers.map(({ name, group, actor, egress }) => ({
-    id: name,
-    group: groupIds[group],
-    state: actor.phase,
-    packets: egress.stats.packets,
-    bytes: egress.stats.bytes,
-    flows: egress.stats.flowsStarted,
-    flowsNow: actor.ownFlows,
-    handlerErrors: egress.stats.handlerErrors,
-    handler: egress.report(),
-  }));
+  const servers = cluster.servers.map(({ name, group, actor, egress }) => {
+    // A handler may fail at this too, which counts.
+    const handler = egress.report();
+    const { handlerErrors, packetsLost, firstError } = egress.stats;
+    return {
+      id: name,
+      group: groupIds[group],
+      state: actor.phase,
+      packets: egress.stats.packets,
+      bytes: egress.stats.bytes,
+      flows: egress.stats.flowsStarted,
+      flowsNow: actor.ownFlows,
+      handlerErrors,
+      packetsLost,
+      ...(firstError === undefined ? {} : { firstError }),
+      handler,
+    };
+  });
   const groups = groupIds.map((id, group) => {
     const sent = distributor.sentTo(group);
     frames.stored += sent.frames;
@@ -126,22 +136,59 @@ function problemsOf(report: Omit<ClusterReport, 'problems'>, { auditor, fallen }
       `distributed ${packets.distributed + appendedUnheard} is not accepted ${exactlyOnce.accepted} + nobody ${nobodySum} + double ${exactlyOnce.double}`,
     );
   }
-  if (unsettled > 0) problems.push(`${several(unsettled, 'packet')} still undecided when the run ended`);
+  if (unsettled > 0)
+    problems.push(`${counted(unsettled, 'packet')} ${were(unsettled)} still undecided when the run ended`);
   if (exactlyOnce.double > 0)
-    problems.push(`${several(exactlyOnce.double, 'packet')} accepted by more than one server`);
-  if (exactlyOnce.nobody.unexplained)
-    problems.push(`${several(exactlyOnce.nobody.unexplained, 'packet')} accepted by nobody, for no known cause`);
+    problems.push(
+      `${counted(exactlyOnce.double, 'packet')} ${were(exactlyOnce.double)} accepted by more than one server`,
+    );
+  const { unexplained = 0 } = exactlyOnce.nobody;
+  if (unexplained > 0)
+    problems.push(`${counted(unexplained, 'packet')} ${were(unexplained)} accepted by nobody, for no known cause`);
   if (report.stickinessViolations > 0)
-    problems.push(`${several(report.stickinessViolations, 'packet')} at another server than that of the flow`);
+    problems.push(`${counted(report.stickinessViolations, 'packet')} went to another server than their flow's`);
   if (report.tornDatagrams > 0)
-    problems.push(`fragments of ${several(report.tornDatagrams, 'datagram')} were accepted by different servers`);
-  if (disagreements > 0) problems.push(`replicas disagreed on the owners of ${several(disagreements, 'packet')}`);
+    problems.push(`fragments of ${counted(report.tornDatagrams, 'datagram')} were accepted by different servers`);
+  if (disagreements > 0) problems.push(`replicas disagreed on the owners of ${counted(disagreements, 'packet')}`);
   for (const { server, reason } of fallen) problems.push(`server ${server} fell out of its group: ${reason}`);
   const handed = servers.reduce((sum, server) => sum + server.packets, 0);
   if (exactlyOnce.double === 0 && handed !== exactlyOnce.accepted) {
-    problems.push(`servers were handed ${handed} packets, but ${exactlyOnce.accepted} were accepted`);
+    problems.push(
+      `servers were handed ${counted(handed, 'packet')}, but ${count(exactlyOnce.accepted)} ${were(exactlyOnce.accepted)} accepted`,
+    );
   }
-  return problems;
+  if (packets.read > 0 && exactlyOnce.accepted + exactlyOnce.double === 0) {
+    const parts = [
+      ...(droppedSum > 0
+        ? [`${count(droppedSum)} ${were(droppedSum)} dropped at tier 1${causesOf(packets.dropped)}`]
+        : []),
+      ...(nobodySum > 0 ? [`${count(nobodySum)} found no server${causesOf(exactlyOnce.nobody)}`] : []),
+    ];
+    problems.push(`nothing was accepted: of ${counted(packets.read, 'packet')} ${parts.join(', ')}`);
+  }
+  return [...problems, ...handlerProblems(servers)];
+}
+
+/** Whoever writes a handler looks for the first fault; the others mostly follow from it. */
+function handlerProblems(servers: readonly ServerReport[]): string[] {
+  const failed = servers.filter(({ handlerErrors }) => handlerErrors > 0);
+  if (failed.length === 0) return [];
+  const errors = failed.reduce((sum, { handlerErrors }) => sum + handlerErrors, 0);
+  const packets = failed.reduce((sum, { packetsLost }) => sum + packetsLost, 0);
+  const [{ id, firstError }] = failed;
+  return [
+    `handlers failed ${counted(errors, 'time')} at ${counted(failed.length, 'server')}, which cost ${counted(packets, 'packet')}; first at ${id}: ${firstError}`,
+  ];
+}
+
+function were(value: number): string {
+  return agreeing(value, 'was', 'were');
+}
+
+/** ` (no-group 3, malformed 1)`; nothing for none. */
+function causesOf(counts: Readonly<Record<string, number | undefined>>): string {
+  const causes = Object.entries(counts).map(([cause, number = 0]) => `${cause} ${count(number)}`);
+  return causes.length === 0 ? '' : ` (${causes.join(', ')})`;
 }
 
 export function sumOf(counts: Record<string, number | undefined>): number {

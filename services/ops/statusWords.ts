@@ -3,8 +3,9 @@
 import type { LineState } from '../../shared/membership/gossip.ts';
 import type { EpochName } from '../../shared/membership/mirror.ts';
 import { wrap } from '../local/demo/screen.ts';
+import { agreeing, count, counted } from './numbers.ts';
 import type { GroupStatus, ServerStatus, StatusReport } from './statusBoard.ts';
-import { count, table } from './words.ts';
+import { table } from './words.ts';
 
 /** The last column stays free: some terminals fold the line when it is written. */
 export const narrowColumns = 79;
@@ -29,7 +30,13 @@ export function statusInWords(report: StatusReport, nowMs: number): string[] {
     ]);
     lines.push('', ...fitted(['tier 1', 'state', 'heard', 'packets', 'dropped'], rows));
   }
-  if (faults > 0) lines.push('', ...wrapped(`${count(faults)} messages were no gossip or hello of this version.`));
+  if (faults > 0)
+    lines.push(
+      '',
+      ...wrapped(
+        `${counted(faults, 'message')} ${agreeing(faults, 'was', 'were')} no gossip or hello of this version.`,
+      ),
+    );
   return lines;
 }
 
@@ -133,7 +140,7 @@ export function agoInWords(ms: number): string {
   const seconds = Math.max(0, Math.round(ms / 1_000));
   if (seconds < 120) return `${seconds} s`;
   if (seconds < 7_200) return `${Math.round(seconds / 60)} min`;
-  return seconds < 172_800 ? `${Math.round(seconds / 3_600)} h` : `${Math.round(seconds / 86_400)} days`;
+  return seconds < 172_800 ? `${Math.round(seconds / 3_600)} h` : counted(Math.round(seconds / 86_400), 'day');
 }
 
 function wrapped(text: string, indent = ''): string[] {

@@ -2,35 +2,49 @@
 
 import { notEnteredInWords } from '../../shared/flow/tunnelCounts.ts';
 import type { ReplayReport } from '../cli/run/replay.ts';
-import { count, several } from './numbers.ts';
+import { agreeing, count, counted } from './numbers.ts';
 import { type ClusterReport, sumOf } from './report.ts';
 
-export { count };
-
-const causeWords: Record<string, string> = {
-  midFlow: 'belonged to connections whose start was not seen: it was earlier, or between other addresses (SCTP)',
-  ended: 'belonged to connections that had ended before',
-  idle: 'belonged to flows that had been silent for longer than their idle limit (--idle)',
-  forgotten: 'belonged to flows that had given way in a full table, or whose server had gone',
-  fragment: 'were later fragments whose first fragment never came',
-  tableFull: 'found the flow table full',
-  noServer: 'found no server that takes new flows',
-  skipped: 'were in entries of the log that a server passed over',
-  unexplained: 'were accepted by nobody for no known cause',
+/** What follows one packet, and several. */
+const causeWords: Readonly<Record<string, readonly [one: string, several: string]>> = {
+  midFlow: [
+    'belonged to a connection whose start was not seen: it was earlier, or between other addresses (SCTP)',
+    'belonged to connections whose start was not seen: it was earlier, or between other addresses (SCTP)',
+  ],
+  ended: ['belonged to a connection that had ended before', 'belonged to connections that had ended before'],
+  idle: [
+    'belonged to a flow that had been silent for longer than its idle limit (--idle)',
+    'belonged to flows that had been silent for longer than their idle limit (--idle)',
+  ],
+  forgotten: [
+    'belonged to a flow that had given way in a full table, or whose server had gone',
+    'belonged to flows that had given way in a full table, or whose server had gone',
+  ],
+  fragment: [
+    'was a later fragment whose first fragment never came',
+    'were later fragments whose first fragment never came',
+  ],
+  tableFull: ['found the flow table full', 'found the flow table full'],
+  noServer: ['found no server that takes new flows', 'found no server that takes new flows'],
+  skipped: [
+    'was in an entry of the log that a server passed over',
+    'were in entries of the log that a server passed over',
+  ],
+  unexplained: ['was accepted by nobody for no known cause', 'were accepted by nobody for no known cause'],
 };
 
 export function reportInWords(report: ClusterReport & Partial<ReplayReport>): string {
   const lines: string[] = [];
   for (const { file, packets, format, problem } of report.files ?? []) {
     lines.push(
-      `${file}: ${several(packets, 'packet')}, ${format}${problem === undefined ? '' : `; stopped early: ${problem}`}`,
+      `${file}: ${counted(packets, 'packet')}, ${format}${problem === undefined ? '' : `; stopped early: ${problem}`}`,
     );
   }
   lines.push(...(report.notes ?? []));
   const { packets, tunnels, exactlyOnce, flows } = report;
   lines.push(
     '',
-    `${several(packets.read, 'packet')} read, ${count(packets.distributed)} distributed to ${several(report.groups.length, 'group')} with ${several(report.servers.length, 'server')} (bus: ${report.bus}).`,
+    `${counted(packets.read, 'packet')} read, ${count(packets.distributed)} distributed to ${counted(report.groups.length, 'group')} with ${counted(report.servers.length, 'server')} (bus: ${report.bus}).`,
   );
   for (const [cause, number] of Object.entries(packets.dropped))
     lines.push(`  ${count(number)} dropped at tier 1: ${cause}`);
@@ -38,14 +52,16 @@ export function reportInWords(report: ClusterReport & Partial<ReplayReport>): st
   if (entered.length > 0) lines.push(`  keyed inside tunnels: ${entered.join(', ')}`);
   for (const words of notEnteredInWords(tunnels)) lines.push(`  tunnels not entered: ${words}`);
   lines.push(
-    `${count(exactlyOnce.accepted)} were accepted by exactly one server, ${count(exactlyOnce.double)} by more than one.`,
+    `${count(exactlyOnce.accepted)} ${agreeing(exactlyOnce.accepted, 'was', 'were')} accepted by exactly one server, ${count(exactlyOnce.double)} by more than one.`,
   );
-  for (const [cause, number] of Object.entries(exactlyOnce.nobody))
-    lines.push(`  ${count(number ?? 0)} ${causeWords[cause]}`);
+  for (const [cause, number = 0] of Object.entries(exactlyOnce.nobody)) {
+    const [one, several] = causeWords[cause];
+    lines.push(`  ${count(number)} ${agreeing(number, one, several)}`);
+  }
   if ((exactlyOnce.nobody.midFlow ?? 0) > packets.distributed / 10)
     lines.push('  (captures often begin in the middle of connections: --mid-flow adopt gives those a server too)');
   lines.push(
-    `${several(flows.seen, 'flow')} (${count(flows.type1)} with a visible start, ${count(flows.type2)} without); ${several(report.stickinessViolations, 'packet')} strayed from ${report.stickinessViolations === 1 ? 'its' : 'their'} flow's server.`,
+    `${counted(flows.seen, 'flow')} (${count(flows.type1)} with a visible start, ${count(flows.type2)} without); ${counted(report.stickinessViolations, 'packet')} strayed from their flow's server.`,
     `${report.seconds} s, ${count(report.packetsPerSecond)} packets/s, ${report.copiesPerPacket} copies a packet, latency p50 ${report.latencyMs.p50} ms, p99 ${report.latencyMs.p99} ms.`,
     '',
     ...table(
@@ -61,7 +77,7 @@ export function reportInWords(report: ClusterReport & Partial<ReplayReport>): st
     ),
   );
   for (const { server, flowsLeft } of report.draining ?? []) {
-    lines.push('', `${server} is still draining: ${several(flowsLeft, 'flow')} had not ended when the traffic did.`);
+    lines.push('', `${server} is still draining: ${counted(flowsLeft, 'flow')} had not ended when the traffic did.`);
   }
   lines.push('', verdictOf(report));
   return `${lines.join('\n').trimStart()}\n`;
@@ -69,7 +85,8 @@ export function reportInWords(report: ClusterReport & Partial<ReplayReport>): st
 
 function verdictOf(report: ClusterReport): string {
   if (report.problems.length > 0)
-    return ['It does not add up:', ...report.problems.map((problem) => `  ${problem}`)].join('\n');
+    return ['This run failed:', ...report.problems.map((problem) => `  ${problem}`)].join('\n');
+  if (report.packets.read === 0) return 'Nothing was read.';
   const nobody = sumOf(report.exactlyOnce.nobody);
   return nobody === 0
     ? 'It adds up: every distributed packet was accepted by exactly one server.'

@@ -104,14 +104,16 @@ export const limits = {
   /** Lives of servers whose answers a tier 1 tells apart; the one heard first is forgotten first. */
   answerSenders: 4_096,
   /**
-   * Sockets towards one backend, one for each client. Each takes a port of the machine, of which Linux gives out 28,232
-   * by default, and a file descriptor; three actors on one machine must find room.
+   * Sessions with one backend, one for each client. Each takes a port of the machine, of which Linux gives out 28,232
+   * by default, and two file descriptors; three actors on one machine must find room.
    */
   backendSockets: 8_192,
-  /** A flow that has ended keeps its socket for this long after its last answer, for answers that are late. */
-  backendLingerMs: 5_000,
-  /** A socket without traffic is closed after this much wall time: packet time, which ends flows, may stand still. */
-  backendIdleMs: 900_000,
+  /** A session lasts for so long after its client's last packet, if nobody says otherwise: as long as an answered UDP flow. */
+  backendSessionSeconds: 180,
+  /** After the end of a session its socket stays for so long, to count the answers that come too late. */
+  backendOverMs: 900_000,
+  /** And so many of them stay at most. */
+  backendOverSessions: 1_024,
   /** Datagrams that the system has not taken yet; beyond them new ones are dropped. */
   backendPending: 16_384,
 } as const;

@@ -10,6 +10,15 @@ export function loopbacks(): string[] {
   return ['127.0.0.1', ...(all.some(({ address }) => address === '::1') ? ['::1'] : [])];
 }
 
+/** A link-local address of this machine, with its zone; undefined where it has none. */
+export function linkLocal(): string | undefined {
+  for (const [zone, list = []] of Object.entries(networkInterfaces())) {
+    const found = list.find(({ address, internal }) => !internal && address.startsWith('fe80:'));
+    if (found !== undefined) return `${found.address}%${zone}`;
+  }
+  return undefined;
+}
+
 /** A loopback address in the form that addresses with a port have. */
 export function inUrl(host: string): string {
   return host.includes(':') ? `[${host}]` : host;

@@ -6,8 +6,8 @@ import { systemClock } from '../../../shared/base/clock.ts';
 import { errorCodes, FlowherdError } from '../../../shared/base/errors.ts';
 import { isLifeOf } from '../../../shared/membership/transitions.ts';
 import type { Member, View } from '../../../shared/membership/view.ts';
+import { counted } from '../../ops/numbers.ts';
 import { StatusBoard } from '../../ops/statusBoard.ts';
-import { count } from '../../ops/words.ts';
 import { type Environment, environmentHelp } from '../process/environment.ts';
 import { wholeNumber } from '../process/parse.ts';
 import { pause } from '../process/patience.ts';
@@ -113,7 +113,7 @@ async function untilLeft(access: Access, { group, member }: Place, timeoutS: num
       const flows = board.stateOf(member)?.load?.flows;
       progress.tell(flows, waitedS);
       if (timeoutS !== undefined && waitedS >= timeoutS) {
-        const rest = flows === undefined ? '' : ` with ${count(flows)} flows`;
+        const rest = flows === undefined ? '' : ` with ${counted(flows, 'flow')}`;
         throw new FlowherdError(errorCodes.busTimeout, `${member.server} still drains after ${timeoutS} s${rest}`);
       }
       await pause(lookEveryMs);
@@ -134,7 +134,7 @@ class Progress {
   }
 
   tell(flows: number | undefined, waitedS: number): void {
-    const left = flows === undefined ? 'drains' : `drains: ${count(flows)} flows left`;
+    const left = flows === undefined ? 'drains' : `drains: ${counted(flows, 'flow')} left`;
     if (this.#isDrawn) process.stderr.write(`\r${this.#server} ${left}, ${Math.floor(waitedS)} s\x1b[K`);
     else if (flows !== this.#told) process.stderr.write(`${this.#server} ${left}\n`);
     this.#told = flows;

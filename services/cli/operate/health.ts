@@ -8,6 +8,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { InvalidArgumentError, Option } from 'commander';
 import type { Logger } from 'pino';
 import { errorCodes, FlowherdError, reasonOf } from '../../../shared/base/errors.ts';
+import { withZone } from '../../../shared/base/udpAddress.ts';
 import { LoopDelay } from '../process/loopDelay.ts';
 
 export interface ListenAddress {
@@ -125,12 +126,15 @@ function listen(server: Server, { host, port }: ListenAddress): Promise<void> {
 /** `host:port`, `[ipv6]:port`, or a port of the loopback interface. Nothing is nothing: an empty variable is an unset one. */
 export function parseListenAddress(text: string): ListenAddress | undefined {
   if (text === '') return undefined;
-  const match = /^(?:\[([0-9A-Fa-f:.%\w]+)\]:|([^:\s[\]/]+):)?(\d{1,5})$/.exec(text);
-  const port = Number(match?.[3]);
-  if (match === null || port > 65_535) {
-    throw new InvalidArgumentError('an address such as 127.0.0.1:8080 or [::1]:8080, or a port, is wanted');
+  const [, bracketed, plain = '127.0.0.1', digits] = /^(?:\[([^[\]]+)\]:|([^:\s[\]/]+):)?(\d{1,5})$/.exec(text) ?? [];
+  const host = bracketed === undefined ? plain : withZone(bracketed);
+  const port = Number(digits);
+  if (digits === undefined || host === undefined || port > 65_535) {
+    throw new InvalidArgumentError(
+      'an address such as 127.0.0.1:8080 or [::1]:8080, or a port, is wanted, with a port from 0 to 65535',
+    );
   }
-  return { host: match[1] ?? match[2] ?? '127.0.0.1', port };
+  return { host, port };
 }
 
 function hostInUrl(host: string): string {

@@ -9,6 +9,7 @@ import { parseUdpUrl, udpScheme } from '../../../shared/base/udpAddress.ts';
 import type { Bus } from '../../../shared/bus/bus.ts';
 import type { Subjects } from '../../../shared/bus/subjects.ts';
 import type { Tier1Actor } from '../../tier1/actor.ts';
+import { checkCapture } from '../../tier1/ingress/capture.ts';
 import { SubjectIngress } from '../../tier1/ingress/subject.ts';
 import { UdpIngress } from '../../tier1/ingress/udp.ts';
 
@@ -38,10 +39,17 @@ interface LiveKind {
   readonly senders: string;
   takes(source: string): boolean;
   /**
-   * All sources of this kind, read at once so that mistakes are said before anything is connected (throws
-   * FlowherdError bad-config). What is returned opens them; it rejects with a FlowherdError, and leaves nothing open.
+   * All sources of this kind, read at once so that mistakes are said before anything is connected. Throws FlowherdError
+   * bad-config.
    */
-  read(sources: readonly string[]): (context: InputContext) => Promise<LiveInput>;
+  read(sources: readonly string[]): LiveSources;
+}
+
+interface LiveSources {
+  /** Rejects with a FlowherdError when they cannot be had, as far as that shows before anything is connected. */
+  check(): Promise<void>;
+  /** Rejects with a FlowherdError, and leaves nothing open. */
+  open(context: InputContext): Promise<LiveInput>;
 }
 
 const liveKinds: readonly LiveKind[] = [
@@ -49,7 +57,7 @@ const liveKinds: readonly LiveKind[] = [
     name: 'bus',
     senders: 'the bus',
     takes: (source) => source === 'bus',
-    read: () => (context) => SubjectIngress.open(context),
+    read: () => ({ check: async () => undefined, open: (context) => SubjectIngress.open(context) }),
   },
   {
     name: 'udp',
@@ -57,7 +65,7 @@ const liveKinds: readonly LiveKind[] = [
     takes: (source) => source.startsWith(udpScheme),
     read: (sources) => {
       const urls = sources.map((source) => parseUdpUrl(source, 0));
-      return (context) => UdpIngress.open(urls, context);
+      return { check: () => UdpIngress.check(urls), open: (context) => UdpIngress.open(urls, context) };
     },
   },
 ];
@@ -65,15 +73,14 @@ const liveKinds: readonly LiveKind[] = [
 export class Inputs {
   /** Files, or '-' for standard input, in the order given. */
   readonly captures: readonly string[];
-  readonly #kinds: { readonly name: string; readonly senders: string; readonly open: ReturnType<LiveKind['read']> }[] =
-    [];
+  readonly #kinds: { readonly name: string; readonly senders: string; readonly sources: LiveSources }[] = [];
   readonly #live: { readonly name: string; readonly input: LiveInput }[] = [];
 
   /** Throws FlowherdError bad-config for what is no input. */
   constructor(sources: readonly string[]) {
     for (const kind of liveKinds) {
       const mine = sources.filter((source) => kind.takes(source));
-      if (mine.length > 0) this.#kinds.push({ name: kind.name, senders: kind.senders, open: kind.read(mine) });
+      if (mine.length > 0) this.#kinds.push({ name: kind.name, senders: kind.senders, sources: kind.read(mine) });
     }
     this.captures = sources.filter((source) => !liveKinds.some((kind) => kind.takes(source)));
   }
@@ -88,9 +95,15 @@ export class Inputs {
     return this.#kinds.map(({ senders }) => senders).join(' and ');
   }
 
+  /** Looks for all of them, before anything is connected. Rejects with a FlowherdError when one cannot be had. */
+  async check(): Promise<void> {
+    for (const file of this.captures) await checkCapture(file);
+    for (const { sources } of this.#kinds) await sources.check();
+  }
+
   /** Opens the live inputs: from here on they feed tier 1. Rejects with a FlowherdError when one cannot be had. */
   async open(context: InputContext): Promise<void> {
-    for (const { name, open } of this.#kinds) this.#live.push({ name, input: await open(context) });
+    for (const { name, sources } of this.#kinds) this.#live.push({ name, input: await sources.open(context) });
   }
 
   /** Ends the live inputs. */

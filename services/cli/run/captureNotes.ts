@@ -3,7 +3,7 @@
 
 import { type PacketTimes, packetTimeLimits } from '../../../shared/capture/packetTimes.ts';
 import type { UnreadLinkTypes } from '../../../shared/packet/decode/link/linkTypes.ts';
-import { several } from '../../ops/numbers.ts';
+import { counted } from '../../ops/numbers.ts';
 
 /** A capture that was read to its end. */
 export interface CaptureRead {
@@ -19,7 +19,7 @@ export function captureNotes({ file, times, unread }: CaptureRead, before?: Capt
   if (disordered > 0) {
     const most = seconds(mostDisorderMs);
     notes.push(
-      `${file}: ${several(disordered, 'packet')} out of order of time, by up to ${most}: --sort puts them in order`,
+      `${file}: ${counted(disordered, 'packet')} out of order of time, by up to ${most}: --sort puts them in order`,
     );
   }
   const overlapMs = before === undefined || times.firstMs === 0 ? 0 : before.times.newestMs - times.firstMs;
@@ -36,7 +36,7 @@ export function captureNotes({ file, times, unread }: CaptureRead, before?: Capt
 export function mendedNotes(file: string, { mended }: PacketTimes): string[] {
   return mended === 0
     ? []
-    : [`${file}: ${several(mended, 'packet')} with a corrupt time: taken to be as old as the one before`];
+    : [`${file}: ${counted(mended, 'packet')} with a corrupt time: taken to be as old as the one before`];
 }
 
 function seconds(ms: number): string {

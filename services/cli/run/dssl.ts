@@ -21,9 +21,7 @@ import type { LifeOptions } from './dssl/life.ts';
 import { Lives } from './dssl/lives.ts';
 import { tellCounts } from './dssl/report.ts';
 
-interface DsslOptions extends Omit<ServiceOptions, 'group'>, LifeOptions {
-  readonly memberOf?: string;
-}
+type DsslOptions = Omit<ServiceOptions, 'group'> & Omit<LifeOptions, 'backendAddress'> & { readonly memberOf?: string };
 
 const example = `
 Examples:
@@ -72,13 +70,13 @@ export function dsslCommand(environment: () => Environment): Command {
     .action((options: DsslOptions) => runDssl(options, environment()));
 }
 
-async function runDssl(options: DsslOptions, environment: Environment): Promise<void> {
-  checkEgress(options);
+async function runDssl(asked: DsslOptions, environment: Environment): Promise<void> {
+  const options = await checkEgress(asked);
   const server = options.server || uniqueServerName();
   const log = serviceLog(server, environment.logLevel, environment.logTo);
   const loop = new LoopDelay();
   const health = new Health([...connectionConditions, 'subscribed', 'member', 'log'], loop);
-  const cluster = await connectCluster('dssl', options as ServiceOptions, environment, log, health);
+  const cluster = await connectCluster('dssl', asked as ServiceOptions, environment, log, health);
   loop.start();
   const thermometer = new Thermometer({ file: options.temperatureFile, log });
   void thermometer.refresh();

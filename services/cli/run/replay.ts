@@ -1,15 +1,17 @@
 // `flowherd replay`: a whole cluster in one process, captures through it, and a report that must add up.
 
 import { stat } from 'node:fs/promises';
-import { Command, Option } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { systemClock } from '../../../shared/base/clock.ts';
+import { errorCodes, FlowherdError } from '../../../shared/base/errors.ts';
 import type { CaptureSummary } from '../../../shared/capture/reader.ts';
 import { readSorted } from '../../../shared/capture/sorted.ts';
+import { isSpare } from '../../../shared/membership/transitions.ts';
 import { UnreadLinkTypes } from '../../../shared/packet/decode/link/linkTypes.ts';
-import { LocalCluster } from '../../local/localCluster.ts';
+import { LocalCluster, type LocalServer } from '../../local/localCluster.ts';
 import { type ClusterReport, reportOn } from '../../ops/report.ts';
 import { reportInWords } from '../../ops/words.ts';
-import { feedBatches, feedCapture } from '../../tier1/ingress/capture.ts';
+import { checkCapture, feedBatches, feedCapture } from '../../tier1/ingress/capture.ts';
 import { askedSettings } from '../config/config.ts';
 import {
   addClusterOptions,
@@ -21,6 +23,7 @@ import {
 import { type Environment, environmentHelp } from '../process/environment.ts';
 import { quietLog } from '../process/log.ts';
 import { collect, pairsOf, parseSpeed, wholeNumber } from '../process/parse.ts';
+import { within } from '../process/patience.ts';
 import { type CaptureRead, captureNotes, mendedNotes } from './captureNotes.ts';
 
 /** What `replay` is asked for: the options of the command, parsed. */
@@ -51,7 +54,7 @@ Examples:
   $ npx flowherd replay capture.pcap --bus nats://127.0.0.1:4222 --add-at 25% --drain-at 50%
   $ npx flowherd replay capture.pcap --handler pcap --handler-option dir=/tmp/servers
 
-Exit code 0 when every packet is accounted for, none was accepted twice and no flow moved; 1 otherwise.
+Exit code 0 when every packet is accounted for, some were accepted, none twice, no flow moved and no handler failed; 1 otherwise.
 ${environmentHelp}`;
 
 export function replayCommand(environment: () => Environment): Command {
@@ -118,6 +121,8 @@ export async function replay(
 ): Promise<ReplayReport> {
   const secret = environment.secret ?? 'replay';
   const map = mapFromOptions(options, secret, askedSettings(options.config, environment.settings));
+  const handlerOptions = pairsOf('--handler-option', options.handlerOption);
+  for (const file of files) await checkCapture(file);
   const cluster = await LocalCluster.start({
     busUrl: options.bus,
     auth: environment.auth,
@@ -126,7 +131,7 @@ export async function replay(
     keyer: keyerFor(map, secret),
     serversPerGroup: options.servers,
     handler: options.handler,
-    handlerOptions: pairsOf('--handler-option', options.handlerOption),
+    handlerOptions,
     packetTime: 'capture',
     log: quietLog,
   });
@@ -134,6 +139,8 @@ export async function replay(
     const changes = new Changes(cluster, map.groups.length, options, await bytesOf(files));
     const startedAtMs = systemClock.monotonicMs();
     const read = await feedFiles(cluster, files, options, changes);
+    // A moment at the very end of the captures has no packet behind it.
+    if (changes.isDue()) await changes.act();
     await cluster.settle(settleTimeoutMs);
     const seconds = (systemClock.monotonicMs() - startedAtMs) / 1_000;
     const draining = await changes.finish();
@@ -143,7 +150,8 @@ export async function replay(
       map.groups.map(({ id }) => id),
       seconds,
     );
-    const problems = [...report.problems, ...(read.isNothing ? ['nothing of the captures could be read'] : [])];
+    // What could not be read could not be accepted either.
+    const problems = read.isNothing ? ['nothing of the captures could be read'] : report.problems;
     return { files: read.files, notes: read.notes, draining, ...report, problems };
   } finally {
     await cluster.stop();
@@ -166,10 +174,8 @@ async function feedFiles(
     speed,
     packetTime: 'capture',
     clock: systemClock,
-    onBatch: async () => {
-      cluster.audit();
-      await changes.follow(cluster.tier1.distributor.received, cluster.tier1.distributor.receivedBytes);
-    },
+    onBatch: async () => cluster.audit(),
+    between: changes,
   } as const;
   if (sort) {
     const unread = new UnreadLinkTypes();
@@ -197,10 +203,15 @@ function fileRead(file: string, { packets, format, problem }: CaptureSummary): R
 
 /** Gives up waiting for decisions after this long without any. */
 const settleTimeoutMs = 3_000;
+/** A drain has to be in force by then. */
+const drainTimeoutMs = 10_000;
 /** A drain that the replay's end overtakes: long enough that flows which have ended can be seen to have. */
 const drainPatienceMs = 200;
 
-/** Servers that come and go while the packets run. */
+/**
+ * Servers that come and go while the packets run. All packets before such a moment are decided when the change begins, and it is in
+ * force when the next one goes on, so that the same packets meet the same members in every run.
+ */
 class Changes {
   readonly #cluster: LocalCluster;
   readonly #groups: number;
@@ -219,18 +230,22 @@ class Changes {
     this.#totalBytes = totalBytes;
   }
 
-  /** Does what is due after so many packets and bytes. The replay waits until added servers take flows. */
-  async follow(packets: number, bytes: number): Promise<void> {
-    if (!this.#added && this.#isDue(this.#addAt, packets, bytes)) {
+  /** Whether something is to happen before the next packet. */
+  isDue(): boolean {
+    return (!this.#added && this.#hasCome(this.#addAt)) || (!this.#drained && this.#hasCome(this.#drainAt));
+  }
+
+  /** Does what is due. Resolves when added servers take flows, and drained ones take no more. */
+  async act(): Promise<void> {
+    await this.#cluster.settle(settleTimeoutMs);
+    const groups = Array.from({ length: this.#groups }, (_, group) => group);
+    if (!this.#added && this.#hasCome(this.#addAt)) {
       this.#added = true;
-      await Promise.all(Array.from({ length: this.#groups }, (_, group) => this.#cluster.addServer(group)));
+      await Promise.all(groups.map((group) => this.#cluster.addServer(group)));
     }
-    if (!this.#drained && this.#isDue(this.#drainAt, packets, bytes)) {
+    if (!this.#drained && this.#hasCome(this.#drainAt)) {
       this.#drained = true;
-      for (let group = 0; group < this.#groups; group++) {
-        const [server] = this.#cluster.membersOf(group);
-        if (server !== undefined) this.#drains.push(this.#cluster.drainServer(server, Number.MAX_SAFE_INTEGER));
-      }
+      await Promise.all(groups.map((group) => this.#drain(this.#cluster.membersOf(group)[0])));
     }
   }
 
@@ -243,9 +258,20 @@ class Changes {
       .map(({ name, actor }) => ({ server: name, flowsLeft: actor.ownFlows }));
   }
 
-  #isDue(moment: Moment | undefined, packets: number, bytes: number): boolean {
+  /** One that may not drain before others are active is not waited for. */
+  async #drain(server: LocalServer): Promise<void> {
+    const { actor } = server;
+    const draining = actor.whenDraining();
+    const mayDrain = isSpare(actor.view, actor.candidate);
+    this.#drains.push(this.#cluster.drainServer(server, Number.MAX_SAFE_INTEGER));
+    if (!mayDrain || (await within(drainTimeoutMs, draining))) return;
+    throw new FlowherdError(errorCodes.busTimeout, `server ${server.name} does not drain after ${drainTimeoutMs} ms`);
+  }
+
+  #hasCome(moment: Moment | undefined): boolean {
     if (moment === undefined) return false;
-    return 'packets' in moment ? packets >= moment.packets : bytes >= moment.share * this.#totalBytes;
+    const { received, receivedBytes } = this.#cluster.tier1.distributor;
+    return 'packets' in moment ? received >= moment.packets : receivedBytes >= moment.share * this.#totalBytes;
   }
 }
 
@@ -265,5 +291,6 @@ async function bytesOf(files: readonly string[]): Promise<number> {
 function parseMoment(text: string): Moment {
   const share = /^(\d+(?:\.\d+)?)%$/.exec(text);
   if (share !== null && Number(share[1]) <= 100) return { share: Number(share[1]) / 100 };
-  return { packets: wholeNumber(0, Number.MAX_SAFE_INTEGER)(text) };
+  if (/^\d{1,15}$/.test(text)) return { packets: Number(text) };
+  throw new InvalidArgumentError('a number of packets, or a share of the bytes from 0% to 100%, is wanted');
 }

@@ -8,8 +8,8 @@ import { systemClock } from '../../../shared/base/clock.ts';
 import { subjectsOf } from '../../../shared/bus/subjects.ts';
 import type { LocalEgress } from '../../dssl/egress/local.ts';
 import { RemoteServer } from '../../dssl/egress/remote/remote.ts';
-import { count } from '../../ops/words.ts';
-import { addHandlerOptions, type HandlerOptions, openHandler } from '../process/egress.ts';
+import { counted } from '../../ops/numbers.ts';
+import { addHandlerOptions, checkHandler, type HandlerOptions, openHandler } from '../process/egress.ts';
 import { type Environment, environmentHelp, type LogTarget } from '../process/environment.ts';
 import { handlerLog, serviceLog, tellReport } from '../process/log.ts';
 import { nameOption } from '../process/parse.ts';
@@ -44,6 +44,7 @@ export function serverCommand(environment: () => Environment): Command {
 }
 
 async function runServer(options: ServerOptions, environment: Environment): Promise<void> {
+  await checkHandler(options);
   const log = serviceLog(options.of, environment.logLevel, environment.logTo);
   const subjects = subjectsOf(options.cluster);
   const { bus } = await connectLine('server', 'data', options.bus, environment, log);
@@ -104,6 +105,6 @@ function tellCounts(
     options.json === true,
     report,
     () =>
-      `${options.of}: ${count(packets)} packets of ${count(flowsStarted)} flows, ${count(remote.lostDeliveries)} deliveries lost on the bus.\n`,
+      `${options.of}: ${counted(packets, 'packet')} of ${counted(flowsStarted, 'flow')}, ${counted(remote.lostDeliveries, 'delivery', 'deliveries')} lost on the bus.\n`,
   );
 }

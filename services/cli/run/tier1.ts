@@ -7,7 +7,7 @@ import { systemClock } from '../../../shared/base/clock.ts';
 import { errorCodes, FlowherdError } from '../../../shared/base/errors.ts';
 import type { MapFollower } from '../../../shared/config/store.ts';
 import { notEnteredInWords } from '../../../shared/flow/tunnelCounts.ts';
-import { count, several } from '../../ops/numbers.ts';
+import { count, counted } from '../../ops/numbers.ts';
 import { Tier1Actor } from '../../tier1/actor.ts';
 import { feedCapture } from '../../tier1/ingress/capture.ts';
 import { followSettings } from '../config/liveSettings.ts';
@@ -75,6 +75,7 @@ async function runTier1(options: Tier1Options, environment: Environment): Promis
   if (inputs.isLive && options.packetTime === 'capture') {
     throw new FlowherdError(errorCodes.badConfig, '--packet-time capture: packets of a live input have no other time');
   }
+  await inputs.check();
   const log = serviceLog(options.name, environment.logLevel, environment.logTo);
   const health = new Health([...connectionConditions, 'views', 'served', 'log']);
   const { subjects, map, store, dataBus, controlBus, secret } = await connectCluster(
@@ -154,7 +155,7 @@ async function runTier1(options: Tier1Options, environment: Environment): Promis
         ? `  ${count(mapping.diverted)} of them to other groups than the map's, which were gone\n`
         : '';
     const closed = notEnteredInWords(tunnels).map((words) => `  tunnels not entered: ${words}\n`);
-    return `${several(received, 'packet')} read, ${count(distributed)} distributed.\n${detour}${drops.join('')}${closed.join('')}`;
+    return `${counted(received, 'packet')} read, ${count(distributed)} distributed.\n${detour}${drops.join('')}${closed.join('')}`;
   });
 }
 

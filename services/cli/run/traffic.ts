@@ -16,7 +16,7 @@ import { Newcomers } from '../../loadgen/newcomers.ts';
 import { type TrafficReport, trafficReport } from '../../loadgen/report.ts';
 import { longestStandstillMs, Run } from '../../loadgen/run.ts';
 import { trafficInWords } from '../../loadgen/words.ts';
-import { count } from '../../ops/words.ts';
+import { counted } from '../../ops/numbers.ts';
 import { addClusterOptions, type ClusterOptions, keyerFor, shortLivedCluster } from '../config/settings.ts';
 import { type Environment, environmentHelp } from '../process/environment.ts';
 import { nameOption, wholeNumber } from '../process/parse.ts';
@@ -281,7 +281,7 @@ function follow(field: Field, run: Run, onDenied: (reason: string) => void): voi
 function progressOf(run: Run, drive: Drive | undefined, wholeMs: number) {
   const elapsedMs = drive?.elapsedMs ?? 0;
   const { sent, underWay, double } = run.ledger;
-  const rest = underWay > 0 ? `${count(underWay)} packets still under way` : 'waiting for the last answers';
+  const rest = underWay > 0 ? `${counted(underWay, 'packet')} still under way` : 'waiting for the last answers';
   const waiting = drive?.isOver ? rest : run.isDown ? 'reconnecting' : '';
   return {
     elapsedMs,
@@ -311,11 +311,11 @@ async function auditorProblems({ local }: Field, report: TrafficReport): Promise
   await local.settle(graceMs);
   local.finish();
   const { accepted, double, flows, disagreements } = local.auditor;
-  if (disagreements > 0) return [`replicas disagreed on the owners of ${disagreements} packets`];
+  if (disagreements > 0) return [`replicas disagreed on the owners of ${counted(disagreements, 'packet')}`];
   const said = [report.acceptedOnce, report.double, report.movedFlows > 0];
   const seen = [accepted, double, flows.moved > 0];
   if (said.join() === seen.join() || report.receipts.lost > 0 || report.receipts.late > 0) return [];
   return [
-    `the cluster's auditor saw ${accepted} packets accepted once, ${double} by more than one server, and ${flows.moved} stray`,
+    `the cluster's auditor saw ${counted(accepted, 'packet')} accepted once, ${double} by more than one server, and ${flows.moved} stray`,
   ];
 }

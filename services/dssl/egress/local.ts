@@ -40,6 +40,8 @@ export interface LocalEgressStats extends EgressStats {
   batches: number;
   /** Calls of the handler that threw or rejected. */
   handlerErrors: number;
+  /** The first of these faults, in one line; undefined while there was none. */
+  firstError: string | undefined;
   /** Packets of batches that the handler failed on, or that were not given to it because too many were unfinished. */
   packetsLost: number;
   batchesRefused: number;
@@ -64,6 +66,7 @@ export class LocalEgress implements ServerEgress {
     flowsStarted: 0,
     flowsEnded: 0,
     handlerErrors: 0,
+    firstError: undefined,
     packetsLost: 0,
     batchesRefused: 0,
     pendingBatches: 0,
@@ -242,8 +245,10 @@ export class LocalEgress implements ServerEgress {
   }
 
   #fault(where: string, error: unknown): void {
+    const what = `${where} failed: ${reasonOf(error)}`;
     this.#stats.handlerErrors++;
-    this.#complain(`${where} failed: ${reasonOf(error)}`, error);
+    this.#stats.firstError ??= what;
+    this.#complain(what, error);
   }
 
   #complain(what: string, error?: unknown): void {

@@ -2,32 +2,42 @@
 // accepted datagram, from a socket of its own for each client, and what it answers goes back to the client by the tier 1
 // that the client's last packet came by. Neither the client nor the server has to know of the cluster.
 //
-//   accepted packet ─► payload ─► session of its client (udpSessions.ts) ─► backend
+//   accepted packet ─► payload ─► session of its client (udp/sessions.ts) ─► backend
 //   return.<tier 1> ◄─ batches of answers (returns.ts) ◄─ session ◄─────────┘
 //
 // The backend sees as many peers as there are clients, all with this machine's address. Packets that are not whole UDP
-// datagrams are dropped and counted by cause. Sockets are bounded; when there are too many, the one that is missed least
-// gives way. A session whose flow has ended stays a little for answers that are late.
+// datagrams are dropped and counted by cause. Sessions are bounded; when there are too many, the one that is missed least
+// gives way.
+//
+// An answer is passed on when it comes from where the client's datagrams go, while the session lasts; all others are counted by
+// cause (udp/refusedAnswers.ts). A server may answer from a new port and go on there, as TFTP does (RFC 1350). The client does
+// not see that port, only the VIP. So where such answers are wanted, the session takes the port that spoke last for the
+// backend's, and the client's later datagrams go there; when nobody listens there any more, they go to the first port again.
 
-import { createSocket, type Socket } from 'node:dgram';
+import type { RemoteInfo } from 'node:dgram';
 import { reasonOf } from '../../../shared/base/errors.ts';
 import { limits } from '../../../shared/base/limits.ts';
 import type { UdpAddress } from '../../../shared/base/udpAddress.ts';
-import { FrameFlags, linkTypeOf } from '../../../shared/flow/frameFlags.ts';
-import { answerRowBytes } from '../../../shared/messages/answers.ts';
-import { u16 } from '../../../shared/packet/bytes.ts';
-import { Fragment, Headers, type IpLayer } from '../../../shared/packet/decode/headers.ts';
-import { parse } from '../../../shared/packet/decode/parse.ts';
-import { Protocol } from '../../../shared/packet/decode/transport.ts';
 import type { EgressStats, ServerEgress } from './egress.ts';
 import type { HandlerLog, ServerLoad } from './handlers/handler.ts';
 import { MeanSince, ShareSince } from './measures.ts';
 import { Returns, type ReturnsOptions, type Tier1Return } from './remote/returns.ts';
-import { UdpSession, UdpSessions } from './udpSessions.ts';
+import { copyBytes, Datagram } from './udp/datagram.ts';
+import { RefusedAnswers } from './udp/refusedAnswers.ts';
+import { UdpSession, UdpSessions } from './udp/sessions.ts';
+import { BackendSocket } from './udp/socket.ts';
+
+/** From where the backend's answers are taken: from the port that was asked, or from any port of its address. */
+export const answerOrigins = ['same-port', 'any-port'] as const;
+export type AnswerOrigin = (typeof answerOrigins)[number];
 
 export interface UdpEgressOptions extends ReturnsOptions {
   readonly backend: UdpAddress;
   readonly log: HandlerLog;
+  /** Default `same-port`. */
+  readonly answers?: AnswerOrigin | undefined;
+  /** How long a session outlives its client's last packet; default `limits.backendSessionSeconds`. */
+  readonly sessionSeconds?: number | undefined;
   /** Default `limits.backendSockets`. */
   readonly maxSockets?: number;
 }
@@ -46,22 +56,12 @@ type Cause = (typeof causes)[number];
 /** Those that say something of the backend or the way to it, not of the packet. */
 const lossCauses: readonly Cause[] = ['no-socket', 'too-many-pending', 'unreachable', 'send-failed'];
 
-const udpHeaderBytes = 8;
 const logIntervalMs = 1_000;
 /** How long the end waits for answers to what was asked last. */
 const lastAnswersMs = 1_000;
 /** An answer later than this is taken to be one to a later datagram: not everything is answered. */
 const answerMs = 5_000;
 const unreachableCodes = ['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'EHOSTDOWN'];
-
-/** Copies without making a view of the packet. */
-const copyBytes = Buffer.prototype.copy as (
-  this: Uint8Array,
-  target: Uint8Array,
-  targetStart: number,
-  sourceStart: number,
-  sourceEnd: number,
-) => number;
 
 class UdpStats implements EgressStats {
   packets = 0;
@@ -80,12 +80,13 @@ export class UdpEgress implements ServerEgress {
   readonly #stats = new UdpStats();
   readonly #options: UdpEgressOptions;
   readonly #maxSockets: number;
+  readonly #sessionMs: number;
+  readonly #refused: RefusedAnswers;
   readonly #returns: Returns;
   readonly #sessions = new UdpSessions();
-  readonly #headers = new Headers();
-  /** Client and VIP of the packet at hand. */
-  readonly #row = new Uint8Array(answerRowBytes);
-  readonly #counts = { forwarded: 0, unreachable: 0, answers: 0, opened: 0, evicted: 0, failed: 0 };
+  /** In the packet at hand. */
+  readonly #datagram = new Datagram();
+  readonly #counts = { forwarded: 0, unreachable: 0, answers: 0, otherPorts: 0, opened: 0, evicted: 0, failed: 0 };
   readonly #latency = new MeanSince();
   readonly #loss = new ShareSince();
   #data: Uint8Array = new Uint8Array(0);
@@ -102,6 +103,10 @@ export class UdpEgress implements ServerEgress {
     this.stats = this.#stats;
     this.#options = options;
     this.#maxSockets = options.maxSockets ?? limits.backendSockets;
+    this.#sessionMs = (options.sessionSeconds ?? limits.backendSessionSeconds) * 1_000;
+    const { backend, answers, log } = options;
+    const rules = { backend: backend.text, anyPort: answers === 'any-port', sessionMs: this.#sessionMs };
+    this.#refused = new RefusedAnswers(rules, log);
     this.#returns = new Returns(options);
   }
 
@@ -121,13 +126,15 @@ export class UdpEgress implements ServerEgress {
     const stats = this.#stats;
     stats.packets++;
     stats.bytes += length;
-    const start = this.#payloadOf(offset, offset + length, flags);
-    if (start < 0) return;
-    const end = this.#headers.outer.payload + u16(this.#data, this.#headers.outer.payload + 4);
-    writeRow(this.#row, this.#data, this.#headers.outer);
-    const session = this.#sessions.find(hi, lo, this.#row) ?? this.#open(hi, lo);
+    const datagram = this.#datagram;
+    const fault = datagram.read(this.#data, offset, offset + length, flags);
+    if (fault !== undefined) {
+      stats.dropped[fault]++;
+      return;
+    }
+    const session = this.#sessions.find(hi, lo, datagram.row) ?? this.#open(hi, lo);
     if (session === undefined) stats.dropped['no-socket']++;
-    else this.#forward(session, start, end);
+    else this.#forward(session, datagram);
   }
 
   end(): void {
@@ -140,17 +147,24 @@ export class UdpEgress implements ServerEgress {
 
   flowEnded(hi: number, lo: number): void {
     this.#stats.flowsEnded++;
-    this.#sessions.endFlow(hi, lo, this.#options.clock.monotonicMs());
+    this.#sessions.endFlow(hi, lo);
   }
 
-  /** Closes the sessions that have been silent for too long. */
+  /** Ends the sessions whose clients have been silent for too long, and closes those that were over for long. */
   tick(): void {
+    const sessions = this.#sessions;
     const nowMs = this.#options.clock.monotonicMs();
-    for (;;) {
-      const session = this.#sessions.overdue(nowMs - limits.backendLingerMs, nowMs - limits.backendIdleMs);
-      if (session === undefined) return;
-      this.#close(session);
+    const endMs = nowMs - this.#sessionMs;
+    const closeMs = endMs - limits.backendOverMs;
+    for (let next = sessions.silentSince(endMs); next !== undefined; next = sessions.silentSince(endMs)) {
+      this.#answered(next);
+      sessions.expire(next);
     }
+    const most = limits.backendOverSessions;
+    for (let next = sessions.overSince(closeMs, most); next !== undefined; next = sessions.overSince(closeMs, most)) {
+      this.#close(next);
+    }
+    this.#refused.noteLost(occurred(this.#returns.dropped), nowMs);
   }
 
   /** Latency of the answers since it was asked last, and the share of datagrams that did not reach the backend. */
@@ -162,17 +176,22 @@ export class UdpEgress implements ServerEgress {
   }
 
   report(): Record<string, unknown> {
-    const { forwarded, unreachable, answers, opened, evicted, failed } = this.#counts;
+    const { forwarded, unreachable, answers, otherPorts, opened, evicted, failed } = this.#counts;
+    const { size, over } = this.#sessions;
     return {
       backend: this.#options.backend.text,
       forwarded,
       dropped: occurred(this.#stats.dropped),
       /** ICMP errors by which the backend's system, or one on the way, refused earlier datagrams. */
       unreachable,
+      /** All that came: answersSent + answersDropped, once what is under way has left. */
       answers,
+      /** Those of them that came from another port than the one asked, and were passed on. */
+      answersFromOtherPorts: otherPorts,
       answersSent: this.#returns.sent,
-      answersDropped: occurred(this.#returns.dropped),
-      sockets: { open: this.#sessions.size, opened, evicted, failed },
+      answersDropped: occurred({ ...this.#refused.counts, ...this.#returns.dropped }),
+      /** `over`: kept only to count the answers that come too late. */
+      sockets: { open: size - over, over, opened, evicted, failed },
     };
   }
 
@@ -194,31 +213,9 @@ export class UdpEgress implements ServerEgress {
     }
   }
 
-  /** Where the datagram in a packet begins, with `#headers` filled; -1 when it has none, which is counted. */
-  #payloadOf(start: number, end: number, flags: number): number {
-    const { dropped } = this.#stats;
-    const { outer } = this.#headers;
-    const reason = parse(this.#data, start, end, linkTypeOf(flags), this.#headers, false);
-    if (outer.version !== 0 && (outer.fragment !== Fragment.WHOLE || flags & FrameFlags.LATER_FRAGMENT)) {
-      dropped.fragment++;
-    } else if (reason !== 0) {
-      dropped.malformed++;
-    } else if (outer.version === 0 || outer.protocol !== Protocol.UDP) {
-      dropped['not-udp']++;
-    } else {
-      const room = outer.end - outer.payload;
-      const length = room < udpHeaderBytes ? 0 : u16(this.#data, outer.payload + 4);
-      if (length >= udpHeaderBytes && length <= room) return outer.payload + udpHeaderBytes;
-      // Also what a capture has cut off.
-      dropped.malformed++;
-    }
-    return -1;
-  }
-
-  #forward(session: UdpSession, start: number, end: number): void {
+  #forward(session: UdpSession, { start, end }: Datagram): void {
     const { dropped } = this.#stats;
     const sessions = this.#sessions;
-    sessions.revive(session);
     sessions.touch(session, this.#nowMs);
     session.tier1 = this.#tier1;
     if (this.#pending >= limits.backendPending) {
@@ -226,10 +223,10 @@ export class UdpEgress implements ServerEgress {
       return;
     }
     // The frame's bytes are gone when the system takes them later.
-    const datagram = Buffer.allocUnsafe(end - start);
-    copyBytes.call(this.#data, datagram, 0, start, end);
+    const payload = Buffer.allocUnsafe(end - start);
+    copyBytes.call(this.#data, payload, 0, start, end);
     try {
-      session.socket.send(datagram, this.#sent);
+      session.socket.send(payload, this.#sent);
     } catch (error) {
       dropped['send-failed']++;
       this.#fail(session, error);
@@ -255,38 +252,71 @@ export class UdpEgress implements ServerEgress {
   };
 
   #open(hi: number, lo: number): UdpSession | undefined {
-    if (this.#sessions.size >= this.#maxSockets) {
-      const session = this.#sessions.leastNeeded();
-      if (session !== undefined) this.#close(session);
-      this.#counts.evicted++;
+    if (this.#sessions.size >= this.#maxSockets) this.#evict();
+    let session: UdpSession | undefined;
+    const events = {
+      onDatagram: (datagram: Uint8Array, from: RemoteInfo) => {
+        if (session !== undefined) this.#onAnswer(session, datagram, from);
+      },
+      onError: (error: Error) => {
+        if (session !== undefined) this.#onError(session, error);
+      },
+    };
+    try {
+      const socket = this.#openSocket(events);
+      session = new UdpSession(hi, lo, this.#datagram.row.slice(), socket, this.#tier1, this.#nowMs);
+    } catch (error) {
+      this.#failed(error);
+      return undefined;
     }
-    const { address, family, port } = this.#options.backend;
-    const socket = createSocket({
-      type: family === 6 ? 'udp6' : 'udp4',
-      // The address is literal here, so that a socket is ready when connect() returns.
-      lookup: (host, _options, found) => found(null, host, family),
-    });
-    const session = new UdpSession(hi, lo, this.#row.slice(), socket, this.#tier1, this.#nowMs);
     this.#sessions.add(session);
     this.#counts.opened++;
-    socket.on('message', (datagram) => this.#onAnswer(session, datagram));
-    socket.on('error', (error) => this.#onError(session, error));
-    connect(socket, port, address);
-    return session.isClosed ? undefined : session;
+    return session;
   }
 
-  #onAnswer(session: UdpSession, datagram: Uint8Array): void {
+  /** Where the system gives no more files to this process, somebody who is missed less gives one up. */
+  #openSocket(events: Parameters<typeof BackendSocket.open>[1]): BackendSocket {
+    const { backend } = this.#options;
+    try {
+      return BackendSocket.open(backend, events);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EMFILE' || !this.#evict()) throw error;
+      this.#complain('sessions give way to new ones for want of open files: raise their limit (ulimit -n)');
+      return BackendSocket.open(backend, events);
+    }
+  }
+
+  #evict(): boolean {
+    const session = this.#sessions.leastNeeded();
+    if (session === undefined) return false;
+    this.#close(session);
+    this.#counts.evicted++;
+    return true;
+  }
+
+  #onAnswer(session: UdpSession, datagram: Uint8Array, from: RemoteInfo): void {
     if (session.isClosed) return;
     const nowMs = this.#options.clock.monotonicMs();
     this.#counts.answers++;
+    if (this.#refused.refuses(session, datagram.length, from, nowMs)) return;
+    if (from.port !== session.socket.port) this.#follow(session, from.port);
+    if (from.port !== this.#options.backend.port) this.#counts.otherPorts++;
     if (session.isAwaiting) this.#latency.add(nowMs - session.askedAtMs);
-    this.#sessions.touch(session, nowMs);
     this.#answered(session);
     this.#returns.add(session.tier1, session.row, datagram, nowMs);
   }
 
+  #follow(session: UdpSession, port: number): void {
+    try {
+      session.socket.follow(port);
+    } catch (error) {
+      this.#fail(session, error);
+    }
+  }
+
   /** A connected socket is told when the backend's system refuses datagrams. Everything else is the end of the socket. */
   #onError(session: UdpSession, error: Error): void {
+    if (session.isClosed) return;
     if (!isUnreachable(error)) {
       this.#fail(session, error);
       return;
@@ -294,16 +324,21 @@ export class UdpEgress implements ServerEgress {
     this.#counts.unreachable++;
     this.#answered(session);
     this.#complain(`it cannot be reached (${(error as NodeJS.ErrnoException).code})`);
+    this.#follow(session, this.#options.backend.port);
   }
 
   #fail(session: UdpSession, error: unknown): void {
     if (session.isClosed) return;
+    this.#failed(error);
+    this.#close(session);
+  }
+
+  #failed(error: unknown): void {
     this.#counts.failed++;
     const isFull = (error as NodeJS.ErrnoException).code === 'EMFILE';
     this.#complain(
       `a socket failed (${reasonOf(error)})${isFull ? ': raise the limit of open files (ulimit -n)' : ''}`,
     );
-    this.#close(session);
   }
 
   #close(session: UdpSession): void {
@@ -332,24 +367,6 @@ export class UdpEgress implements ServerEgress {
     this.#unlogged = 0;
     this.#options.log.warn(`backend ${this.#options.backend.text}: ${what}`, fields);
   }
-}
-
-function connect(socket: Socket, port: number, address: string): void {
-  try {
-    socket.connect(port, address);
-  } catch (error) {
-    socket.emit('error', error);
-  }
-}
-
-/** As `answerRow` in shared/messages/answers.ts, without making anything. */
-function writeRow(row: Uint8Array, data: Uint8Array, layer: IpLayer): void {
-  const bytes = layer.version === 4 ? 4 : 16;
-  row[0] = layer.version;
-  copyBytes.call(data, row, 4, layer.payload, layer.payload + 4);
-  if (bytes === 4) row.fill(0, 8);
-  copyBytes.call(data, row, 8, layer.source, layer.source + bytes);
-  copyBytes.call(data, row, 24, layer.target, layer.target + bytes);
 }
 
 function isUnreachable(error: Error): boolean {

@@ -63,7 +63,8 @@ export function readProtocols(text: string): FlowClass[] {
     const [, name, port, share = '1'] = parts;
     if (Number(share) < 1 || Number(share) > largestShare)
       throw problem(option, `the share in '${word}' is not from 1 to ${largestShare}`);
-    if (Number(port ?? 0) > 65_535) throw problem(option, `the port in '${word}' is above 65535`);
+    if (port !== undefined && (Number(port) < 1 || Number(port) > 65_535))
+      throw problem(option, `the port in '${word}' is not from 1 to 65535`);
     const kinds = name === 'gtp' ? gtpShares : protocols.filter((one) => one === name).map((one) => [one, 10] as const);
     if (kinds.length === 0) throw problem(option, `there is no '${name}', but ${protocols.join(', ')} and gtp`);
     return kinds.map(([protocol, part]) => ({

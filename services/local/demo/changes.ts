@@ -1,7 +1,7 @@
 // What happens to the cluster while the demo's traffic runs: one server joins, one drains and leaves. Each step is noted
 // for the people who watch, and measured for the report.
 
-import { count } from '../../ops/words.ts';
+import { agreeing, counted } from '../../ops/numbers.ts';
 import type { LocalCluster, LocalServer } from '../localCluster.ts';
 import { flowsOf, viewOf } from './snapshot.ts';
 
@@ -142,7 +142,7 @@ export class Changes {
     const viewAfter = viewOf([server]);
     this.#joiner = { ...joiner, server, viewAfter, flowsFetched };
     this.#note(
-      `${server.name} joined: view ${viewBefore} → ${viewAfter}; fetched ${count(flowsFetched)} flows and leaves them where they are`,
+      `${server.name} joined: view ${viewBefore} → ${viewAfter}; fetched ${counted(flowsFetched, 'flow')} and leaves ${agreeing(flowsFetched, 'it where it is', 'them where they are')}`,
     );
   }
 
@@ -154,7 +154,7 @@ export class Changes {
     const leaver = { seconds: this.#seconds, server, openFlows, packets: server.egress.stats.packets, allEnded: false };
     this.#leaver = leaver;
     this.#note(
-      `${server.name} drains: its ${count(openFlows)} open flows stay with it, new ones go to the others of ${groupIds[drainGroup]}`,
+      `${server.name} drains: its ${counted(openFlows, 'open flow')} ${agreeing(openFlows, 'stays', 'stay')} with it, new ones go to the others of ${groupIds[drainGroup]}`,
     );
     await cluster.drainServer(server, Number.MAX_SAFE_INTEGER);
     if (this.#ending) return;

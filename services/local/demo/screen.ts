@@ -1,8 +1,8 @@
 // What the demo shows while it runs, as lines of text: a snapshot in, lines out. Nothing here knows a terminal but its
 // size, and whether it takes colours and block characters.
 
+import { count, counted } from '../../ops/numbers.ts';
 import { sumOf } from '../../ops/report.ts';
-import { count } from '../../ops/words.ts';
 import type { DemoEvent } from './changes.ts';
 import type { GroupState, ServerState, Snapshot } from './snapshot.ts';
 
@@ -91,7 +91,7 @@ export function progressLine({ snapshot }: Scene): string {
     .map(({ id, servers: all }) => `${id} ${all.filter(({ state }) => state !== 'left').length}`)
     .join(' ');
   return [
-    `${seconds.toFixed(1).padStart(5)} s  ${count(packets)} packets (${rate(packetsPerSecond)}/s)`,
+    `${seconds.toFixed(1).padStart(5)} s  ${counted(packets, 'packet')} (${rate(packetsPerSecond)}/s)`,
     `one server ${count(accepted)}, nobody ${count(sumOf(nobody))}, two ${count(double)}`,
     `flows ${count(flows)}, moved ${count(moved)}`,
     `servers ${servers}`,
@@ -161,7 +161,7 @@ function totalLines(snapshot: Snapshot): Line[] {
   const bad = (wrong: boolean): Style => (wrong ? 'red' : 'green');
   return [
     [
-      [`${count(packets)} packets: `, 'bold'],
+      [`${counted(packets, 'packet')}: `, 'bold'],
       [`kept by one ${count(accepted)}`, 'green'],
       [', by two ', 'plain'],
       [count(double), bad(double > 0)],
@@ -169,7 +169,7 @@ function totalLines(snapshot: Snapshot): Line[] {
       [underWay === 0 ? '' : `, on the way ${count(underWay)}`, 'dim'],
     ],
     [
-      [`${count(flows)} flows: `, 'bold'],
+      [`${counted(flows, 'flow')}: `, 'bold'],
       ['moved to another server ', 'plain'],
       [count(moved), bad(moved > 0)],
       [`; ${copiesPerPacket.toFixed(2)} copies a packet`, 'plain'],

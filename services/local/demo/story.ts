@@ -1,7 +1,8 @@
 // What the demo has shown, told to somebody who sees this for the first time, with the numbers of this very run.
 
+import { agreeing, count, counted } from '../../ops/numbers.ts';
 import { type ClusterReport, sumOf } from '../../ops/report.ts';
-import { count, reportInWords } from '../../ops/words.ts';
+import { reportInWords } from '../../ops/words.ts';
 import type { DemoEvent, Drained, Joined } from './changes.ts';
 import { wrap } from './screen.ts';
 
@@ -46,7 +47,7 @@ function whatRan({ demo, groups, servers, seconds, copiesPerPacket }: DemoReport
   const { capture, generatedPackets, interrupted } = demo;
   const started = servers.length - (demo.joined === undefined ? 0 : 1);
   return [
-    `For ${seconds.toFixed(0)} seconds${interrupted ? ' (you ended it early)' : ''}, ${count(capture.packets)} packets of a recorded network and`,
+    `For ${counted(Number(seconds.toFixed(0)), 'second')}${interrupted ? ' (you ended it early)' : ''}, ${counted(capture.packets, 'packet')} of a recorded network and`,
     `${count(generatedPackets)} generated ones went through one tier 1, which remembers no flow, to ${groups.length} groups with ${started} servers.`,
     `Each packet went through the log of its group to every server there (${copiesPerPacket.toFixed(2)} copies, the price of having no balancer in between).`,
     'All of them read the same packets in the same order, so each one knew by itself, without asking, which of them keeps it.',
@@ -61,10 +62,10 @@ function joinedWords({ demo: { joined }, stickinessViolations }: DemoReport): st
   const stayed =
     stickinessViolations === 0
       ? 'all of them stayed where they were'
-      : `${count(stickinessViolations)} packets strayed`;
+      : `${counted(stickinessViolations, 'packet')} strayed`;
   return [
-    `At ${seconds.toFixed(1)} s ${server} joined ${group}. It fetched the ${count(flowsFetched)} flows that the others held, and ${stayed}.`,
-    `Only new flows came to it: ${count(flows)} by the end, with ${count(packets)} packets.`,
+    `At ${seconds.toFixed(1)} s ${server} joined ${group}. It fetched the ${counted(flowsFetched, 'flow')} that the others held, and ${stayed}.`,
+    `Only new flows came to it: ${count(flows)} by the end, with ${counted(packets, 'packet')}.`,
   ].join(' ');
 }
 
@@ -72,14 +73,14 @@ function drainedWords({ demo: { drained } }: DemoReport): string {
   if (drained === undefined) return '';
   const { server, group, seconds, openFlows, packetsSince, leftSeconds, openFlowsLeft, endedFlowsLeft } = drained;
   const begin = [
-    `At ${seconds.toFixed(1)} s ${server} began to drain: new flows of ${group} went to the others, while its own ${count(openFlows)} open flows`,
-    `stayed with it and brought it ${count(packetsSince)} more packets.`,
+    `At ${seconds.toFixed(1)} s ${server} began to drain: new flows of ${group} went to the others, while its own ${counted(openFlows, 'open flow')}`,
+    `stayed with it and brought it ${counted(packetsSince, 'more packet')}.`,
   ].join(' ');
   if (leftSeconds !== undefined)
     return `${begin} When the last had ended and its stragglers had had their time, it left, at ${leftSeconds.toFixed(1)} s. No connection was cut.`;
   if (openFlowsLeft > 0)
-    return `${begin} ${count(openFlowsLeft)} of them were still open when the traffic ended, so it had not left yet.`;
-  return `${begin} All of them had ended when the traffic did; it still kept ${count(endedFlowsLeft)} ended flows for their stragglers, and would have left within seconds.`;
+    return `${begin} ${count(openFlowsLeft)} of them ${agreeing(openFlowsLeft, 'was', 'were')} still open when the traffic ended, so it had not left yet.`;
+  return `${begin} All of them had ended when the traffic did; it still kept ${counted(endedFlowsLeft, 'ended flow')} for stragglers, and would have left within seconds.`;
 }
 
 function sumWords({ packets, exactlyOnce, flows, stickinessViolations, problems }: DemoReport): string {
@@ -87,9 +88,12 @@ function sumWords({ packets, exactlyOnce, flows, stickinessViolations, problems 
   const nobody = sumOf(exactlyOnce.nobody);
   const rest = nobody === 0 ? 'none by nobody' : `${count(nobody)} by nobody, each for a reason stated below`;
   const dropped = sumOf(packets.dropped);
-  const before = dropped === 0 ? '' : ` (${count(dropped)} more were dropped before the log, counted below)`;
+  const before =
+    dropped === 0
+      ? ''
+      : ` (${count(dropped)} more ${agreeing(dropped, 'was', 'were')} dropped before the log, counted below)`;
   return [
-    `It all adds up: of ${count(packets.distributed)} packets${before}, ${count(exactlyOnce.accepted)} were accepted by exactly one server,`,
-    `${count(exactlyOnce.double)} by two, ${rest}. Of ${count(flows.seen)} flows, ${stickinessViolations === 0 ? 'none' : 'some'} changed its server.`,
+    `It all adds up: of ${counted(packets.distributed, 'packet')}${before}, ${count(exactlyOnce.accepted)} ${agreeing(exactlyOnce.accepted, 'was', 'were')} accepted by exactly one server,`,
+    `${count(exactlyOnce.double)} by two, ${rest}. Of ${counted(flows.seen, 'flow')}, ${stickinessViolations === 0 ? 'none' : 'some'} changed its server.`,
   ].join(' ');
 }

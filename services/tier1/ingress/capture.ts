@@ -1,7 +1,9 @@
 // Captures as ingress: a file's packets go into tier 1, as fast as the logs and the slowest member take them, or in the
 // file's own time.
 
+import { stat } from 'node:fs/promises';
 import type { Clock } from '../../../shared/base/clock.ts';
+import { errorCodes, FlowherdError } from '../../../shared/base/errors.ts';
 import type { CaptureBatch } from '../../../shared/capture/batch.ts';
 import { PacketTimes } from '../../../shared/capture/packetTimes.ts';
 import { type CaptureSummary, readCapture } from '../../../shared/capture/reader.ts';
@@ -16,6 +18,8 @@ export interface CaptureIngressOptions {
   readonly clock: Clock;
   /** Called after each batch; the ingress goes on when it has resolved. */
   readonly onBatch?: () => Promise<void>;
+  /** Something is to happen before the next packet: `act` is called then, and the ingress goes on when it has resolved. */
+  readonly between?: { isDue(): boolean; act(): Promise<void> };
   /** Ends the ingress early when it is aborted, between two batches or during a pause. */
   readonly stop?: AbortSignal;
 }
@@ -31,6 +35,27 @@ const runBytes = 256 * 1024;
 export interface FedCapture extends CaptureSummary {
   readonly times: PacketTimes;
   readonly unread: UnreadLinkTypes;
+}
+
+/**
+ * Looks whether there is a capture to read, before anything depends on it. Rejects with a CaptureError when there is none, and
+ * with FlowherdError bad-config for a kind of source that does not exist. What is no file (a pipe) is not read, as that could not
+ * be undone.
+ */
+export async function checkCapture(source: string): Promise<void> {
+  if (source === '-') return;
+  const found = await stat(source).catch(() => undefined);
+  const scheme = /^([A-Za-z][\w+.-]*):/.exec(source)?.[1];
+  if (found === undefined && scheme !== undefined) {
+    throw new FlowherdError(
+      errorCodes.badConfig,
+      `${source}: there is no such file, and no kind of input "${scheme}:"; name a capture, "-" or, for tier1, udp://host:port or "bus"`,
+    );
+  }
+  if (found !== undefined && !found.isFile() && !found.isDirectory()) return;
+  const reader = readCapture(source, { batchPackets: 1 });
+  await reader.next();
+  await reader.return(undefined as never);
 }
 
 /**
@@ -77,7 +102,7 @@ export async function feedBatches<T>(
   unread: UnreadLinkTypes,
   options: CaptureIngressOptions,
 ): Promise<{ readonly end: T | undefined; readonly packets: number }> {
-  const { clock, speed, packetTime, onBatch, stop } = options;
+  const { clock, speed, packetTime, onBatch, between, stop } = options;
   const pace = new Pace(clock, speed);
   let packets = 0;
   let fedBytes = 0;
@@ -99,6 +124,11 @@ export async function feedBatches<T>(
         tier1.fed();
         await pause(clock, waitMs);
         await tier1.keptUp();
+        if (stop?.aborted) return endEarly(reader, packets);
+      }
+      if (between?.isDue()) {
+        tier1.fed();
+        await between.act();
         if (stop?.aborted) return endEarly(reader, packets);
       }
       packets++;

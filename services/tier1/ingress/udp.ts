@@ -81,6 +81,16 @@ export class UdpIngress {
     return ingress;
   }
 
+  /** Whether all addresses can be had at the moment; none stays open. Rejects as `open` does. */
+  static async check(urls: readonly UdpUrl[]): Promise<void> {
+    const vips: Vip[] = [];
+    try {
+      for (const url of urls) vips.push(await Vip.open(await resolveUdp(url), () => undefined));
+    } finally {
+      await Promise.all(vips.map((vip) => vip.close()));
+    }
+  }
+
   /** Takes no more datagrams and answers. */
   async stop(): Promise<void> {
     this.#isStopped = true;
@@ -111,7 +121,8 @@ export class UdpIngress {
     this.#vips.push(vip);
     this.#byAddress.set(keyOf(vip.address, 0, vip.address.length, vip.port), vip);
     this.#feed(vip, link);
-    const at = `${url.family === 6 ? `[${formatAddress(vip.address)}]` : formatAddress(vip.address)}:${vip.port}`;
+    const address = formatAddress(vip.address) + vip.zone;
+    const at = `${url.family === 6 ? `[${address}]` : address}:${vip.port}`;
     log.info({ input: url.text, receiveBufferBytes: vip.receiveBufferBytes }, `clients may send to udp://${at}`);
   }
 
@@ -175,7 +186,8 @@ export class UdpIngress {
     vip.socket.send(
       Buffer.from(payload.subarray(start, end)),
       port,
-      formatAddress(meta, client, client + bytes),
+      // A link-local client is on the link of its VIP.
+      formatAddress(meta, client, client + bytes) + (isLinkLocal(meta, client, bytes) ? vip.zone : ''),
       (error) => {
         if (error === null || error === undefined) return;
         this.#answered--;
@@ -215,6 +227,8 @@ class Vip {
   readonly url: UdpAddress;
   readonly socket: Socket;
   readonly address: Uint8Array;
+  /** The interface of a link-local address, with its %; else empty. */
+  readonly zone: string;
   readonly port: number;
   readonly receiveBufferBytes: number;
   datagrams = 0;
@@ -226,8 +240,9 @@ class Vip {
     this.url = url;
     this.socket = socket;
     const { address, port } = socket.address();
-    const zone = address.indexOf('%');
-    this.address = parseAddress(zone < 0 ? address : address.slice(0, zone));
+    const [host, zone] = address.split('%');
+    this.address = parseAddress(host);
+    this.zone = zone === undefined ? '' : `%${zone}`;
     this.port = port;
     this.receiveBufferBytes = socket.getRecvBufferSize();
   }
@@ -302,6 +317,10 @@ function isClient(data: Uint8Array, at: number, bytes: number): boolean {
   if (data[at] === 0xff) return false;
   for (let i = 0; i < 16; i++) if (data[at + i] !== 0) return true;
   return false;
+}
+
+function isLinkLocal(data: Uint8Array, at: number, bytes: number): boolean {
+  return bytes === 16 && data[at] === 0xfe && (data[at + 1] & 0xc0) === 0x80;
 }
 
 function occurred(counts: Readonly<Record<string, number>>): Record<string, number> {

@@ -10,6 +10,7 @@ import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { freePort, NatsServer, skipWithoutNatsServer } from '../../support/natsServer.ts';
 import { Service } from '../../support/processes.ts';
+import { UdpPeer } from '../../support/udp.ts';
 
 const web = fileURLToPath(new URL('../../captures/web.pcap', import.meta.url));
 
@@ -72,6 +73,42 @@ describe('mistakes', { timeout: 120_000 }, () => {
       { why: 'cluster', args: ['--cluster', 'a.b'], code: 2, says: /"a\.b" cannot be the name of a cluster/ },
     ];
     await assertEachSaid(mistakes);
+  });
+
+  test('mistakes - inputs, backends and handlers are looked for before anything is connected', async () => {
+    // Nobody listens there: whoever tries to connect says so, and not what is wrong.
+    const bus = ['--bus', `nats://127.0.0.1:${await freePort()}`];
+    const taken = await UdpPeer.open();
+    const input = (source: string) => ['tier1', ...bus, '--input', source];
+    const dssl = (...args: string[]) => ['dssl', ...bus, ...args];
+    const mistakes: { args: string[]; code: number; says: RegExp }[] = [
+      { args: input('pcpa:x'), code: 2, says: /pcpa:x: there is no such file, and no kind of input "pcpa:"/ },
+      { args: input(join(folder, 'nowhere')), code: 1, says: /nowhere: cannot be read: there is no such file/ },
+      { args: input(folder), code: 1, says: /it is a directory/ },
+      { args: input(file('no.pcap', 'x')), code: 1, says: /not a capture/ },
+      { args: input('udp://127.0.0.1:65536'), code: 2, says: /a port from 0 to 65535/ },
+      { args: input('udp://nowhere.invalid:53'), code: 1, says: /no address for nowhere/ },
+      { args: input('udp://[fe80::1%25nowhere0]:53'), code: 1, says: /no network interface nowhere0/ },
+      { args: input(taken.url), code: 1, says: /taken already/ },
+      { args: dssl('--backend', 'udp://nowhere.invalid:53'), code: 1, says: /no address for nowhere/ },
+      { args: dssl('--backend', 'udp://127.0.0.1:0'), code: 2, says: /a port from 1 to 65535/ },
+      { args: dssl('--backend', 'udp://127.0.0.1:1-'), code: 2, says: /a port from 1 to 65535/ },
+      { args: dssl('--answers', 'any-port'), code: 2, says: /--answers needs --backend/ },
+      { args: dssl('--session-seconds', '120'), code: 2, says: /--session-seconds needs --backend/ },
+      { args: dssl('--backend', taken.url, '--session-seconds', '0'), code: 2, says: /from 1 to 86400/ },
+      { args: dssl('--backend', taken.url, '--answers', 'all'), code: 2, says: /choices are same-port, any-port/ },
+      { args: dssl('--handler', './none.ts'), code: 1, says: /none\.ts/ },
+      { args: ['server', ...bus, '--of', 's1', '--handler', './none.ts'], code: 1, says: /none\.ts/ },
+    ];
+    const tryOut = async ({ args, code, says }: (typeof mistakes)[number]) => {
+      const service = new Service(args);
+      assert.equal(await service.ended(), code, `${args.join(' ')}\n${service.messages.join('\n')}`);
+      const lines = service.messages.filter((line) => line !== '(see --help)');
+      assert.equal(lines.length, 1, service.messages.join('\n'));
+      assert.match(lines[0], says);
+    };
+    while (mistakes.length > 0) await Promise.all(mistakes.splice(0, 2).map(tryOut));
+    taken.close();
   });
 
   test('mistakes - variables of the environment that point nowhere are named', async () => {

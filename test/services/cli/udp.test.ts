@@ -156,6 +156,37 @@ describe('udp through the cluster', { skip: skipWithoutNatsServer(), timeout: 12
     for (const peer of [one, two]) peer.close();
   });
 
+  test('udp - a server that answers from a new port: said and counted, and passed on where that is wanted', async () => {
+    const transfer = await UdpPeer.serve(({ text }) => `and after ${text}`);
+    const server = await UdpPeer.serve(({ text, port }) => void transfer.send(`first of ${text}`, port));
+    const start = async (cluster: string, ...more: string[]) => {
+      const backend = ['--server', 's1', '--backend', server.url, '--drain-seconds', '0'];
+      const dssl = new Service(['dssl', '--bus', nats.url, '--cluster', cluster, '--groups', '1', ...backend, ...more]);
+      await dssl.says(/server is active/);
+      return { dssl, ...(await vips(cluster, 't1', ['127.0.0.1'])) };
+    };
+    const usual = await start('tftp');
+    const client = await UdpPeer.open();
+    client.send('file', usual.ports[0]);
+    await usual.dssl.says(/an answer from port \d+ instead of \d+ is not passed on; --answers any-port/);
+    assert.equal(await usual.dssl.end(), 0);
+    assert.match(
+      usual.dssl.stdout,
+      /^s1: 1 packet of 1 flow, 1 flow left behind, 0 entries of the log passed over\.$/m,
+    );
+    assert.match(usual.dssl.stdout, /^ {2}1 answer of the backend not passed to clients: other-port 1$/m);
+    await reportOf(usual.tier1);
+
+    const open = await start('tftp-open', '--answers', 'any-port');
+    assert.equal((await client.ask('file', open.ports[0])).text, 'first of file');
+    const next = await client.ask('block 1', open.ports[0]);
+    assert.deepEqual([next.text, next.port], ['and after block 1', open.ports[0]], 'the client sees the VIP alone');
+    assert.equal(await open.dssl.end(), 0);
+    assert.doesNotMatch(open.dssl.stdout, /not passed/);
+    await reportOf(open.tier1);
+    for (const peer of [client, server, transfer]) peer.close();
+  });
+
   test('udp - garbage where answers come in is counted, and clients go on getting theirs', async () => {
     const cluster = 'garbage';
     const backend = await UdpPeer.serve(({ text }) => `re: ${text}`);

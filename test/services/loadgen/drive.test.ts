@@ -220,7 +220,7 @@ describe('drive', () => {
     assert.equal(result.double, 1);
     assert.ok(result.seconds <= 1, `${result.seconds}`);
     assert.ok(result.latencyMs.p99 < 30, `${result.latencyMs.p99}`);
-    assert.deepEqual(result.problems, ['1 packets were accepted by more than one server']);
+    assert.deepEqual(result.problems, ['1 packet was accepted by more than one server']);
   });
 
   it('drive - a closed loop keeps to its number of packets without a verdict', async () => {
@@ -348,7 +348,7 @@ describe('drive', () => {
     cluster.takers = (packet) => [isLater(packet) ? 'b' : 'a'];
     const result = await report(drive.send());
     assert.equal(result.movedFlows, 1);
-    assert.deepEqual(result.problems, ['1 flows went on at another server although theirs lived']);
+    assert.deepEqual(result.problems, ['1 flow went on at another server although theirs lived']);
     assert.match(trafficInWords(result), /does not add up/);
   });
 

@@ -17,6 +17,9 @@ test('udp address - host and port are read, IPv6 in brackets', () => {
     ['udp://[fe80::1%2525]:53', 'fe80::1%25', 53],
     ['udp://[fe80::1%25]:53', 'fe80::1%25', 53],
     ['udp://[fe80::1%2]:53', 'fe80::1%2', 53],
+    ['udp://[fe80::1%25eth0]:5060', 'fe80::1%eth0', 5_060],
+    ['udp://[fe80::1%25br-lan.7]:5060', 'fe80::1%br-lan.7', 5_060],
+    ['udp://[fe80::1%25]:5060', 'fe80::1%25', 5_060],
     ['udp://0.0.0.0:0', '0.0.0.0', 0],
   ] as const) {
     assert.deepEqual(parseUdpUrl(text, 0), { text, host, port });
@@ -35,6 +38,11 @@ test('udp address - what is none is refused in one line that says how to write i
     'udp://[host]:53',
     'udp://[fe80::1%]:53',
     'udp://[fe80::1%25eth 0]:53',
+    'udp://[fe80::1%a b]:53',
+    'udp://[1:2]:53',
+    'udp://[192.0.2.1]:53',
+    'udp://host:1-',
+    'udp://host:-1',
     'udp://user@host:53',
     'tcp://host:53',
   ]) {
@@ -55,6 +63,10 @@ test('udp address - addresses are their own, and the family is told', async () =
     port: 53,
   });
   assert.equal((await resolveUdp(parseUdpUrl('udp://[::1]:53', 1))).family, 6);
+  await assert.rejects(
+    resolveUdp(parseUdpUrl('udp://[fe80::1%25nowhere0]:53', 1)),
+    (error) => isFlowherdError(error, errorCodes.ioFailed) && /no network interface nowhere0/.test(error.message),
+  );
   await assert.rejects(resolveUdp(parseUdpUrl('udp://no-such-host.invalid:53', 1)), (error) =>
     isFlowherdError(error, errorCodes.ioFailed),
   );

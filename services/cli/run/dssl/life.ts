@@ -20,7 +20,7 @@ import { removalOf, type TakenPlace, takePlace } from '../../../dssl/member/plac
 import { type DecisionAudit, type Effects, ItemKind, wordsPerItem } from '../../../dssl/replica/effects.ts';
 import { sliceCount } from '../../../dssl/replica/flows/directory.ts';
 import { V } from '../../../dssl/replica/verdict.ts';
-import { type EgressOptions, type OpenedEgress, openEgress } from '../../process/egress.ts';
+import { type CheckedEgress, type OpenedEgress, openEgress } from '../../process/egress.ts';
 import type { Machine } from '../../process/machineLoad.ts';
 import { handlerPatienceMs, unless, within } from '../../process/patience.ts';
 import { receiptsOver } from '../../process/receipts.ts';
@@ -30,7 +30,7 @@ import { LogWatch } from './logWatch.ts';
 import { countsOf, type LifeCounts } from './report.ts';
 import { ReplicaTally } from './tally.ts';
 
-export interface LifeOptions extends EgressOptions {
+export interface LifeOptions extends CheckedEgress {
   readonly weight: number;
   readonly drainSeconds: number;
   readonly receipts?: boolean;

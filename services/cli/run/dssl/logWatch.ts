@@ -6,6 +6,7 @@
 
 import type { LogRetention } from '../../../../shared/log/log.ts';
 import type { LineState } from '../../../../shared/membership/gossip.ts';
+import { agreeing } from '../../../ops/numbers.ts';
 
 export interface LogFacts {
   readonly state: LineState;
@@ -43,7 +44,7 @@ export class LogWatch {
     const stillMs = nowMs - this.#movedAtMs;
     if (stillMs >= quietMs) return `nothing has come from the log for ${seconds(stillMs)}`;
     if (2 * lag.ms <= this.#retention.ageMs) return true;
-    return `${lag.entries} entries and ${seconds(lag.ms)} behind the log, which keeps ${seconds(this.#retention.ageMs)}`;
+    return `${lag.entries} ${agreeing(lag.entries, 'entry', 'entries')} and ${seconds(lag.ms)} behind the log, which keeps ${seconds(this.#retention.ageMs)}`;
   }
 }
 

@@ -3,7 +3,7 @@
 import type { Logger } from 'pino';
 import type { DsslActor } from '../../../dssl/actor.ts';
 import type { ReceiptEgress } from '../../../dssl/egress/remote/receipts.ts';
-import { count } from '../../../ops/words.ts';
+import { count, counted } from '../../../ops/numbers.ts';
 import type { OpenedEgress } from '../../process/egress.ts';
 import type { LogTarget } from '../../process/environment.ts';
 import { tellReport } from '../../process/log.ts';
@@ -75,6 +75,15 @@ export function tellCounts(
     asJson,
     { server, lives, ...counts, [part]: report },
     () =>
-      `${server}: ${count(packets)} packets of ${count(flows)} flows${inLives}, ${count(flowsLeft)} flows left behind, ${count(skippedEntries)} entries of the log passed over.\n`,
+      `${server}: ${counted(packets, 'packet')} of ${counted(flows, 'flow')}${inLives}, ${counted(flowsLeft, 'flow')} left behind, ${counted(skippedEntries, 'entry', 'entries')} of the log passed over.\n${answerWords(report)}`,
   );
+}
+
+/** What became of a backend's answers that no client got; nothing where all of them went back. */
+function answerWords({ answersDropped }: LifeCounts['report']): string {
+  const dropped = Object.entries((answersDropped ?? {}) as Record<string, number>);
+  if (dropped.length === 0) return '';
+  const sum = dropped.reduce((total, [, answers]) => total + answers, 0);
+  const causes = dropped.map(([cause, answers]) => `${cause} ${count(answers)}`);
+  return `  ${counted(sum, 'answer')} of the backend not passed to clients: ${causes.join(', ')}\n`;
 }

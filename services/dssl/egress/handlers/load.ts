@@ -23,7 +23,7 @@ export const shippedHandlers: Readonly<Record<string, HandlerFactory>> = {
  * started yet. Rejects with FlowherdError bad-config or bad-file and one line that says what is wrong.
  */
 export async function loadHandler(name: string, directory: string, context: ServerContext): Promise<ServerHandler> {
-  const create = shippedHandlers[name] ?? (await loadFactory(name, directory));
+  const create = await findHandler(name, directory);
   let handler: ServerHandler;
   try {
     handler = await create(context);
@@ -38,6 +38,11 @@ export async function loadHandler(name: string, directory: string, context: Serv
     );
   }
   return handler;
+}
+
+/** The factory that `name` means, not called yet. Rejects as `loadHandler` does. */
+export async function findHandler(name: string, directory: string): Promise<HandlerFactory> {
+  return shippedHandlers[name] ?? (await loadFactory(name, directory));
 }
 
 async function loadFactory(name: string, directory: string): Promise<HandlerFactory> {

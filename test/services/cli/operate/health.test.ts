@@ -109,6 +109,8 @@ describe('health', () => {
     assert.deepEqual(parseListenAddress('8080'), { host: '127.0.0.1', port: 8080 });
     assert.deepEqual(parseListenAddress('0.0.0.0:80'), { host: '0.0.0.0', port: 80 });
     assert.deepEqual(parseListenAddress('[::1]:0'), { host: '::1', port: 0 });
+    assert.deepEqual(parseListenAddress('[fe80::1%25eth0]:80'), { host: 'fe80::1%eth0', port: 80 });
+    assert.deepEqual(parseListenAddress('[fe80::1%eth0]:80'), { host: 'fe80::1%eth0', port: 80 });
     assert.deepEqual(parseListenAddress('node-7.example:65535'), { host: 'node-7.example', port: 65_535 });
     assert.equal(parseListenAddress(''), undefined);
     for (const text of ['x', ':80', '::1:80', '[::1]', '1.2.3.4', 'a:65536', 'a b:1', 'http://a:1', '-1']) {

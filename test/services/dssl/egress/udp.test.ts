@@ -4,92 +4,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { goneMs } from '../../../../services/dssl/egress/remote/returns.ts';
-import { UdpEgress, type UdpEgressOptions } from '../../../../services/dssl/egress/udp.ts';
 import { type Clock, systemClock } from '../../../../shared/base/clock.ts';
 import { limits } from '../../../../shared/base/limits.ts';
-import { parseUdpUrl, resolveUdp } from '../../../../shared/base/udpAddress.ts';
-import { MemoryHub } from '../../../../shared/bus/memory.ts';
-import { subjectsOf } from '../../../../shared/bus/subjects.ts';
-import { FlowKeyer } from '../../../../shared/flow/keyer.ts';
-import { Answers } from '../../../../shared/messages/answers.ts';
-import { formatAddress } from '../../../../shared/packet/addressText.ts';
-import { buildPacket, fragmentPacket, type PacketSpec } from '../../../../shared/packet/encode/build.ts';
-import { Waiter } from '../../../support/busInbox.ts';
+import { buildPacket, fragmentPacket } from '../../../../shared/packet/encode/build.ts';
 import { UdpPeer } from '../../../support/udp.ts';
+import { query, udpEgress as setUp } from '../../../support/udpEgress.ts';
 import { until } from '../../../support/until.ts';
-
-interface Answered {
-  readonly tier1: string;
-  readonly client: string;
-  readonly vip: string;
-  readonly text: string;
-}
-
-interface Report {
-  readonly forwarded: number;
-  readonly dropped: Record<string, number>;
-  readonly unreachable: number;
-  readonly answers: number;
-  readonly answersSent: number;
-  readonly answersDropped: Record<string, number>;
-  readonly sockets: { open: number; opened: number; evicted: number; failed: number };
-}
-
-async function setUp(backend: string, options: Partial<UdpEgressOptions> = {}) {
-  const hub = new MemoryHub();
-  const subjects = subjectsOf('c');
-  const time = { ms: 0 };
-  const clock: Clock = { ...systemClock, monotonicMs: () => time.ms };
-  const warnings: string[] = [];
-  const log = { info: () => undefined, error: () => undefined, warn: (line: string) => void warnings.push(line) };
-  const answered = new Waiter<Answered>();
-  const answers = new Answers();
-  hub.connect().subscribe(subjects.every('return'), (message, subject) => {
-    assert.equal(answers.decode(message), 'none');
-    let at = 0;
-    for (let row = 0; row < answers.count; row++) {
-      const bytes = answers.addressBytes(row);
-      const address = (from: number) => formatAddress(answers.meta, from, from + bytes);
-      answered.add({
-        tier1: subject.split('.')[3],
-        client: `${address(answers.clientAt(row))} ${answers.clientPort(row)}`,
-        vip: `${address(answers.vipAt(row))} ${answers.vipPort(row)}`,
-        text: Buffer.from(answers.payload.subarray(at, (at += answers.length(row)))).toString(),
-      });
-    }
-  });
-  const bus = hub.connect('actor');
-  const egress = new UdpEgress({
-    backend: await resolveUdp(parseUdpUrl(backend, 1)),
-    server: 's1',
-    bus,
-    subjects,
-    clock,
-    log,
-    ...options,
-  });
-  await egress.start();
-  const keyer = new FlowKeyer({ secret: 'test' });
-  const accept = (bytes: Uint8Array, { tier1 = 't1', link = 1, flow = -1 } = {}) => {
-    assert.equal(keyer.read(bytes, 0, bytes.length, link, 0), 0);
-    const [hi, lo] = flow < 0 ? [keyer.flowHi, keyer.flowLo] : [0, flow];
-    // In the middle of a frame that is overwritten as soon as the actor is done with it.
-    const frame = Buffer.concat([Buffer.alloc(7), bytes, Buffer.alloc(9)]);
-    egress.begin(frame, 1_000, tier1);
-    egress.add(7, bytes.length, hi, lo, keyer.flags);
-    egress.end();
-    frame.fill(0xee);
-    return { hi, lo };
-  };
-  const ask = (client: number, payload: string, options: Parameters<typeof accept>[1] = {}) =>
-    accept(query(client, payload), options);
-  return { egress, bus, time, warnings, answered, accept, ask, report: () => egress.report() as unknown as Report };
-}
-
-function query(client: number, payload: string, more: Partial<PacketSpec> = {}): Uint8Array {
-  const udp = { sourcePort: 10_000 + client, targetPort: 53, payload };
-  return buildPacket({ source: '198.51.100.7', target: '192.0.2.1', udp, ...more });
-}
 
 const echo = () => UdpPeer.serve(({ text }) => `re: ${text}`);
 
@@ -153,34 +73,30 @@ test('udp egress - what is no whole datagram is dropped and counted by cause', a
   assert.deepEqual([forwarded, sockets.opened, egress.stats.packets, egress.stats.packetsLost], [0, 0, 6, 6]);
 });
 
-test('udp egress - a flow that ended keeps its socket for late answers, and a packet opens it again', async () => {
+test('udp egress - a session outlives its client by a fixed time, whatever becomes of the flow', async () => {
   const backend = await echo();
-  const { egress, ask, answered, time, report } = await setUp(backend.url);
+  const { egress, ask, answered, time, report } = await setUp(backend.url, { sessionSeconds: 120 });
   const { hi, lo } = ask(1, 'before');
   const [{ port }] = await backend.count(1);
   await answered.count(1);
   egress.flowEnded(hi, lo);
-  time.ms += limits.backendLingerMs - 1;
+  time.ms += 119_999;
   egress.tick();
   backend.send('late', port);
   assert.equal((await answered.count(2))[1].text, 'late');
-  // An answer begins the wait anew; then it is over.
-  time.ms += limits.backendLingerMs - 1;
-  egress.tick();
-  assert.equal(report().sockets.open, 1);
+  // Answers do not make it last longer: only its client does.
   time.ms += 1;
+  backend.send('too late', port);
+  await until(() => report().answersDropped['session-over'] === 1);
   egress.tick();
-  assert.equal(report().sockets.open, 0);
+  assert.deepEqual([report().sockets.open, report().sockets.over], [0, 1]);
   ask(1, 'again');
-  egress.flowEnded(hi, lo);
-  ask(1, 'and again');
-  await answered.count(4);
-  time.ms += limits.backendLingerMs;
+  assert.equal((await answered.count(3))[2].text, 're: again');
+  assert.equal((await backend.count(2))[1].port, port, 'the client has its socket back');
+  assert.deepEqual([report().sockets.open, report().sockets.over, report().sockets.opened], [1, 0, 1]);
+  time.ms += 120_000 + limits.backendOverMs;
   egress.tick();
-  assert.equal(report().sockets.open, 1, 'the client has spoken since its flow ended');
-  time.ms += limits.backendIdleMs;
-  egress.tick();
-  assert.equal(report().sockets.open, 0, 'packet time may stand still, sockets are not kept for ever');
+  assert.deepEqual([report().sockets.open, report().sockets.over], [0, 0], 'sockets are not kept for ever');
   await egress.stop();
   backend.close();
 });
@@ -227,10 +143,12 @@ test('udp egress - a flow of a coarser key holds several clients, and each gets 
     assert.ok(text === `re: ${number}` || text === `re: ${number} again`, `${client} got ${text}`);
   }
   assert.equal(new Set(backend.received.map(({ port }) => port)).size, 20);
-  egress.flowEnded(0, 7);
-  time.ms += limits.backendLingerMs;
+  time.ms += limits.backendSessionSeconds * 1_000;
   egress.tick();
-  assert.equal(report().sockets.open, 0, 'all of them end with the flow');
+  assert.deepEqual([report().sockets.open, report().sockets.over], [0, 20]);
+  for (let client = 0; client < 20; client++) ask(client, 'back', { flow: 7 });
+  await answered.count(60);
+  assert.deepEqual([report().sockets.open, report().sockets.opened], [20, 20]);
   await egress.stop();
   backend.close();
 });
@@ -259,13 +177,16 @@ test('udp egress - a backend that is not there is counted, said once a second, a
 
 test('udp egress - answers that cannot be sent back are counted: tier 1 gone, no name, bus down', async () => {
   const backend = await echo();
-  const { egress, ask, answered, bus, time, report } = await setUp(backend.url);
+  const { egress, ask, answered, bus, time, warnings, report } = await setUp(backend.url, { sessionSeconds: 86_400 });
   ask(1, 'heard');
   await answered.count(1);
   const [{ port }] = backend.received;
   time.ms += goneMs + 1;
   backend.send('nobody there', port);
   await until(() => report().answersDropped['tier1-gone'] === 1);
+  egress.tick();
+  egress.tick();
+  assert.match(warnings.join(), /^[^,]*answers could not go back by their tier 1$/, 'said once');
   ask(1, 'heard again');
   await answered.count(2);
   ask(2, 'no name', { tier1: 'no name' });

@@ -4,24 +4,28 @@
 // clients, or several ports of one, and each needs a socket of its own, or its answers could not be told apart. So a
 // flow has a first session, and the others beside it.
 //
-// Sessions stand in order of use, open ones and those of ended flows apart, so that the one to be closed next is at hand.
+// A session outlives its client's last packet by a fixed time, whatever becomes of the flow. Then it is over: its socket stays
+// for a while, so that answers which come too late can be counted, and so that a client who speaks again has the same one.
+//
+//   live ──(its flow has ended)──► live, and the next to give way ──(time)──► over ──(time, or room)──► closed
+//     ▲◄─────────────── its client speaks ──────────┴────────────────────────────┘
 
-import type { Socket } from 'node:dgram';
-import { FlowMap } from './handlers/flowMap.ts';
-import type { Tier1Return } from './remote/returns.ts';
+import { FlowMap } from '../handlers/flowMap.ts';
+import type { Tier1Return } from '../remote/returns.ts';
+import type { BackendSocket } from './socket.ts';
 
 export class UdpSession {
   readonly hi: number;
   readonly lo: number;
   /** Client and VIP as answers name them (shared/messages/answers.ts). */
   readonly row: Uint8Array;
-  readonly socket: Socket;
+  readonly socket: BackendSocket;
   /** The tier 1 by which the last packet came. */
   tier1: Tier1Return;
-  /** Wall time of the last datagram in either direction. */
+  /** Wall time of its client's last packet. */
   usedAtMs: number;
-  /** The flow has ended; the session stays a little for late answers. */
-  hasEnded = false;
+  /** Its answers come too late, and are counted. */
+  isOver = false;
   /** The client's last datagram has not been answered. */
   isAwaiting = false;
   /** When the first of those that have not been answered left. */
@@ -31,7 +35,7 @@ export class UdpSession {
   older: UdpSession | undefined;
   newer: UdpSession | undefined;
 
-  constructor(hi: number, lo: number, row: Uint8Array, socket: Socket, tier1: Tier1Return, nowMs: number) {
+  constructor(hi: number, lo: number, row: Uint8Array, socket: BackendSocket, tier1: Tier1Return, nowMs: number) {
     this.hi = hi;
     this.lo = lo;
     this.row = row;
@@ -48,11 +52,20 @@ interface Flow {
 
 export class UdpSessions {
   readonly #flows = new FlowMap<Flow>();
-  readonly #open = new Recency();
-  readonly #ended = new Recency();
+  /** Those that are not over, from the longest silent client to the one heard last. */
+  readonly #live = new Recency();
+  /** Among them those whose flow has ended, the first one first. */
+  readonly #ended = new Set<UdpSession>();
+  /** The longest over first. */
+  readonly #over = new Set<UdpSession>();
 
+  /** Of all that have a socket. */
   get size(): number {
-    return this.#open.size + this.#ended.size;
+    return this.#live.size + this.#over.size;
+  }
+
+  get over(): number {
+    return this.#over.size;
   }
 
   /** The session of the client and VIP in `row`, within a flow. */
@@ -70,34 +83,38 @@ export class UdpSessions {
     if (flow === undefined) this.#flows.set(hi, lo, { first: session, others: undefined });
     else if (flow.first === undefined) flow.first = session;
     else (flow.others ??= new Map()).set(keyOf(row), session);
-    this.#open.append(session);
+    this.#live.append(session);
   }
 
-  /** A datagram went by, in either direction. */
+  /** Its client speaks: whatever had ended goes on, on the same socket. */
   touch(session: UdpSession, nowMs: number): void {
     session.usedAtMs = nowMs;
-    const list = session.hasEnded ? this.#ended : this.#open;
-    list.remove(session);
-    list.append(session);
+    this.#ended.delete(session);
+    if (session.isOver) this.#over.delete(session);
+    else this.#live.remove(session);
+    session.isOver = false;
+    this.#live.append(session);
   }
 
-  /** The client speaks again although its flow had ended: it is a new flow, on the same socket. */
-  revive(session: UdpSession): void {
-    if (!session.hasEnded) return;
-    this.#ended.remove(session);
-    session.hasEnded = false;
-    this.#open.append(session);
-  }
-
-  /** The sessions of a flow stay only for late answers. */
-  endFlow(hi: number, lo: number, nowMs: number): void {
+  /** The sessions of a flow that has ended are the first to give way. */
+  endFlow(hi: number, lo: number): void {
     const flow = this.#flows.get(hi, lo);
-    if (flow?.first !== undefined) this.#end(flow.first, nowMs);
-    if (flow?.others !== undefined) for (const session of flow.others.values()) this.#end(session, nowMs);
+    if (flow?.first !== undefined) this.#end(flow.first);
+    if (flow?.others !== undefined) for (const session of flow.others.values()) this.#end(session);
+  }
+
+  /** From here on its answers are late. */
+  expire(session: UdpSession): void {
+    this.#live.remove(session);
+    this.#ended.delete(session);
+    session.isOver = true;
+    this.#over.add(session);
   }
 
   remove(session: UdpSession): void {
-    (session.hasEnded ? this.#ended : this.#open).remove(session);
+    if (!session.isOver) this.#live.remove(session);
+    this.#over.delete(session);
+    this.#ended.delete(session);
     const { hi, lo } = session;
     const flow = this.#flows.get(hi, lo);
     if (flow === undefined) return;
@@ -106,26 +123,31 @@ export class UdpSessions {
     if (flow.first === undefined && (flow.others?.size ?? 0) === 0) this.#flows.delete(hi, lo);
   }
 
-  /** The one that is missed least: of an ended flow if there is one, and silent for longest. */
+  /** The one that is missed least: over, of an ended flow, or the one whose client was silent for longest. */
   leastNeeded(): UdpSession | undefined {
-    return this.#ended.oldest ?? this.#open.oldest;
+    return firstOf(this.#over) ?? firstOf(this.#ended) ?? this.#live.oldest;
   }
 
-  /** The next session that has been silent since before the moment for its kind. */
-  overdue(endedBeforeMs: number, openBeforeMs: number): UdpSession | undefined {
-    const ended = this.#ended.oldest;
-    if (ended !== undefined && ended.usedAtMs <= endedBeforeMs) return ended;
-    const open = this.#open.oldest;
-    return open !== undefined && open.usedAtMs <= openBeforeMs ? open : undefined;
+  /** The next one, not over yet, whose client has been silent since that moment. */
+  silentSince(moment: number): UdpSession | undefined {
+    const { oldest } = this.#live;
+    return oldest !== undefined && oldest.usedAtMs <= moment ? oldest : undefined;
   }
 
-  #end(session: UdpSession, nowMs: number): void {
-    if (session.hasEnded) return;
-    this.#open.remove(session);
-    session.hasEnded = true;
-    session.usedAtMs = nowMs;
-    this.#ended.append(session);
+  /** The next one that is over and whose client has been silent since that moment, or that is one of more than `most`. */
+  overSince(moment: number, most: number): UdpSession | undefined {
+    const first = firstOf(this.#over);
+    return first !== undefined && (first.usedAtMs <= moment || this.#over.size > most) ? first : undefined;
   }
+
+  #end(session: UdpSession): void {
+    if (!session.isOver) this.#ended.add(session);
+  }
+}
+
+function firstOf(sessions: ReadonlySet<UdpSession>): UdpSession | undefined {
+  const [first] = sessions;
+  return first;
 }
 
 /** Sessions from the longest silent to the one used last, linked to each other. */
