@@ -19,11 +19,13 @@ import { Histogram } from '../ops/histogram.ts';
 import type { SentFrame } from '../tier1/outlet.ts';
 import { Datagrams, type Fragment } from './datagrams.ts';
 import { FlowFollower, type FlowRow } from './flowFollower.ts';
+import { Tenants } from './tenants.ts';
 
 /** Why a packet that is in the log was accepted by nobody. `unexplained` is a defect. */
 export const nobodyCauses = [
   'midFlow',
   'ended',
+  'otherTenant',
   'idle',
   'forgotten',
   'fragment',
@@ -63,6 +65,8 @@ interface AppliedFrame {
   readonly cause: Uint8Array;
   /** Places of the rows that are fragments. */
   readonly fragments: ReadonlyMap<number, Fragment>;
+  /** Of some rows, what the packet lies within. */
+  readonly tenants: ReadonlyMap<number, string>;
   /** Rows that wait. */
   readonly undecided: Set<number>;
   /** Some replica did not hold the slice of some row. */
@@ -115,6 +119,7 @@ export class Auditor {
   /** From the moment tier 1 sends a frame to the moment a server has its packets, in milliseconds. */
   readonly latencyMs = new Histogram();
   readonly #nowMs: () => number;
+  readonly #tenants: Tenants;
   readonly #groups: GroupFrames[];
   readonly #servers: string[] = [];
 
@@ -122,6 +127,7 @@ export class Auditor {
   constructor(groups: number, nowMs: () => number, tunnels: boolean | TunnelPorts = false) {
     this.#nowMs = nowMs;
     this.datagrams = new Datagrams(tunnels);
+    this.#tenants = new Tenants(tunnels);
     this.#groups = Array.from({ length: groups }, () => new Map());
     this.nobody = Object.fromEntries(nobodyCauses.map((cause) => [cause, 0])) as Record<NobodyCause, number>;
   }
@@ -224,6 +230,7 @@ export class Auditor {
         owners: owners.slice(0, count),
         cause: new Uint8Array(count),
         fragments: this.#fragmentsOf(frame),
+        tenants: this.#tenantsOf(frame, verdicts),
         undecided: new Set(),
         isPartial: false,
         reporters: 0,
@@ -239,6 +246,23 @@ export class Auditor {
       this.#compare(applied.owners, row, owners[row]);
     }
     if (acceptedHere > 0) this.latencyMs.record(this.#nowMs() - open.sentAtMs, acceptedHere);
+  }
+
+  /** Of rows that end a connection, or whose connection is not known: whose they are. */
+  #tenantsOf({ words, payload, count }: AuditedEffects['frame'], verdicts: Uint8Array): ReadonlyMap<number, string> {
+    const tenants = new Map<number, string>();
+    let start = 0;
+    for (let row = 0; row < count; row++) {
+      const word = words[row * wordsPerRow + 2];
+      const end = start + (word & 0xffff);
+      const flags = word >>> 16;
+      const isEnd = (flags & (FrameFlags.END | FrameFlags.AGGREGATE)) === FrameFlags.END;
+      if (isEnd || causeOf.get(verdicts[row]) === 'midFlow') {
+        tenants.set(row, this.#tenants.of(payload, start, end, flags));
+      }
+      start = end;
+    }
+    return tenants;
   }
 
   /** Rows that are fragments: later ones by their flag, first ones by the row before, which names their datagram. */
@@ -314,9 +338,9 @@ export class Auditor {
   }
 }
 
-function rowOf({ rows }: AppliedFrame, row: number): FlowRow {
+function rowOf({ rows, tenants }: AppliedFrame, row: number): FlowRow {
   const at = row * wordsPerRow;
-  return { hi: rows[at], lo: rows[at + 1], flags: rows[at + 2] >>> 16 };
+  return { hi: rows[at], lo: rows[at + 1], flags: rows[at + 2] >>> 16, tenant: tenants.get(row) };
 }
 
 /** A member that joins accepts nothing yet. */

@@ -15,6 +15,8 @@ export interface FlowRow {
   readonly hi: number;
   readonly lo: number;
   readonly flags: number;
+  /** VLANs and networks that it lies within, of packets that end a connection and of those that nobody knows. */
+  readonly tenant: string | undefined;
 }
 
 /** Where a packet was decided: the view, and the line's time in ticks, by which flows age. */
@@ -25,9 +27,9 @@ export interface Moment {
 
 /**
  * Why the group does not know the flow of a packet in its middle. `midFlow`: its start was not seen. `ended`: both sides had ended
- * it, or one had reset it. `idle`: it was silent for too long. `forgotten`: it had to give way, or its server has gone.
+ * it, or one had reset it. `otherTenant`: the same, by a packet of another VLAN or network. `idle`: it was silent for too long. `forgotten`: it had to give way, or its server has gone.
  */
-export type UnknownCause = 'midFlow' | 'ended' | 'idle' | 'forgotten';
+export type UnknownCause = 'midFlow' | 'ended' | 'otherTenant' | 'idle' | 'forgotten';
 
 interface FlowRecord {
   server: number;
@@ -35,6 +37,8 @@ interface FlowRecord {
   lastTick: number;
   readonly startTick: number;
   state: FlowState;
+  /** Whose packet ended it last. */
+  endedBy: string | undefined;
 }
 
 const recentStartTicks = tickOfMs(limits.recentStartMs);
@@ -70,7 +74,7 @@ export class FlowFollower {
       if (flags & FrameFlags.TYPE1) this.type1++;
       else this.type2++;
       if (this.#flows.size >= this.#pruneAt) this.#prune(moment);
-      this.#flows.set(key, { server, lastTick: tick, startTick: tick, state: firstState(flags) });
+      this.#flows.set(key, { server, lastTick: tick, startTick: tick, state: firstState(flags), endedBy: row.tenant });
       return;
     }
     if (flow.server !== server) {
@@ -85,13 +89,14 @@ export class FlowFollower {
     }
     flow.lastTick = tick;
     flow.state = nextState(flow.state, flags);
+    if (flags & FrameFlags.END) flow.endedBy = row.tenant;
   }
 
   /** Nobody has accepted a packet, because no member knows its flow. */
   whyUnknown(row: FlowRow, moment: Moment): UnknownCause {
     const flow = this.#flows.get(keyOf(row));
     if (flow === undefined) return 'midFlow';
-    if (hasEnded(flow.state)) return 'ended';
+    if (hasEnded(flow.state)) return flow.endedBy === row.tenant ? 'ended' : 'otherTenant';
     return this.#isOver(flow, row.flags, moment) ? 'idle' : 'forgotten';
   }
 

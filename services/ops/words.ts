@@ -12,6 +12,10 @@ const causeWords: Readonly<Record<string, readonly [one: string, several: string
     'belonged to connections whose start was not seen: it was earlier, or between other addresses (SCTP)',
   ],
   ended: ['belonged to a connection that had ended before', 'belonged to connections that had ended before'],
+  otherTenant: [
+    'belonged to a connection that a packet of another VLAN or network had ended (--within tells them apart)',
+    'belonged to connections that packets of another VLAN or network had ended (--within tells them apart)',
+  ],
   idle: [
     'belonged to a flow that had been silent for longer than its idle limit (--idle)',
     'belonged to flows that had been silent for longer than their idle limit (--idle)',

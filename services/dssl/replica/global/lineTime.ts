@@ -4,14 +4,16 @@
 // flow at once. So the line counts a time of its own, from 0 at its beginning, and takes from the stamps only their
 // differences: between two entries at least 0 and at most a second. A clock that steps costs a second at most, and a clock that
 // steps back costs nothing but standing still for one entry. In a capture the packets' own times count in the same way, with
-// steps of up to an hour, since a capture may well pause.
+// steps of up to the longest idle limit, since a capture may well pause.
 //
 // Both are kept side by side: the group's rules say which one flows age by, and the log's one times the second hand of epochs.
+
+import { mostIdleSeconds } from '../../../../shared/membership/idleLimits.ts';
 
 /** Longest step between two entries, in milliseconds. */
 export const maxLogStepMs = 1_000;
 /** Longest step between two frames of a capture. */
-export const maxCaptureStepMs = 3_600_000;
+export const maxCaptureStepMs: number = 1_000 * mostIdleSeconds;
 
 export interface LineTimeState {
   readonly logMs: number;

@@ -62,6 +62,28 @@ test('replay - fragments of two VLANs with one identification stay with their da
   assert.deepEqual([exactlyOnce.accepted, tornDatagrams, flows.seen, problems], [4, 0, 2, []]);
 });
 
+test('replay - why a connection is not known: never seen, ended, ended by another tenant, silent for too long', async () => {
+  const inVlan = (vlan: number, flags: string) =>
+    buildPacket({ ...ends, vlans: [vlan], tcp: { sourcePort: 40_000, targetPort: 80, flags } });
+  const open = [
+    [inVlan(7, 'S'), 0],
+    [inVlan(7, 'A'), 0.1],
+  ] as const;
+  const cases: readonly (readonly [string, readonly Timed[]])[] = [
+    ['midFlow', [[inVlan(7, 'A'), 1]]],
+    ['ended', [...open, [inVlan(7, 'R'), 1], [inVlan(7, 'A'), 300]]],
+    ['otherTenant', [...open, [inVlan(8, 'R'), 1], [inVlan(7, 'A'), 300]]],
+    ['idle', [...open, [inVlan(7, 'A'), 8_000]]],
+  ];
+  for (const [cause, packets] of cases) {
+    const report = await replay([await captureOf(`${cause}.pcap`, packets)], usual, environment);
+    assert.deepEqual(report.exactlyOnce.nobody, { [cause]: 1 });
+  }
+  const apart = await captureOf('apart.pcap', [...open, [inVlan(8, 'R'), 1], [inVlan(7, 'A'), 300]]);
+  const { exactlyOnce } = await replay([apart], { ...usual, within: ['vlan'] }, environment);
+  assert.deepEqual(exactlyOnce.nobody, { midFlow: 1 }, 'the reset of the other tenant, whose start is not there');
+});
+
 test('replay - a datagram that an identification come round again tears is counted, and fails the run', async () => {
   // Of 9 servers, one in nine pairs of flows has one server; so a few ports are tried.
   let torn = 0;
