@@ -28,7 +28,7 @@ export function madeOf(keyer: FlowKeyer, buffer: Uint8Array): string {
   const { kind, offset, length, version } = subscriber;
   switch (kind) {
     case HintKind.ADDRESS:
-      return `subscriber ${addressAt(buffer, offset, version)}`;
+      return `address ${addressAt(buffer, offset, version)}`;
     case HintKind.HARDWARE:
       return `client ${hex(buffer, offset, length)}`;
     case HintKind.CLIENT_ID:

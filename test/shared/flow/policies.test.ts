@@ -1,6 +1,7 @@
 // The table of flow/policies.ts, tried on packets from a world so small that flows meet all the time.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import test from 'node:test';
 import fc from 'fast-check';
 import { FrameFlags } from '../../../shared/flow/frameFlags.ts';
@@ -8,6 +9,7 @@ import { FlowKeyer, type KeyOptions } from '../../../shared/flow/keyer.ts';
 import {
   checkCoarser,
   defaultGroupKey,
+  type FlowKeyPolicy,
   flowKeyPolicies,
   type GroupKeyPolicy,
   groupKeyPolicies,
@@ -137,6 +139,26 @@ test('key policies - the default group key is always accepted', () => {
     for (const symmetric of [true, false]) checkCoarser(flowKey, defaultGroupKey(flowKey), symmetric);
   }
   assert.equal(defaultGroupKey('five-tuple'), 'address-pair');
+});
+
+test('key policies - the README has the table of keys as it is in the code', () => {
+  const readme = readFileSync(new URL('../../../README.md', import.meta.url), 'utf8');
+  const from = readme.indexOf('| flow key |');
+  const rows = readme
+    .slice(from, readme.indexOf('\n\n', from))
+    .split('\n')
+    .slice(2)
+    .map((row) => row.split('|').map((cell) => cell.trim()));
+  const groupKeysOf = (flowKey: FlowKeyPolicy) => {
+    const usual = defaultGroupKey(flowKey);
+    return [usual, ...groupKeyPolicies.filter((groupKey) => groupKey !== usual && isCoarser(flowKey, groupKey, false))]
+      .map((groupKey) => `\`${groupKey}\`${isCoarser(flowKey, groupKey, true) ? '' : ' (directed)'}`)
+      .join(', ');
+  };
+  assert.deepEqual(
+    rows.map((cells) => [cells[1], cells[4]]),
+    flowKeyPolicies.map((flowKey, index) => [`\`${flowKey}\`${index === 0 ? ' (default)' : ''}`, groupKeysOf(flowKey)]),
+  );
 });
 
 test('key policies - the group key that splits fragments is allowed and warned of', () => {
