@@ -372,7 +372,7 @@ describe('ledger', () => {
     for (let sent = 0; sent < 5; sent++) ledger.accept(send(0, nowMs, { first: sent === 0 }), 0, 4, nowMs);
     const row = flows.sends(0, nowMs, false, keyOf(0));
     const columns = Object.entries(flows).filter(([, column]) => ArrayBuffer.isView(column)) as [string, Uint8Array][];
-    assert.equal(columns.length, 9);
+    assert.equal(columns.length, 10);
     flows.former[row] = 3;
     flows.via[row] = 2;
     flows.missing[row] = 1;
