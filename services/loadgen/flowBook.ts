@@ -19,6 +19,8 @@ export interface PacketKey {
   readonly lo: number;
   readonly typeOne: boolean;
   readonly starts: boolean;
+  /** The packet is a flow of its own, so where the others go says nothing. */
+  readonly isSingle?: boolean;
 }
 
 /** Whether replies have the key of the client's packets. */
@@ -47,6 +49,8 @@ export class FlowBook {
   /** Whether the flow was counted already as one that moved, or as one of which packets are missing. */
   moved = new Uint8Array(firstRows);
   missing = new Uint8Array(firstRows);
+  /** Each of its packets may go to another server. */
+  scattered = new Uint8Array(firstRows);
   /** Flows begun so far. */
   begun = 0;
   /** Of the packet that was sent last: whether it is the one that starts what is in its row. */
@@ -133,6 +137,7 @@ export class FlowBook {
     this.via[row] = 0;
     this.moved[row] = 0;
     this.missing[row] = 0;
+    this.scattered[row] = key.isSingle === true ? 1 : 0;
     this.#packets[row] = 0;
     return row;
   }
@@ -152,6 +157,7 @@ export class FlowBook {
     this.typeOne = grown(this.typeOne, new Uint8Array(rows));
     this.moved = grown(this.moved, new Uint8Array(rows));
     this.missing = grown(this.missing, new Uint8Array(rows));
+    this.scattered = grown(this.scattered, new Uint8Array(rows));
     this.#hi = grown(this.#hi, new Int32Array(rows));
     this.#lo = grown(this.#lo, new Int32Array(rows));
     this.#replies = grown(this.#replies, new Uint8Array(rows));

@@ -203,6 +203,7 @@ export class Ledger {
   /** Which server has the flow, by the order of its packets and not of their receipts. */
   #follow(row: number, id: number, server: number, nowMs: number): void {
     const { flows } = this;
+    if (flows.scattered[row] === 1) return;
     const present = flows.server[row];
     if (present === 0) {
       flows.server[row] = server;

@@ -2,7 +2,7 @@
 // when a flow has ended or is forgotten as the replicas do, and keeps its own record of each.
 
 import { limits } from '../../shared/base/limits.ts';
-import { FrameFlags, protocolClassShift } from '../../shared/flow/frameFlags.ts';
+import { FrameFlags, isSingle, protocolClassShift } from '../../shared/flow/frameFlags.ts';
 import type { IdleLimits } from '../../shared/membership/idleLimits.ts';
 import { findMember, type View } from '../../shared/membership/view.ts';
 import { firstState, hasEnded, isRestart, nextState } from '../dssl/replica/flowLife.ts';
@@ -65,8 +65,10 @@ export class FlowFollower {
 
   /** A server has accepted a packet. */
   accepted(row: FlowRow, moment: Moment, server: number): void {
-    const key = keyOf(row);
     const { flags } = row;
+    // A flow of one packet cannot move; by chance another one has its hash.
+    if (isSingle(flags)) return;
+    const key = keyOf(row);
     const { tick } = moment;
     const flow = this.#flows.get(key);
     if (flow === undefined || this.#mayBeNew(flow, flags, moment)) {

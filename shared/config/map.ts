@@ -5,6 +5,7 @@
 import { limits } from '../base/limits.ts';
 import { isOneOf, isRecord, isWhole, parseJson } from '../base/validate.ts';
 import { isName } from '../bus/subjects.ts';
+import { cidLengthMax } from '../flow/identifiers.ts';
 import {
   type FlowKeyPolicy,
   flowKeyPolicies,
@@ -48,6 +49,8 @@ export interface KeySettings {
   readonly within?: readonly WithinPart[];
   /** Subscribers' networks in CIDR notation, for the flow key `subscriber`. */
   readonly subscriberNetworks: readonly string[];
+  /** Bytes of a QUIC connection id that count; undefined for the usual number. */
+  readonly cidLength?: number;
   /** Tells whether another module keys with the same secret, without giving it away: 16 hex digits. */
   readonly secretFingerprint: string;
 }
@@ -177,6 +180,7 @@ function isKeys(value: unknown): value is KeySettings {
     (value.within === undefined ||
       (Array.isArray(value.within) && value.within.every((each) => isOneOf(withinParts, each)))) &&
     isTexts(value.subscriberNetworks) &&
+    (value.cidLength === undefined || isWhole(value.cidLength, 1, cidLengthMax)) &&
     typeof value.secretFingerprint === 'string'
   );
 }

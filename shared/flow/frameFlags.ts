@@ -35,6 +35,17 @@ export const RESET: number = FrameFlags.END | FrameFlags.HANDSHAKE;
 export const linkKindShift = 8;
 export const protocolClassShift = 12;
 
+/**
+ * All three, and nothing else has all three: the packet is a flow of its own (key `packet`), which starts and ends with it. It is
+ * placed by the present view, and no table has it.
+ */
+export const SINGLE: number = FrameFlags.AGGREGATE | FrameFlags.START | FrameFlags.END;
+
+/** Whether a packet with these flags is a flow of its own. */
+export function isSingle(flags: number): boolean {
+  return (flags & SINGLE) === SINGLE;
+}
+
 /** LINKTYPE numbers (tcpdump.org/linktypes.html) by link kind. Kinds that read alike share one entry: 12 and 14 are 101. */
 export const linkKinds = [1, 113, 276, 101, 228, 229, 0, 108, 9, 50, 51, 104, 239, 226, 117] as const;
 

@@ -6,9 +6,10 @@
 import { i32, u16 } from '../packet/bytes.ts';
 import { type Headers, type IpLayer, type LinkLayer, parseLimits } from '../packet/decode/headers.ts';
 import type { StraightPacket } from '../packet/decode/straight.ts';
+import { type IdentifierPolicy, Identifiers } from './identifiers.ts';
 import type { Networks } from './networks.ts';
 import type { GroupKeyPolicy } from './policies.ts';
-import { HintKind, SubscriberHint } from './subscriber.ts';
+import { HintKind, hardwareBytes, SubscriberHint } from './subscriber.ts';
 
 /** What kind of key a string of words is: the low byte of its tail. IPv6 kinds are one above those of IPv4. */
 export const Kind = {
@@ -23,12 +24,21 @@ export const Kind = {
   VLAN: 14,
   LINK_SOURCE: 15,
   SUBSCRIBER: 17,
-  SUBSCRIBER_MAC: 19,
+  SUBSCRIBER_HARDWARE: 19,
+  SUBSCRIBER_CLIENT_ID: 20,
+  SUBSCRIBER_DUID: 21,
+  PACKET: 22,
+  TEID_USER: 23,
+  TEID_CONTROL: 25,
+  CALL_ID: 27,
+  CONNECTION_ID: 28,
 } as const;
 
 const noVlan = 0xfff;
-/** Two IPv6 addresses, and two words more: the longest key without what it lies within. */
-const keyWordsMax = 10;
+/** A Call-ID, client id or DUID that is longer counts by so many bytes, and its length. */
+const nameBytes = 256;
+/** The longest key without what it lies within: such a name and its length. */
+const keyWordsMax = 1 + nameBytes / 4;
 /** A word of counts, all VLAN ids and all network identifiers. */
 const withinWordsMax = 1 + (parseLimits.tunnels + 1) * parseLimits.vlanTags + parseLimits.tunnels;
 
@@ -43,13 +53,21 @@ export class KeyWords {
   readonly #symmetric: boolean;
   readonly #networks: Networks;
   readonly #useHints: boolean;
-  readonly #hint = new SubscriberHint();
+  /** What the subscriber's key was made of. */
+  readonly hint = new SubscriberHint();
+  readonly identifiers: Identifiers;
+  /** Packets that were keyed as flows of their own. */
+  packets = 0;
 
-  /** `useHints`: key signalling by the subscriber it is about (see subscriber.ts). */
-  constructor(symmetric: boolean, networks: Networks, useHints: boolean) {
+  /**
+   * `useHints`: key signalling by the subscriber it is about (see subscriber.ts). `cidLength`: bytes of a QUIC connection id
+   * that count.
+   */
+  constructor(symmetric: boolean, networks: Networks, useHints: boolean, cidLength: number) {
     this.#symmetric = symmetric;
     this.#networks = networks;
     this.#useHints = useHints;
+    this.identifiers = new Identifiers(cidLength);
   }
 
   /**
@@ -86,6 +104,16 @@ export class KeyWords {
         return;
       case 'subscriber':
         this.#subscriber(buffer, layer, turned, flags);
+        return;
+      case 'packet':
+        this.packet();
+        return;
+      case 'gtp-teid':
+      case 'sip-call-id':
+      case 'quic-cid':
+        if (!this.identifier(policy, buffer, layer)) {
+          this.compose('address-pair', buffer, link, layer, turned, ingress, flags);
+        }
         return;
     }
   }
@@ -197,27 +225,72 @@ export class KeyWords {
   }
 
   /**
-   * The subscriber's address: the source if it is one, else the destination if it is one, else the source. Signalling is
-   * keyed by whom it is about, but only where flows are subscribers: in a finer flow, one flow carries many of them.
+   * The address of the one end that is a subscriber; between two subscribers, or two strangers, the lower address where
+   * directions are folded, else the source. Signalling is keyed by whom it is about, but only where flows are subscribers: in a
+   * finer flow, one flow carries many of them.
    */
   #subscriber(buffer: Uint8Array, layer: IpLayer, turned: boolean, flags: number): void {
-    const hint = this.#useHints && !turned ? this.#hint.find(buffer, layer, flags) : HintKind.NONE;
-    if (hint === HintKind.ADDRESS) {
-      this.#oneAddress(buffer, this.#hint.offset, 4, 0, Kind.SUBSCRIBER);
-      return;
+    const { hint } = this;
+    const found = this.#useHints && !turned ? hint.find(buffer, layer, flags) : HintKind.NONE;
+    switch (found) {
+      case HintKind.HARDWARE:
+        this.#bytes(buffer, hint.offset, hint.length, hardwareBytes, Kind.SUBSCRIBER_HARDWARE);
+        return;
+      case HintKind.CLIENT_ID:
+        this.#bytes(buffer, hint.offset, hint.length, nameBytes, Kind.SUBSCRIBER_CLIENT_ID);
+        return;
+      case HintKind.DUID:
+        this.#bytes(buffer, hint.offset, hint.length, nameBytes, Kind.SUBSCRIBER_DUID);
+        return;
+      case HintKind.NONE: {
+        const { version } = layer;
+        const source = turned ? layer.target : layer.source;
+        const target = turned ? layer.source : layer.target;
+        const isOne = this.#networks.has(buffer, source, version);
+        const isOther = this.#networks.has(buffer, target, version);
+        const other = isOne === isOther ? this.#symmetric && isLower(buffer, target, source, version) : isOther;
+        hint.offset = other ? target : source;
+        hint.version = version;
+        hint.kind = this.#useHints ? HintKind.ADDRESS : HintKind.NONE;
+      }
     }
-    if (hint === HintKind.MAC) {
-      this.words[0] = u16(buffer, this.#hint.offset);
-      this.words[1] = i32(buffer, this.#hint.offset + 2);
-      this.count = 2;
-      this.tail = Kind.SUBSCRIBER_MAC;
-      return;
+    this.#oneAddress(buffer, hint.offset, hint.version, 0, Kind.SUBSCRIBER);
+  }
+
+  /** A key that no other packet has: tier 1 counts. Nothing of the packet is in it, so the same bytes sent twice have two. */
+  packet(): void {
+    this.packets++;
+    this.words[0] = this.packets | 0;
+    this.words[1] = (this.packets / 0x1_0000_0000) | 0;
+    this.count = 2;
+    this.tail = Kind.PACKET;
+  }
+
+  /** What the packet says it belongs to (identifiers.ts). False, and nothing is in place, where it does not say. */
+  identifier(policy: IdentifierPolicy, buffer: Uint8Array, layer: IpLayer): boolean {
+    const { identifiers } = this;
+    if (!identifiers.find(policy, buffer, layer)) return false;
+    const { gtp, sip, quic } = identifiers;
+    if (policy === 'gtp-teid') {
+      this.words[0] = i32(buffer, gtp.teid);
+      this.#oneAddress(buffer, gtp.receiver, gtp.version, 1, gtp.isControl ? Kind.TEID_CONTROL : Kind.TEID_USER);
+    } else if (policy === 'sip-call-id') {
+      this.#bytes(buffer, sip.offset, sip.length, nameBytes, Kind.CALL_ID);
+    } else {
+      this.#bytes(buffer, quic.offset, quic.length, quic.length, Kind.CONNECTION_ID);
     }
-    const source = turned ? layer.target : layer.source;
-    const target = turned ? layer.source : layer.target;
-    const downstream =
-      !this.#networks.has(buffer, source, layer.version) && this.#networks.has(buffer, target, layer.version);
-    this.#oneAddress(buffer, downstream ? target : source, layer.version, 0, Kind.SUBSCRIBER);
+    return true;
+  }
+
+  /** A string of bytes, `most` of them, behind its length. */
+  #bytes(buffer: Uint8Array, offset: number, length: number, most: number, kind: number): void {
+    const { words } = this;
+    const used = Math.min(length, most);
+    this.count = 1 + ((used + 3) >> 2);
+    words[0] = length;
+    for (let word = 1; word < this.count; word++) words[word] = 0;
+    for (let at = 0; at < used; at++) words[1 + (at >> 2)] |= buffer[offset + at] << ((at & 3) << 3);
+    this.tail = kind;
   }
 
   /** The MAC pair; on a link that has none its source address, or at least the protocol it carries. */
@@ -297,4 +370,14 @@ export class KeyWords {
     this.addWithin(headers, true, true);
     if (words[counts] === 0) this.count = counts;
   }
+}
+
+/** Whether the address of IP `version` at `one` is lower than the one at `other`. */
+function isLower(buffer: Uint8Array, one: number, other: number, version: number): boolean {
+  const size = version === 4 ? 4 : 16;
+  for (let at = 0; at < size; at += 4) {
+    const difference = (i32(buffer, one + at) >>> 0) - (i32(buffer, other + at) >>> 0);
+    if (difference !== 0) return difference < 0;
+  }
+  return false;
 }

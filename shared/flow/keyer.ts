@@ -12,6 +12,10 @@
 //     ports are exchanged; then it has the keys of the packets that go the way the error goes. An error that quotes
 //     nothing usable is keyed by its own addresses. A quoted later fragment counts as a packet without ports.
 //   - An ICMP echo is told from others between the same hosts by its identifier, as a packet without ports.
+//   - Keys by an identifier in the payload (identifiers.ts) are those of the five-tuple where a packet does not show one; the
+//     group is then chosen by the address pair, also under a group key by that identifier.
+//   - Under the policy `packet` a fragment is keyed by its datagram, first or later, so that all go together: they are an ordinary
+//     flow, which is in the table for a while, and of which no fragment confirms anything.
 //   - A packet that is not IP has no addresses: it is keyed by its MAC pair (or what its link gives), in both keys.
 import { createHash } from 'node:crypto';
 import { HalfSipHash } from '../hash/halfSipHash.ts';
@@ -23,7 +27,14 @@ import { StraightPacket } from '../packet/decode/straight.ts';
 import { Protocol } from '../packet/decode/transport.ts';
 import { TunnelPorts } from '../packet/decode/tunnels/ports.ts';
 import { classify, classifyQuoted, classifyTcp, classifyUdp } from './classify.ts';
-import { FrameFlags, linkKindShift, ProtocolClass, protocolClassShift } from './frameFlags.ts';
+import { FrameFlags, isSingle, linkKindShift, ProtocolClass, protocolClassShift, SINGLE } from './frameFlags.ts';
+import {
+  cidLengthMax,
+  defaultCidLength,
+  type IdentifierPolicy,
+  type Identifiers,
+  isIdentifierPolicy,
+} from './identifiers.ts';
 import { KeyWords, Kind } from './keyWords.ts';
 import { Networks } from './networks.ts';
 import {
@@ -36,6 +47,7 @@ import {
   type WithinPart,
   withinParts,
 } from './policies.ts';
+import { HintKind, type SubscriberHint } from './subscriber.ts';
 import { TunnelCounts } from './tunnelCounts.ts';
 
 export interface KeyOptions {
@@ -45,7 +57,7 @@ export interface KeyOptions {
   readonly flowKey?: FlowKeyPolicy;
   /** Default: see `defaultGroupKey`. Must be coarser than, or equal to, the flow key. */
   readonly groupKey?: GroupKeyPolicy;
-  /** Whether both directions are one flow. Default true. Has no effect on link-source, subscriber and vlan. */
+  /** Whether both directions are one flow. Default true. Has no effect on link-source, vlan, packet, and identifiers. */
   readonly symmetric?: boolean;
   /** Which IP header of a tunnelled packet is keyed. Default 'outer'. Fragments of the outer packet keep the outer one. */
   readonly tunnel?: 'outer' | 'inner';
@@ -55,6 +67,8 @@ export interface KeyOptions {
   readonly within?: readonly WithinPart[];
   /** Networks such as '10.0.0.0/8' whose addresses are subscribers; needed by the policy 'subscriber' only. */
   readonly subscriberNetworks?: readonly string[];
+  /** Bytes of a QUIC connection id that count, 1 to 20, for the policy 'quic-cid' only. Default 8. */
+  readonly cidLength?: number;
 }
 
 /**
@@ -89,6 +103,8 @@ export class FlowKeyer {
   readonly #withinVlan: boolean;
   readonly #withinVni: boolean;
   readonly #byPorts: boolean;
+  /** What of a packet's payload makes its flow, where the flow key says so. */
+  readonly #identifier: IdentifierPolicy | undefined;
   readonly #usual: boolean;
   readonly #flowHash: HalfSipHash;
   readonly #groupHash: HalfSipHash;
@@ -97,7 +113,7 @@ export class FlowKeyer {
   /** Throws an Error with one clear sentence when the options are not right or do not go together. */
   constructor(options: KeyOptions) {
     const { secret, flowKey = 'five-tuple', symmetric = true, tunnel = 'outer', subscriberNetworks = [] } = options;
-    const { tunnelPorts = [], within = [] } = options;
+    const { tunnelPorts = [], within = [], cidLength } = options;
     const groupKey = options.groupKey ?? defaultGroupKey(flowKey);
     requireOneOf('flow key', flowKey, flowKeyPolicies);
     requireOneOf('group key', groupKey, groupKeyPolicies);
@@ -112,13 +128,22 @@ export class FlowKeyer {
     if ((flowKey === 'subscriber' || groupKey === 'subscriber') && subscriberNetworks.length === 0) {
       throw new Error("the policy 'subscriber' needs subscriber networks, such as 10.0.0.0/8");
     }
+    if (cidLength !== undefined) {
+      if (flowKey !== 'quic-cid' && groupKey !== 'quic-cid')
+        throw new Error("the length of connection ids is for the key 'quic-cid' only");
+      if (!Number.isInteger(cidLength) || cidLength < 1 || cidLength > cidLengthMax) {
+        throw new Error(`connection ids of ${cidLength} bytes: 1 to ${cidLengthMax} are possible`);
+      }
+    }
     // The list's own strings: one that was read from a document compares letter by letter, for every packet.
     this.#flowPolicy = flowKeyPolicies[flowKeyPolicies.indexOf(flowKey)];
     this.#groupPolicy = groupKeyPolicies[groupKeyPolicies.indexOf(groupKey)];
-    this.#byPorts = flowKey === 'five-tuple';
+    this.#identifier = isIdentifierPolicy(flowKey) ? flowKey : undefined;
+    this.#byPorts = flowKey === 'five-tuple' || this.#identifier !== undefined;
     this.#withinVlan = within.includes('vlan');
     this.#withinVni = within.includes('vni');
-    this.#usual = this.#byPorts && within.length === 0 && (groupKey === 'address-pair' || groupKey === 'node-pair');
+    this.#usual =
+      flowKey === 'five-tuple' && within.length === 0 && (groupKey === 'address-pair' || groupKey === 'node-pair');
     this.#need = this.#byPorts
       ? KeyNeed.PORTS
       : flowKey === 'mac-pair' || flowKey === 'vlan'
@@ -131,7 +156,22 @@ export class FlowKeyer {
       symmetric && flowKey !== 'link-source',
       new Networks(subscriberNetworks),
       flowKey === 'subscriber',
+      cidLength ?? defaultCidLength,
     );
+  }
+
+  /** What the flow key of the packet read last was made of, beside what the headers say. Valid as long as its bytes are. */
+  get identifiers(): Pick<Identifiers, 'found' | 'gtp' | 'sip' | 'quic'> {
+    return this.#words.identifiers;
+  }
+
+  /** Whether each packet is a flow. */
+  get byPacket(): boolean {
+    return this.#flowPolicy === 'packet';
+  }
+
+  get subscriber(): Pick<SubscriberHint, 'kind' | 'offset' | 'length' | 'version'> {
+    return this.#words.hint;
   }
 
   /** What the parser found in the packet read last; also in one without a key. Valid as long as its bytes are. */
@@ -168,6 +208,8 @@ export class FlowKeyer {
     if (reason !== Reason.NONE && reasons[reason].needs <= this.#need) return reason;
     const { keyed } = headers;
     let flags = (headers.link.kind << linkKindShift) | (this.#byPorts ? 0 : FrameFlags.AGGREGATE);
+    this.#words.hint.kind = HintKind.NONE;
+    this.#words.identifiers.found = undefined;
     if (keyed.version === 0) {
       this.flags = flags | (ProtocolClass.NON_IP << protocolClassShift);
       this.#keyOthers(buffer);
@@ -177,6 +219,11 @@ export class FlowKeyer {
     const turned = headers.quoted.version !== 0;
     const layer = turned ? headers.quoted : keyed;
     flags |= turned ? classifyQuoted(buffer, layer) : classify(buffer, layer);
+    if (this.#flowPolicy === 'packet') {
+      this.#keyPacket(buffer, layer, turned, link, flags);
+      return Reason.NONE;
+    }
+    if (this.#identifier !== undefined && this.#keyIdentifier(buffer, layer, flags)) return Reason.NONE;
     if (this.#byPorts) {
       if (keyed.fragment !== Fragment.WHOLE) flags |= this.#keyDatagram(buffer, keyed);
       if (keyed.fragment !== Fragment.LATER) {
@@ -196,7 +243,7 @@ export class FlowKeyer {
       this.#hashFlow();
     }
     // Flows of a coarser key hold packets of every protocol; they are of one type only if none of them shows its start.
-    this.flags = this.#byPorts ? flags : flags & ~FrameFlags.TYPE1;
+    this.flags = this.#byPorts ? flags : aggregated(flags);
     this.#keyGroup(buffer, layer, turned, link, flags);
     return Reason.NONE;
   }
@@ -229,12 +276,43 @@ export class FlowKeyer {
     return true;
   }
 
+  /** Each packet is a flow; the fragments of a datagram are one. */
+  #keyPacket(buffer: Uint8Array, layer: IpLayer, turned: boolean, link: number, flags: number): void {
+    const { keyed } = this.#headers;
+    const kept = flags & ~(SINGLE | FrameFlags.TYPE1 | FrameFlags.HANDSHAKE);
+    if (keyed.fragment === Fragment.WHOLE) {
+      this.#words.packet();
+      this.flags = kept | SINGLE;
+    } else {
+      this.#words.datagram(buffer, keyed, this.#headers);
+      this.flags = kept | FrameFlags.HANDSHAKE;
+    }
+    this.#hashFlow();
+    if (this.#groupPolicy === 'packet') this.#hashGroup();
+    else this.#keyGroup(buffer, layer, turned, link, flags);
+  }
+
+  /** False where the packet does not show what the flow key goes by. */
+  #keyIdentifier(buffer: Uint8Array, layer: IpLayer, flags: number): boolean {
+    if (!this.#words.identifier(this.#flowPolicy as IdentifierPolicy, buffer, layer)) return false;
+    this.#addWithin();
+    this.#hashFlow();
+    this.#hashGroup();
+    this.flags = aggregated(flags | FrameFlags.AGGREGATE);
+    return true;
+  }
+
   /** Packets that are not IP, or whose IP header a key by link does not need. */
   #keyOthers(buffer: Uint8Array): void {
     if (this.#flowPolicy === 'vlan') this.#words.vlan(this.#headers.link);
+    else if (this.#flowPolicy === 'packet') this.#words.packet();
     else this.#words.macPair(buffer, this.#headers.link);
     this.#addWithin();
     this.#hashFlow();
+    if (this.#flowPolicy === 'packet') {
+      this.flags |= SINGLE;
+      if (this.#groupPolicy !== 'packet') this.#words.macPair(buffer, this.#headers.link);
+    }
     if (this.#groupPolicy === 'source-last-byte') {
       const { macs, address, addressLength } = this.#headers.link;
       this.groupHash = macs >= 0 ? buffer[macs + 11] : addressLength > 0 ? buffer[address + addressLength - 1] : 0;
@@ -244,7 +322,8 @@ export class FlowKeyer {
   }
 
   #keyGroup(buffer: Uint8Array, layer: IpLayer, turned: boolean, link: number, flags: number): void {
-    const policy = this.#groupPolicy;
+    // What shows no identifier is a flow by five-tuple, and only addresses are coarser than that in every fragment.
+    const policy = this.#identifier === undefined ? this.#groupPolicy : 'address-pair';
     if (policy === 'source-last-byte') {
       this.groupHash = buffer[(turned ? layer.target : layer.source) + (layer.version === 4 ? 3 : 15)];
       return;
@@ -302,6 +381,12 @@ export class FlowKeyer {
     hash.hash(this.#words.words, this.#words.count, this.#words.tail, 2);
     this.groupHash = hash.lo;
   }
+}
+
+/** Flags of a packet in a flow of many kinds of packets. One that claims to be start and end is no flow of its own (SINGLE). */
+function aggregated(flags: number): number {
+  const kept = flags & ~FrameFlags.TYPE1;
+  return isSingle(kept) ? kept & ~FrameFlags.END : kept;
 }
 
 function requireOneOf(what: string, value: string, names: readonly string[]): void {

@@ -10,7 +10,12 @@
 //   mac-pair          {source, destination} MAC addresses, of every packet
 //   vlan              the outermost two VLAN ids
 //   link-source       ingress link, source address                                     non-IP: (MAC pair)
-//   subscriber        source or destination address, whichever is the subscriber's     non-IP: {MAC pair}
+//   subscriber        source or destination address, whichever is the subscriber's,    non-IP: {MAC pair}
+//                     and of two subscribers or two strangers {the lower one}
+//   packet            nothing else has it; a fragment: its datagram (addresses, identification, VLANs)
+//   gtp-teid          receiver's address and TEID, where the packet shows them (identifiers.ts)     else as five-tuple
+//   sip-call-id       Call-ID                                                                       likewise
+//   quic-cid          the server's connection id                                                    likewise
 //   source-last-byte  last byte of the source address (patent Fig. 1, text)            non-IP: of the source MAC
 //
 // {} is an unordered pair where `symmetric` folds the two directions into one flow, an ordered one where not ('directed').
@@ -18,15 +23,21 @@
 // group across; yes = coarser or equal; d = only directed):
 //
 //                 five-tuple  address/node  mac-pair  vlan  link-source  subscriber  source-last-byte
-//   five-tuple       yes          yes          -        -        -           d              d
-//   address/node      -           yes          -        -        -           d              d
+//   five-tuple       yes          yes          -        -        -          yes             d
+//   address/node      -           yes          -        -        -          yes             d
 //   mac-pair          -            -          yes       -        -           -              -
 //   vlan              -            -           -       yes       -           -              -
 //   link-source       -            -           -        -       yes          -             yes
 //   subscriber        -            -           -        -        -          yes             -
 //
-// d: with folded directions the two packets A to B and B to A have one flow key, but different sources, and between two
-// subscribers (or two strangers) a different subscriber. mac-pair under five-tuple is out because a flow may come in from
+//   packet            -           yes          -        -        -          yes            yes
+//
+// An identifier is the group key of its own flow key, and no other is coarser: a tunnel, a call or a connection is met between
+// many addresses. As group keys they and `packet` are coarser than the flow key `packet`, and than no other. As group keys they too
+// stand for the address pair where there is no identifier, as in a fragment. The group keys that `packet` does not go with would
+// part the fragments of a datagram: later ones have no ports, and may come by another router, tag or link.
+//
+// d: with folded directions the two packets A to B and B to A have one flow key, but different sources. mac-pair under five-tuple is out because a flow may come in from
 // one router and go out by another; source-last-byte under mac-pair because one pair of routers carries all addresses;
 // subscriber under subscriber's own flow key is equal, source-last-byte is not: the subscriber may be the destination.
 //
@@ -45,6 +56,10 @@ export const flowKeyPolicies = [
   'link-source',
   'subscriber',
   'node-pair',
+  'packet',
+  'gtp-teid',
+  'sip-call-id',
+  'quic-cid',
 ] as const;
 export type FlowKeyPolicy = (typeof flowKeyPolicies)[number];
 
@@ -62,25 +77,38 @@ const coarser: Readonly<Record<FlowKeyPolicy, Partial<Record<GroupKeyPolicy, Coa
     'five-tuple': 'always',
     'address-pair': 'always',
     'node-pair': 'always',
-    subscriber: 'directed',
+    subscriber: 'always',
     'source-last-byte': 'directed',
   },
   'address-pair': {
     'address-pair': 'always',
     'node-pair': 'always',
-    subscriber: 'directed',
+    subscriber: 'always',
     'source-last-byte': 'directed',
   },
   'node-pair': {
     'address-pair': 'always',
     'node-pair': 'always',
-    subscriber: 'directed',
+    subscriber: 'always',
     'source-last-byte': 'directed',
   },
   'mac-pair': { 'mac-pair': 'always' },
   vlan: { vlan: 'always' },
   'link-source': { 'link-source': 'always', 'source-last-byte': 'always' },
   subscriber: { subscriber: 'always' },
+  packet: {
+    'address-pair': 'always',
+    'node-pair': 'always',
+    subscriber: 'always',
+    packet: 'always',
+    'gtp-teid': 'always',
+    'sip-call-id': 'always',
+    'quic-cid': 'always',
+    'source-last-byte': 'always',
+  },
+  'gtp-teid': { 'gtp-teid': 'always' },
+  'sip-call-id': { 'sip-call-id': 'always' },
+  'quic-cid': { 'quic-cid': 'always' },
 };
 
 /** Throws an Error that names the fault when packets with one flow key could have different group keys. */

@@ -3,6 +3,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { errorCodes, FlowherdError, reasonOf } from '../../../shared/base/errors.ts';
 import type { KeySettings } from '../../../shared/config/map.ts';
+import { cidLengthMax, defaultCidLength } from '../../../shared/flow/identifiers.ts';
 import { FlowKeyer, type KeyOptions } from '../../../shared/flow/keyer.ts';
 import {
   defaultGroupKey,
@@ -12,6 +13,7 @@ import {
   withinParts,
 } from '../../../shared/flow/policies.ts';
 import { TunnelPorts } from '../../../shared/packet/decode/tunnels/ports.ts';
+import { wholeNumber } from '../process/parse.ts';
 
 /** Values of the options that `addKeyOptions` defines, as commander hands them over. */
 export interface KeyChoice {
@@ -22,6 +24,7 @@ export interface KeyChoice {
   readonly tunnelPort: readonly string[];
   readonly within: readonly WithinPart[];
   readonly subscribers: readonly string[];
+  readonly cidLength?: number;
 }
 
 /** How packets are keyed where nothing is asked for. */
@@ -36,6 +39,7 @@ export const keyChoices = [
   'tunnelPort',
   'within',
   'subscribers',
+  'cidLength',
 ] as const satisfies readonly (keyof KeyChoice)[];
 
 /** Adds the options. `usual`: the values where nothing is asked for. */
@@ -70,6 +74,12 @@ export function addKeyOptions(command: Command, usual: KeyChoice = usualKeys): C
       new Option('--subscribers <network>', 'network of subscribers, such as 10.0.0.0/8; may be repeated')
         .default(usual.subscribers, 'none')
         .argParser(collectNetworks),
+    )
+    .addOption(
+      new Option(
+        '--cid-length <bytes>',
+        `bytes of a QUIC connection id that count, for the key quic-cid (default: ${defaultCidLength})`,
+      ).argParser(wholeNumber(1, cidLengthMax)),
     );
 }
 
@@ -86,13 +96,24 @@ export function keySettings(
     ...(choice.tunnelPort.length === 0 ? {} : { tunnelPorts: choice.tunnelPort }),
     ...(choice.within.length === 0 ? {} : { within: choice.within }),
     subscriberNetworks: choice.subscribers,
+    ...(choice.cidLength === undefined ? {} : { cidLength: choice.cidLength }),
   };
 }
 
 /** What a keyer is made with. */
 export function keyOptionsOf(keys: Omit<KeySettings, 'secretFingerprint'>, secret: string): KeyOptions {
-  const { flow, group, symmetric, tunnel, tunnelPorts = [], within = [], subscriberNetworks } = keys;
-  return { secret, flowKey: flow, groupKey: group, symmetric, tunnel, tunnelPorts, within, subscriberNetworks };
+  const { flow, group, symmetric, tunnel, tunnelPorts = [], within = [], subscriberNetworks, cidLength } = keys;
+  return {
+    secret,
+    flowKey: flow,
+    groupKey: group,
+    symmetric,
+    tunnel,
+    tunnelPorts,
+    within,
+    subscriberNetworks,
+    ...(cidLength === undefined ? {} : { cidLength }),
+  };
 }
 
 /** The keyer for these keys. Throws a FlowherdError `bad-config` when they do not go together. */

@@ -22,6 +22,7 @@ import { tunnelKinds, tunnelOutcomes } from '../../../shared/packet/decode/tunne
 import type { Tier1Drop } from '../../tier1/distribute.ts';
 import { addKeyOptions, type KeyChoice, keyOptionsOf, keySettings } from '../config/keys.ts';
 import type { Environment } from '../process/environment.ts';
+import { madeOf } from './madeOf.ts';
 
 /** The columns of --tsv and the keys of --json, in order. An absent value is an empty cell, and no key in JSON. */
 export const dissectColumns = [
@@ -53,6 +54,7 @@ export const dissectColumns = [
   'tunnel',
   'vni',
   'not_entered',
+  'key',
 ] as const;
 
 /** One packet as tier 1 sees it, in the order of `dissectColumns`; '' where there is nothing. */
@@ -104,6 +106,7 @@ export class Dissector {
       [...passage.tunnels.subarray(0, passage.depth)].map((kind) => tunnelKinds[kind].name).join(','),
       passage.vnis.subarray(0, passage.vniCount).join(','),
       passage.outcome === 0 ? '' : `${tunnelKinds[passage.closed].name}:${tunnelOutcomes[passage.outcome]}`,
+      keyed ? madeOf(keyer, buffer) : '',
     ];
   }
 }
@@ -276,6 +279,7 @@ function tableCells(row: DissectRow): string[] {
     isInner ? `in ${cell.tunnel.replaceAll(',', ', ')} ${cell.src} to ${cell.dst}` : '',
     cell.vni === '' ? '' : `vni ${cell.vni}`,
     cell.not_entered === '' ? '' : `not entered: ${cell.not_entered.replace(':', ' ')}`,
+    cell.key,
     cell.vlan === '' ? '' : `vlan ${cell.vlan}`,
     cell.flow_start === '1' ? 'start' : '',
     cell.flow_end === '1' ? 'end' : '',
@@ -330,7 +334,8 @@ Examples:
 
 With the options and the secret of a cluster the hashes are the cluster's. FLOWHERD_SECRET or FLOWHERD_SECRET_FILE names the
 secret, as for the cluster. A hash after '~' in the table is that of a datagram: the fragment has no ports and finds its flow by
-the first one. What is inside a tunnel is shown in place of the addresses around it, which stand beside.`,
+the first one. What is inside a tunnel is shown in place of the addresses around it, which stand beside. What a key was made of stands
+beside too, where it is not addresses and ports: a subscriber, a TEID, a Call-ID, a connection id.`,
     )
     .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
     .action(async (file: string, options: DissectOptions) => {

@@ -7,7 +7,7 @@ import { systemClock } from '../../../shared/base/clock.ts';
 import { errorCodes, FlowherdError } from '../../../shared/base/errors.ts';
 import { limits } from '../../../shared/base/limits.ts';
 import { embeddedUrl } from '../../../shared/bus/open.ts';
-import { FrameFlags } from '../../../shared/flow/frameFlags.ts';
+import { FrameFlags, isSingle } from '../../../shared/flow/frameFlags.ts';
 import { FlowKeyer } from '../../../shared/flow/keyer.ts';
 import { Bar } from '../../loadgen/bar.ts';
 import { Drive } from '../../loadgen/drive.ts';
@@ -178,7 +178,8 @@ async function runOn(
       const isKeyed = keyer.read(buffer, 0, length, ethernet, 0) === 0;
       const typeOne = isKeyed && (keyer.flags & (FrameFlags.TYPE1 | FrameFlags.AGGREGATE)) === FrameFlags.TYPE1;
       const { flowHi: hi, flowLo: lo } = keyer;
-      return { hi, lo, typeOne, starts: (keyer.flags & FrameFlags.START) !== 0 };
+      const { flags } = keyer;
+      return { hi, lo, typeOne, starts: (flags & FrameFlags.START) !== 0, isSingle: isKeyed && isSingle(flags) };
     },
     bus: field.out,
     clock,

@@ -15,12 +15,13 @@
 // replica has; what is shared are the starts of the last seconds (recentStarts.ts). Which method serves a packet is the logical
 // switch of Fig. 10: type 1 by the group's rules, type 2 always by Fig. 7. Protocols whose starts happen inside a flow (AGGREGATE:
 // GTP-C, RADIUS, DHCP, and everything under a key coarser than the five-tuple) go by Fig. 7 too, because a second start must not
-// move the flow that the first one opened. So the two tables never meet: a packet asks one of them, whatever is in the other.
+// move the flow that the first one opened. A packet that is a flow of its own (SINGLE: the key `packet`) asks neither table: it is
+// placed by the present view and forgotten, so no slice has to be there for it, and nothing begins or ends. So the two tables never meet: a packet asks one of them, whatever is in the other.
 //
 // Everything shared that happens here (entries, owners, starts) is a function of rows and views. What depends on which server this
 // replica belongs to is the verdict, the own table, and the items for the server.
 
-import { FrameFlags, ProtocolClass, protocolClassShift } from '../../../shared/flow/frameFlags.ts';
+import { FrameFlags, isSingle, ProtocolClass, protocolClassShift } from '../../../shared/flow/frameFlags.ts';
 import { End, type ItemBuffer } from './effects.ts';
 import { firstState, hasEnded, isRestart, nextState } from './flowLife.ts';
 import { EndReason, FlowState, noServer, ownerOf, stateOf } from './flows/entry.ts';
@@ -85,6 +86,7 @@ export class Decider {
    * packet are there by then; the packet itself is the caller's to add.
    */
   decide(hi: number, lo: number, flags: number, ordinal: number, row: number): number {
+    if (isSingle(flags)) return this.#single(hi, lo, ordinal);
     const verdict =
       this.ownTable !== undefined && (flags & (TYPE1 | AGGREGATE)) === TYPE1
         ? flags & START
@@ -92,6 +94,15 @@ export class Decider {
           : this.#midFlow(this.ownTable, hi, lo, flags)
         : this.#anyFlow(hi, lo, flags, ordinal, row);
     return this.#isMember || verdict === V.ignoreAbsent ? verdict : V.ignoreRemoved;
+  }
+
+  /** A packet that is a flow of its own. */
+  #single(hi: number, lo: number, ordinal: number): number {
+    const owner = this.#view.place(hi, lo, ordinal);
+    this.owner = owner;
+    if (!this.#isMember) return V.ignoreRemoved;
+    if (owner === noServer) return V.dropNoOwner;
+    return owner === this.#self ? V.acceptSingle : V.ignorePlacedElsewhere;
   }
 
   /** Fig. 6, blocks 641-645: the packet starts a flow. */

@@ -1,5 +1,6 @@
 // The rows of a frame, one after the other: a packet goes to the verdict ladder (decide.ts), what is accepted becomes an item for
-// the server, and later fragments, which do not carry their ports, are decided with the flow of their first one.
+// the server, and later fragments, which do not carry their ports, are decided with the flow of their first one. A packet that is a flow
+// of its own goes out as one of flow 0: what servers keep for a flow (a record, a socket) would else be made for each packet, for good.
 
 import { FrameFlags } from '../../../shared/flow/frameFlags.ts';
 import { wordsPerRow } from '../../../shared/log/records/frame.ts';
@@ -56,7 +57,8 @@ export class Rows {
       const flags = word >>> 16;
       if ((flags & (LATER_FRAGMENT | DATAGRAM)) === 0) {
         const verdict = decider.decide(hi, lo, flags, flags & START ? this.#nextOrdinal() : -1, row);
-        if (accepts(verdict)) items.accept(offset, length, hi, lo, flags);
+        if (verdict === V.acceptSingle) items.accept(offset, length, 0, 0, flags);
+        else if (accepts(verdict)) items.accept(offset, length, hi, lo, flags);
         counts[verdict]++;
         verdicts[row] = verdict;
         owners[row] = decider.owner;

@@ -7,9 +7,10 @@ export const verdicts = [
   'acceptKnown', // in the flow table, as a flow of this server
   'acceptNew', // a new flow, placed here
   'acceptAdopted', // a type-1 flow in mid-flow that nobody knew, placed here
+  'acceptSingle', // a packet that is a flow of its own, placed here
   // ignored: some other member accepts it, or the rule says that none does
   'ignoreElsewhere', // in the elsewhere table
-  'ignorePlacedElsewhere', // a new flow, placed at another member
+  'ignorePlacedElsewhere', // a new flow, or a packet that is one of its own, placed at another member
   'ignoreNotMine', // Fig. 6: not a start, not in the own table, so it is taken to be another member's
   'ignoreRecentStart', // Fig. 6: a repeated start of a flow that another member got a moment ago
   'ignoreMidFlow', // Fig. 7 with `ignore`: a type-1 packet whose start no member saw
@@ -26,7 +27,7 @@ export type Verdict = (typeof verdicts)[number];
 export const V = Object.fromEntries(verdicts.map((name, code) => [name, code])) as { readonly [K in Verdict]: number };
 
 /** Codes up to this one accept. */
-export const lastAccept: number = V.acceptAdopted;
+export const lastAccept: number = V.acceptSingle;
 
 /** Not a verdict: the row carries no packet, or its packet waits and the verdict comes later. */
 export const noPacket = 255;

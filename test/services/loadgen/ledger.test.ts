@@ -244,6 +244,24 @@ describe('ledger', () => {
     assert.deepEqual(moves, ['5>6']);
   });
 
+  it('ledger - packets that are flows of their own go where they like: none has moved', () => {
+    const { ledger, moves } = start();
+    for (const server of [5, 6, 5]) {
+      const row = ledger.flows.sends(1, 0, false, () => ({
+        hi: 0,
+        lo: 1,
+        typeOne: false,
+        starts: true,
+        isSingle: true,
+      }));
+      const id = ledger.add(row, 0, false, false);
+      ledger.handedOver(id, 0);
+      assert.equal(ledger.accept(id, 1, server, 0), Answer.once);
+    }
+    ledger.settleAll();
+    assert.deepEqual([moves, ledger.acceptedOnce], [[], 3]);
+  });
+
   it('ledger - after a long silence any server may have the flow, or none', () => {
     const { ledger, moves, send } = start();
     ledger.accept(send(1, 0, { first: true }), 1, 5, 0);
@@ -354,7 +372,7 @@ describe('ledger', () => {
     for (let sent = 0; sent < 5; sent++) ledger.accept(send(0, nowMs, { first: sent === 0 }), 0, 4, nowMs);
     const row = flows.sends(0, nowMs, false, keyOf(0));
     const columns = Object.entries(flows).filter(([, column]) => ArrayBuffer.isView(column)) as [string, Uint8Array][];
-    assert.equal(columns.length, 9);
+    assert.equal(columns.length, 10);
     flows.former[row] = 3;
     flows.via[row] = 2;
     flows.missing[row] = 1;

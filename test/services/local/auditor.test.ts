@@ -5,7 +5,7 @@ import { describe, it } from 'node:test';
 import { noServer } from '../../../services/dssl/replica/flows/entry.ts';
 import { noPacket, V, waiting } from '../../../services/dssl/replica/verdict.ts';
 import { Auditor, nobodyCauses } from '../../../services/local/auditor.ts';
-import { FrameFlags } from '../../../shared/flow/frameFlags.ts';
+import { FrameFlags, SINGLE } from '../../../shared/flow/frameFlags.ts';
 import { Frame, FrameBuilder } from '../../../shared/log/records/frame.ts';
 import { defaultRules, emptyView, type Member, type View } from '../../../shared/membership/view.ts';
 
@@ -201,6 +201,15 @@ describe('auditor', () => {
     assert.deepEqual(accept('b', MID, { timeMs: 3_000_000 }), [3, 2], 'silent for longer than any limit');
     assert.deepEqual(accept('b', MID | FrameFlags.END, { timeMs: 3_000_000 }), [3, 2]);
     assert.deepEqual(accept('a', START, { timeMs: 3_000_100 }), [4, 2], 'the flow had ended');
+  });
+
+  it('auditor - packets that are flows of their own are no flow that moves, whatever their hashes', () => {
+    const { auditor, send, apply } = start();
+    for (const [number, server] of (['a', 'b', 'a'] as const).entries()) {
+      apply(server, number + 1, send(number + 1, [{ flow: 5, flags: SINGLE }]), [V.acceptSingle]);
+    }
+    auditor.settle(0, 3);
+    assert.deepEqual([auditor.accepted, auditor.double, auditor.flows.seen, auditor.flows.moved], [3, 0, 0, 0]);
   });
 
   it('auditor - latency is from the moment that tier 1 sends a frame to the moment that its owner has it', () => {

@@ -4,19 +4,13 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import test from 'node:test';
 import { FrameFlags, linkTypeOf, protocolClassOf } from '../../../shared/flow/frameFlags.ts';
+import { identifierPolicies } from '../../../shared/flow/identifiers.ts';
 import { FlowKeyer, type KeyOptions } from '../../../shared/flow/keyer.ts';
 import { flowKeyPolicies } from '../../../shared/flow/policies.ts';
 import { HalfSipHash } from '../../../shared/hash/halfSipHash.ts';
 import { reasons } from '../../../shared/packet/decode/reasons.ts';
 import { buildPacket, fragmentPacket, type PacketSpec } from '../../../shared/packet/encode/build.ts';
-import {
-  dhcp,
-  dhcpPorts,
-  gtpUser,
-  gtpUserPorts,
-  radiusAccounting,
-  radiusAccountingPorts,
-} from '../../../shared/packet/encode/buildPayload.ts';
+import { gtpUser, gtpUserPorts } from '../../../shared/packet/encode/buildPayload.ts';
 
 const a = '10.0.0.1';
 const b = '192.0.2.1';
@@ -188,7 +182,9 @@ test('flow keys - datagrams of two protocols are two, and pieces of an ICMP erro
 });
 
 test('flow keys - keys that need no ports take a fragment like any packet', () => {
-  for (const flowKey of flowKeyPolicies.filter((policy) => policy !== 'five-tuple')) {
+  for (const flowKey of flowKeyPolicies.filter(
+    (policy) => !['five-tuple', 'packet', ...identifierPolicies].includes(policy),
+  )) {
     const options = { flowKey, subscriberNetworks: ['10.0.0.0/8', '2001:db8::/48'] };
     for (const [source, target] of [
       [a, b],
@@ -242,41 +238,6 @@ test('flow keys - link-source: the ingress link and the source address', () => {
   assert.equal(of({ source: a, target: '192.0.2.77', udp: ports }, 1), base);
   assert.notEqual(of({ source: a, target: b, tcp: ports }, 2), base);
   assert.notEqual(of({ source: b, target: a, tcp: ports }, 1), base);
-});
-
-test('flow keys - subscriber: source upstream, destination downstream, and whom signalling is about', () => {
-  const options = { flowKey: 'subscriber', subscriberNetworks: ['10.0.0.0/8', '2001:db8::/48'] } as const;
-  const of = (spec: PacketSpec) => keysOf(spec, options).flow;
-  const base = of({ source: a, target: b, tcp: ports });
-  assert.equal(of({ source: '198.51.100.9', target: a, udp: ports }), base);
-  assert.equal(of({ source: a, target: '10.0.0.2', protocol: 89 }), base);
-  assert.notEqual(of({ source: '10.0.0.2', target: a, protocol: 89 }), base);
-  assert.equal(of({ source: a6, target: b6, udp: ports }), of({ source: b6, target: a6, tcp: ports }));
-  const servers = { source: b, target: '192.0.2.200' };
-  const framedAddress = Uint8Array.of(10, 0, 0, 1);
-  assert.equal(
-    of({ ...servers, udp: { ...radiusAccountingPorts, payload: radiusAccounting('start', { framedAddress }) } }),
-    base,
-  );
-  const dhcpOf = (payload: Uint8Array) =>
-    of({ source: '0.0.0.0', target: '255.255.255.255', udp: { ...dhcpPorts, payload } });
-  assert.equal(dhcpOf(dhcp('release', { clientAddress: framedAddress })), base);
-  const offer = dhcp('offer');
-  offer.set(framedAddress, 16);
-  assert.equal(dhcpOf(offer), base);
-  const request = dhcp('request');
-  request.set([53, 1, 3, 50, 4, 10, 0, 0, 1, 255], 240);
-  assert.equal(dhcpOf(request), base);
-  const start = {
-    ...servers,
-    udp: { ...radiusAccountingPorts, payload: radiusAccounting('start', { framedAddress }) },
-  };
-  assert.equal(
-    new Set(fragmentPacket({ ...start, identification: 5 }, 48).map((part) => keysOf(part, options).flow)).size,
-    1,
-  );
-  const mac = (last: number) => dhcpOf(dhcp('discover', { clientMac: Uint8Array.of(2, 0, 0, 0, 0, last) }));
-  assert.equal(new Set([mac(1), mac(2), base]).size, 3);
 });
 
 test('flow keys - source-last-byte: the group is that byte', () => {
@@ -341,9 +302,12 @@ test('flow keys - wrong options are refused in one clear sentence', () => {
     [{ tunnel: 'both' as 'inner' }, /tunnel 'both' is none of outer, inner/],
     [
       { groupKey: 'vlan' },
-      /group key 'vlan' is not coarser than flow key 'five-tuple': choose one of five-tuple, address-pair, node-pair/,
+      /group key 'vlan' is not coarser than flow key 'five-tuple': choose one of five-tuple, address-pair, subscriber, node-pair/,
     ],
     [{ groupKey: 'source-last-byte' }, /differs between the two directions/],
+    [{ cidLength: 8 }, /length of connection ids is for the key 'quic-cid' only/],
+    [{ flowKey: 'quic-cid', cidLength: 21 }, /connection ids of 21 bytes: 1 to 20 are possible/],
+    [{ flowKey: 'sip-call-id', groupKey: 'address-pair' }, /choose one of sip-call-id/],
     [{ flowKey: 'subscriber' }, /needs subscriber networks/],
     [{ flowKey: 'subscriber', subscriberNetworks: ['10.0.0.0/33'] }, /'10.0.0.0\/33' is not a network/],
     [{ flowKey: 'subscriber', subscriberNetworks: ['ten'] }, /'ten' is not a network/],

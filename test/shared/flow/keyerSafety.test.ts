@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
+import { isSingle } from '../../../shared/flow/frameFlags.ts';
 import { FlowKeyer } from '../../../shared/flow/keyer.ts';
 import { flowKeyPolicies, groupKeyPolicies, isCoarser } from '../../../shared/flow/policies.ts';
 import { reasons } from '../../../shared/packet/decode/reasons.ts';
@@ -17,6 +18,7 @@ import {
   radiusAccounting,
   radiusAccountingPorts,
 } from '../../../shared/packet/encode/buildPayload.ts';
+import { identified } from '../../support/identifiedPackets.ts';
 import { readTiny } from '../../support/tinyCapture.ts';
 import { wrappings } from '../../support/tunnelPackets.ts';
 
@@ -72,6 +74,13 @@ const seeds = [
     ...buildPacket(flows[0]),
   ),
   Uint8Array.of(2, 0, 0, 0, 8, 0, 1, 0, 8, 0, 0, 0, 0x44, 0, 9, 0, ...inner),
+  ...identified.map((spec) => buildPacket({ source: a, target: b, ...spec })),
+  ...identified.map((spec) => buildPacket({ source: a6, target: b6, ...spec })),
+  buildPacket({
+    source: a,
+    target: b,
+    icmp: { kind: 'port-unreachable', embedded: { source: b, target: a, ...identified[0] } },
+  }),
   ...fragmentPacket({ source: a6, target: b6, udp: { ...ports, payload: 'x'.repeat(64) } }, 32),
 ];
 
@@ -83,6 +92,8 @@ const resultOf = (keyer: FlowKeyer, buffer: Uint8Array, start: number, length: n
   const reason = keyer.read(buffer, start, start + length, linkType, 1);
   if (reason !== 0) return [reason];
   const { flowHi, flowLo, groupHash, hasDatagram, datagramHi, flags } = keyer;
+  // Two readings of one packet are two packets.
+  if (keyer.byPacket && isSingle(flags)) return [flags];
   return [flowHi, flowLo, groupHash, hasDatagram && datagramHi, flags];
 };
 

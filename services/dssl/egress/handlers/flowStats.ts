@@ -6,12 +6,13 @@
 //   top       the largest flows, by bytes, shown in the report; default 10
 //   maxFlows  records of open flows held at once; default 131,072, about 250 bytes each
 //
-// Addresses and ports are read from the first packet a flow shows here, from the header that its key is made of. A flow beyond maxFlows is not recorded; its
-// packets are counted as `packetsUnrecorded`. Records that the disk takes too slowly are dropped and counted as well.
+// Addresses and ports are read from the first packet a flow shows here, from the header that its key is made of. A flow beyond
+// maxFlows is not recorded; its packets are counted as `packetsUnrecorded`, and so are packets that are flows of their own (key
+// `packet`). Records that the disk takes too slowly are dropped and counted as well.
 
 import { createWriteStream, type WriteStream, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { linkTypeOf } from '../../../../shared/flow/frameFlags.ts';
+import { isSingle, linkTypeOf } from '../../../../shared/flow/frameFlags.ts';
 import { formatAddress } from '../../../../shared/packet/addressText.ts';
 import { Headers, type IpLayer } from '../../../../shared/packet/decode/headers.ts';
 import { parse } from '../../../../shared/packet/decode/parse.ts';
@@ -96,7 +97,7 @@ class FlowStats implements ServerHandler {
       this.#bytes += length;
       let record = this.#open.get(hi, lo);
       if (record === undefined) {
-        if (this.#open.size >= this.#maxFlows) {
+        if (this.#open.size >= this.#maxFlows || isSingle(batch.flags[i]!)) {
           this.#packetsUnrecorded++;
           continue;
         }

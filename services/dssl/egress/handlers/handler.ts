@@ -20,6 +20,8 @@
 //   - a flow's packets come to one server, in order, for as long as the flow lives; state per flow needs no lock;
 //   - onFlowStart of a flow comes before the batch with its first packet, onFlowEnd after the batch with its last one;
 //   - calls never overlap, except that a promise onPackets returned may still be pending when the next batch comes;
+//   - under the key `packet` each packet is a flow of its own. None of them begins or ends: there are no such calls, isStart and isEnd
+//     are both true, and all have the flow hash 0. Fragments of a datagram are a flow like others, which ends by being idle;
 //   - a packet is delivered at most once, save right after a server was lost: its successor is handed again the last
 //     packets that the lost server had not confirmed (at `origin: 'promoted'`), so counters may count these twice;
 //   - a flow may end by being moved or promoted elsewhere; a server that comes back to life starts with no flows.

@@ -59,6 +59,19 @@ describe('cluster options', () => {
     assert.throws(() => keyerFor(other, 'secret'), /^FlowherdError: network identifiers are in tunnels/);
   });
 
+  it('cluster options - how much of a connection id counts belongs to the keys, and only to those by it', async () => {
+    const map = mapFromOptions(await parsed('--key', 'quic-cid', '--cid-length', '4'), 'secret');
+    assert.deepEqual([map.keys.flow, map.keys.group, map.keys.cidLength], ['quic-cid', 'quic-cid', 4]);
+    assert.deepEqual(decodeMap(encodeMap(map)), map);
+    assert.equal(decodeMap(encodeMap({ ...map, keys: { ...map.keys, cidLength: 21 } })), undefined);
+    keyerFor(map, 'secret');
+    const other = mapFromOptions(await parsed('--cid-length', '4'), 'secret');
+    assert.throws(
+      () => keyerFor(other, 'secret'),
+      /^FlowherdError: the length of connection ids is for the key 'quic-cid'/,
+    );
+  });
+
   it('cluster options - a cluster for a replay goes by the time of the capture, and leaves nothing on a disk', async () => {
     const { rules, log } = mapFromOptions(await parsedBy(replayCommand(environment), ['x.pcap']), 'secret');
     assert.deepEqual([rules.time, log.storage], ['capture', 'memory']);

@@ -4,7 +4,7 @@ import { type Effects, endReasons, ItemKind, wordsPerItem } from '../../../../se
 import { noServer } from '../../../../services/dssl/replica/flows/entry.ts';
 import { Replica, type ReplicaOptions } from '../../../../services/dssl/replica/replica.ts';
 import { noPacket, verdicts, waiting } from '../../../../services/dssl/replica/verdict.ts';
-import { FrameFlags, ProtocolClass, protocolClassShift, RESET } from '../../../../shared/flow/frameFlags.ts';
+import { FrameFlags, ProtocolClass, protocolClassShift, RESET, SINGLE } from '../../../../shared/flow/frameFlags.ts';
 import { mix32 } from '../../../../shared/hash/mix.ts';
 import type { EntryKind, LogEntry } from '../../../../shared/log/log.ts';
 import { type Command, encodeCommand } from '../../../../shared/log/records/command.ts';
@@ -25,6 +25,10 @@ export const otherSide: number = FrameFlags.SIDE;
 export const rst: number = tcp | RESET;
 export const udp: number = ProtocolClass.UDP << protocolClassShift;
 export const gtp: number = FrameFlags.TYPE1 | FrameFlags.AGGREGATE | (ProtocolClass.GTP_C << protocolClassShift);
+
+/** A packet that is a flow of its own, and a fragment under the same key. */
+export const single: number = udp | SINGLE;
+export const piece: number = udp | FrameFlags.HANDSHAKE;
 
 export const startMs = 1_700_000_000_000;
 
