@@ -5,12 +5,15 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { askedSettings, settingVariables } from '../../../../services/cli/config/config.ts';
 import { differences, mapFromOptions, usualCluster } from '../../../../services/cli/config/settings.ts';
 import { faultIn } from '../../../../services/ops/jsonText.ts';
 import { errorCodes, isFlowherdError } from '../../../../shared/base/errors.ts';
 import { defaultSettings, settingsSchema } from '../../../../shared/config/settings.ts';
 import { Service } from '../../../support/processes.ts';
+
+const capture: string = fileURLToPath(new URL('../../../captures/media.pcap', import.meta.url));
 
 const options = { ...usualCluster, groups: 2 };
 
@@ -156,10 +159,10 @@ describe('config', { timeout: 60_000 }, () => {
     const wrong = file('{"watching": {"beatMs": 5}}');
     const commands = [
       ['init'],
-      ['tier1', '--input', 'x.pcap'],
+      ['tier1', '--input', capture],
       ['dssl'],
       ['demo'],
-      ['replay', 'x.pcap'],
+      ['replay', capture],
       ['traffic', '--bus', 'embedded'],
     ];
     await Promise.all(

@@ -12,6 +12,7 @@ import {
 import { initCommand } from '../../../../services/cli/operate/init.ts';
 import { replayCommand } from '../../../../services/cli/run/replay.ts';
 import { decodeMap, encodeMap } from '../../../../shared/config/map.ts';
+import { defaultIdle } from '../../../../shared/membership/idleLimits.ts';
 
 describe('cluster options', () => {
   it('cluster options - a new cluster goes by Fig. 7 and the clock, and keeps ten seconds on file, where nothing else is asked for', async () => {
@@ -21,6 +22,7 @@ describe('cluster options', () => {
       tableFirst: false,
       midFlow: 'ignore',
       maxFlows: 1_000_000,
+      idle: defaultIdle,
       time: 'log',
     });
     assert.deepEqual(log, { retention: { ageMs: 10_000, bytes: 268_435_456 }, storage: 'file', replicas: 1 });
