@@ -41,6 +41,8 @@ export interface Packet {
   /** A flow of type 2, whose packets all look alike. */
   readonly isUdp?: boolean;
   readonly end?: boolean;
+  /** It is from the other end. */
+  readonly isBack?: boolean;
 }
 
 export class GroupOfActors {
@@ -149,12 +151,13 @@ export class GroupOfActors {
   frame(...packets: readonly Packet[]): Uint8Array {
     this.#followEpoch();
     const number = ++this.#number;
-    for (const { id, flow, start, end, isUdp } of packets) {
+    for (const { id, flow, start, end, isBack, isUdp } of packets) {
       const bytes = new Uint8Array(8);
       new DataView(bytes.buffer).setUint32(0, id);
       const tcp = FrameFlags.TYPE1 | (ProtocolClass.TCP << protocolClassShift);
       const usual = isUdp ? ProtocolClass.UDP << protocolClassShift : tcp;
-      const flags = usual | (start ? FrameFlags.START : 0) | (end ? FrameFlags.END : 0);
+      const ends = (end ? FrameFlags.END : 0) | (isBack ? FrameFlags.SIDE : 0);
+      const flags = usual | (start ? FrameFlags.START : 0) | ends;
       this.#builder.add(bytes, 0, bytes.length, hashOf(flow, 1), hashOf(flow, 2), flags);
     }
     const header = {

@@ -2,9 +2,9 @@
 // script says so. What is said of it: commands in the group's log and what came of them, what actors tell people, and which
 // server got which packet.
 //
-//   group M ... [fig-6] [PLACEMENT]     servers that have started, one after the other, and are active
+//   group M ... [fig-6] [PLACEMENT]     servers that have started, one after the other, and are active; also idle limits, such as udp-opening=30
 //   start M [WEIGHT]                    a server starts, and takes its place by itself
-//   send KIND FLOWS [, KIND FLOWS]      a frame of one packet of each flow (1 3 5-8); KIND: syn tcp fin udp
+//   send KIND FLOWS [, KIND FLOWS]      a frame of one packet of each flow (1 3 5-8); KIND: syn tcp fin bye udp; bye is the other end's fin
 //   traffic FLOWS until CONDITION       a frame of all flows each ten milliseconds
 //   append WHO WHAT [, WHO WHAT]        commands, one right behind the other; WHO: a server, or operator. WHAT: remove M, drain M, leave M,
 //                                       weigh M=W ..., configure M W, epoch N of M, epoch N of nobody
@@ -26,12 +26,13 @@ import type { Effects } from '../../services/dssl/replica/effects.ts';
 import { isOneOf } from '../../shared/base/validate.ts';
 import type { GroupLog } from '../../shared/log/log.ts';
 import { type Command, decodeCommand, encodeCommand, operatorAuthor } from '../../shared/log/records/command.ts';
+import { defaultIdle, type IdleLimits, parseIdle } from '../../shared/membership/idleLimits.ts';
 import type { Life } from '../../shared/membership/transitions.ts';
 import { placementNames } from '../../shared/membership/view.ts';
 import { type Actor, GroupOfActors, hashOf } from './groupOfActors.ts';
 import { commandInWords, flowsIn, flowsInWords, numbersOf, viewInWords } from './groupWords.ts';
 
-const kinds = ['syn', 'tcp', 'fin', 'udp'] as const;
+const kinds = ['syn', 'tcp', 'fin', 'bye', 'udp'] as const;
 type Kind = (typeof kinds)[number];
 /** Nothing that a script waits for takes longer. */
 const untilMs = 60_000;
@@ -155,7 +156,8 @@ export class GroupScript {
   async #begin(words: string[]): Promise<void> {
     const placement = words.find((word) => isOneOf(placementNames, word)) ?? 'rendezvous';
     assert.ok(isOneOf(placementNames, placement));
-    const rules = words.includes('fig-6') ? { typeOneMethod: 'fig-6' as const } : {};
+    const method = words.includes('fig-6') ? { typeOneMethod: 'fig-6' as const } : {};
+    const rules = { ...method, idle: idleIn(words) };
     this.#group = new GroupOfActors(rules, {}, placement);
     const { clock } = this.#group;
     for (const name of words.filter((word) => word.length === 1)) {
@@ -244,7 +246,8 @@ export class GroupScript {
     const id = this.#nextId++;
     sent.push({ id, flow });
     this.#flows.set(`${hashOf(flow, 1)} ${hashOf(flow, 2)}`, flow);
-    return { id, flow, start: kind === 'syn', end: kind === 'fin', isUdp: kind === 'udp' };
+    const isBack = kind === 'bye';
+    return { id, flow, start: kind === 'syn', end: kind === 'fin' || isBack, isBack, isUdp: kind === 'udp' };
   }
 
   /** Who got these packets; who has none of them is left out. */
@@ -380,4 +383,14 @@ function joinAlike(lines: readonly string[]): string[] {
     else joined.push({ line, key, times: 1 });
   }
   return joined.map(({ line, times }) => (times === 1 ? line : `${line} (${times} times)`));
+}
+
+function idleIn(words: readonly string[]): IdleLimits {
+  const idle: Record<string, number> = { ...defaultIdle };
+  for (const word of words.filter((each) => each.includes('='))) {
+    const limit = parseIdle(word);
+    if (typeof limit === 'string') throw new Error(limit);
+    idle[limit.name] = limit.seconds;
+  }
+  return idle as IdleLimits;
 }
