@@ -5,7 +5,7 @@
 // fits: header length, total length against what is there, checksum, payload length, a known EtherType and what must stand
 // behind it. The reading with more points is taken (mpls.ts). A packet that the capture cut has fewer points, and is read
 // all the same.
-import { u16 } from '../../bytes.ts';
+import { i32, u16 } from '../../bytes.ts';
 import { internetChecksum } from '../../checksum.ts';
 import { parseLimits } from '../headers.ts';
 import { EtherType, maxLengthField, PppProtocol } from './etherType.ts';
@@ -17,6 +17,11 @@ const typePoints = 2;
 /** A frame check sequence, or padding of a short frame, behind a packet. */
 const trailerBytes = 6;
 const shortFrame = 64;
+/** What SNAP with an EtherType begins with, and its length with that type. */
+const snapStart = 0xaaaa_0300 | 0;
+const snapHeader = 8;
+/** Eight bytes each, behind the first eight: hop-by-hop options that routers look at are a few. */
+const mostOptionWords = 8;
 
 /** So many points of a packet without an EtherType before it say that it is one. */
 export const enoughPoints = 3;
@@ -58,12 +63,21 @@ export function ipv6Points(buffer: Uint8Array, offset: number, end: number): num
   const rest = left - 40 - payloadLength;
   const fits = payloadLength > 0 && rest >= 0 && rest <= trailerBytes ? 2 : 0;
   const usual = isUsualAddress(buffer[offset + 8]) && isUsualAddress(buffer[offset + 24]) ? 1 : 0;
-  return 1 + fits + usual + (isUsual(buffer[offset + 6]) ? 1 : 0);
+  return 1 + fits + usual + (isUsualNext(buffer, offset + 6, offset + 40, end) ? 1 : 0);
 }
 
-/** First byte of a global, unique local, link-local or multicast address, or of one that begins with zeros (RFC 4291, RFC 4193). */
+/**
+ * First byte of a global, unique local, link-local or multicast address, or of one that begins with zeros (RFC 4291, RFC 4193),
+ * or of a segment identifier (RFC 9602).
+ */
 function isUsualAddress(first: number): boolean {
-  return first >> 5 === 1 || first >= 0xfc || first === 0;
+  return first >> 5 === 1 || first >= 0xfc || first === 0 || first === 0x5f;
+}
+
+/** Hop-by-hop options are 0, which many a byte is by chance, so what they lead to counts. */
+function isUsualNext(buffer: Uint8Array, at: number, payload: number, end: number): boolean {
+  if (buffer[at] !== 0) return isUsual(buffer[at]);
+  return end - payload >= 2 && isUsual(buffer[payload]) && buffer[payload + 1] <= mostOptionWords;
 }
 
 /**
@@ -133,9 +147,15 @@ function pppoePoints(buffer: Uint8Array, at: number, end: number): number {
   return typePoints + 1;
 }
 
-/** A length (IEEE 802.3) that is what is there, and LLC behind it: SNAP, spanning tree, IS-IS or NetWare. */
+/**
+ * A length (IEEE 802.3) that is what is there, and LLC behind it: SNAP, spanning tree, IS-IS or NetWare. SNAP with an EtherType
+ * (RFC 1042) is six bytes that have to be right, so it will do where the capture cut the frame.
+ */
 function lengthPoints(buffer: Uint8Array, at: number, end: number, length: number, isShort: boolean): number {
   const left = end - at;
+  if (length > left && left >= snapHeader && i32(buffer, at) === snapStart && u16(buffer, at + 4) === 0) {
+    return typePoints + 1;
+  }
   if (length < 3 || length > left || (length < left && !isShort)) return 0;
   const sap = u16(buffer, at);
   return sap === 0xaaaa || sap === 0x4242 || sap === 0xfefe || sap === 0xe0e0 ? typePoints + 1 : 1;

@@ -86,6 +86,25 @@ test('pseudowires - a packet that the capture cut is read as far as it goes', ()
   }
 });
 
+test('pseudowires - SNAP in a frame that the capture cut', () => {
+  const packet = buildPacket({ ...inside, link: 'none' });
+  const snap = Uint8Array.of(0xaa, 0xaa, 3, 0, 0, 0, 8, 0, ...packet);
+  const frame = buildPacket({ targetMac: '4c:5e:0c:11:22:33', etherType: snap.length, payload: snap });
+  for (const length of [frame.length, 96, 64, 48]) {
+    assert.equal(portsOf(read(frame, length)), '1111 2222', `${length} bytes`);
+    assert.equal(portsOf(read(Uint8Array.of(0, 0, 0, 0, ...frame), length + 4)), '1111 2222', `${length} bytes and a word`);
+  }
+});
+
+test('pseudowires - IPv6 behind the stack that the capture cut, with options for each hop, and between segment identifiers', () => {
+  const options = { extensions: [{ header: 0, body: Uint8Array.of(5, 2, 0, 0, 1, 0) }] };
+  const segments = { source: '5f00::5', target: '5f00::80' };
+  for (const spec of [{ ...inside6, ...options }, { ...inside6, ...segments }, { ...inside6, ...options, ...segments }]) {
+    const packet = buildPacket({ ...spec, link: 'none' });
+    for (const length of [packet.length, 64, 52]) assert.equal(portsOf(read(packet, length)), '1111 2222');
+  }
+});
+
 test('pseudowires - what carries no IP is not read as IP, though its address begins with 4 or 6', () => {
   for (const targetMac of [
     '4c:5e:0c:11:22:33',
