@@ -1,5 +1,6 @@
 // The times of a capture's packets, mended. A packet without a time is as old as the one before it, and so is one whose time is
-// corrupt: weeks before or after its neighbours. Were it believed, every flow would end at that packet, by the clock alone.
+// corrupt: weeks before or after its neighbours. The first ones are as old as the first good one. Were such a time believed,
+// every flow would end at that packet, by the clock alone.
 //
 // A leap of weeks may be real all the same, where captures were joined. What tells is the packets behind it: a leap is
 // believed once three packets in a row are on its far side. As far as those are in the same batch, no packet has to wait for that.
@@ -7,8 +8,8 @@
 import type { CaptureBatch } from './batch.ts';
 
 export const packetTimeLimits = {
-  /** A longer step, back or ahead, is a leap: 30 days. */
-  leapMs: 30 * 24 * 3_600_000,
+  /** A longer step, back or ahead, is a leap: two weeks. No flow may be silent for longer than one. */
+  leapMs: 14 * 24 * 3_600_000,
   /** Packets on the far side of a leap by which it is believed. */
   witnesses: 3,
   /** A packet that is older than the one before it by less than this is no disorder that anybody has to hear of. */
@@ -32,6 +33,7 @@ export class PacketTimes {
 
   /** Puts the times of a batch right, in their place. Calls belong to one run of packets, in its order. */
   mend({ timesMs, count }: Pick<CaptureBatch, 'timesMs' | 'count'>): void {
+    if (this.lastMs === 0) this.lastMs = beginning(timesMs, count);
     for (let row = 0; row < count; row++) {
       const timeMs = timesMs[row];
       // Without a time: pcapng's simple packets.
@@ -55,7 +57,6 @@ export class PacketTimes {
 
   #isGood(timesMs: Float64Array, row: number, count: number): boolean {
     const timeMs = timesMs[row];
-    if (this.lastMs === 0) return this.#isGoodStart(timesMs, row, count);
     if (isNear(timeMs, this.lastMs)) return true;
     this.#seen = isNear(timeMs, this.#farMs) ? this.#seen + 1 : 1;
     this.#farMs = timeMs;
@@ -67,15 +68,33 @@ export class PacketTimes {
     }
     return witnesses >= packetTimeLimits.witnesses;
   }
+}
 
-  /** The first packet has none before it: its time is corrupt when the next two are far from it and near to each other. */
-  #isGoodStart(timesMs: Float64Array, row: number, count: number): boolean {
-    if (row + 2 >= count || timesMs[row + 1] <= 0 || timesMs[row + 2] <= 0) return true;
-    const [first, second, third] = [timesMs[row], timesMs[row + 1], timesMs[row + 2]];
-    if (isNear(first, second) || !isNear(second, third)) return true;
-    this.lastMs = second;
-    return false;
+/**
+ * The first packets have none before them. Their time is that of the first packets in a row that bear each other out, or of the
+ * longest such row there is; 0 where no packet has a time.
+ */
+function beginning(timesMs: Float64Array, count: number): number {
+  let bestMs = 0;
+  let most = 0;
+  let fromMs = 0;
+  let row = 0;
+  let lastMs = 0;
+  for (let next = 0; next < count && most < packetTimeLimits.witnesses; next++) {
+    const timeMs = timesMs[next];
+    if (timeMs <= 0) continue;
+    if (row > 0 && isNear(timeMs, lastMs)) row++;
+    else {
+      row = 1;
+      fromMs = timeMs;
+    }
+    lastMs = timeMs;
+    if (row > most) {
+      most = row;
+      bestMs = fromMs;
+    }
   }
+  return bestMs;
 }
 
 function isNear(oneMs: number, otherMs: number): boolean {

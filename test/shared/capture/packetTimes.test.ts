@@ -39,10 +39,20 @@ test('packet times - one corrupt time, years back or ahead, is that of the packe
 
 test('packet times - a leap of weeks that three packets bear out is real, within a batch at once', () => {
   const far = [0, 1, 2, 3].map((ms) => now + 400 * day + ms);
-  const joined = [now, now + 1, ...far];
+  const joined = [now, now + 1, now + 2, ...far];
   assert.deepEqual(mend(joined).times, joined);
-  assert.deepEqual(mend([...joined, now + 5, now + 6, now + 7]).times.slice(6), [now + 5, now + 6, now + 7]);
-  assert.deepEqual(mend(joined, 1).times, [now, now + 1, now + 1, now + 1, ...far.slice(2)]);
+  assert.deepEqual(mend([...joined, now + 5, now + 6, now + 7]).times.slice(7), [now + 5, now + 6, now + 7]);
+  assert.deepEqual(mend(joined, 1).times, [now, now + 1, now + 2, now + 2, now + 2, ...far.slice(2)]);
+});
+
+test('packet times - the first packets are as old as the first ones that bear each other out', () => {
+  const good = [0, 1, 2, 3].map((ms) => now + ms);
+  for (const corrupt of [1, now - 400 * day, now + 400 * day]) {
+    const { times, mender } = mend([corrupt, corrupt, ...good]);
+    assert.deepEqual(times, [now, now, ...good]);
+    assert.equal(mender.mended, 2);
+  }
+  assert.deepEqual(mend([0, 0, ...good]).times, [now, now, ...good]);
 });
 
 test('packet times - packets without a time are as old as the one before', () => {
