@@ -51,7 +51,7 @@ export const mostIdleSeconds = 604_800;
 /** Reads limits, in the order of the names; what is missing has its default. Undefined when they are none. */
 export function readIdle(value: unknown): IdleLimits | undefined {
   if (value === undefined) return defaultIdle;
-  if (!isRecord(value) || !Object.keys(value).every((name) => name in defaultIdle)) return undefined;
+  if (!isRecord(value) || !Object.keys(value).every((name) => Object.hasOwn(defaultIdle, name))) return undefined;
   const limits = { ...defaultIdle, ...value };
   if (!idleNames.every((name) => isWhole(limits[name], 1, mostIdleSeconds))) return undefined;
   return Object.fromEntries(idleNames.map((name) => [name, limits[name]])) as IdleLimits;
@@ -62,7 +62,7 @@ const seconds = { s: 1, m: 60, h: 3_600, d: 86_400 } as const;
 /** Reads `tcp-established=2h4m` or `udp-established=300`; otherwise says what is wanted. */
 export function parseIdle(text: string): { readonly name: IdleName; readonly seconds: number } | string {
   const [name, value = '', ...rest] = text.split('=');
-  if (!(name in defaultIdle)) return `there is no idle limit ${name}; there are ${idleNames.join(', ')}`;
+  if (!Object.hasOwn(defaultIdle, name)) return `there is no idle limit ${name}; there are ${idleNames.join(', ')}`;
   if (rest.length > 0 || !/^(?:\d+|(?:\d+[smhd])+)$/.test(value)) {
     return `an idle limit is written ${name}=90, ${name}=5m or ${name}=2h4m`;
   }

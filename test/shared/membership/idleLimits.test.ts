@@ -24,7 +24,7 @@ test('idle limits - as people write them', () => {
   for (const text of ['tcp', 'tcp-established', 'udp-closing=5', 'tcp-reset=', 'tcp-reset=5x', 'tcp-reset=-1']) {
     assert.equal(typeof parseIdle(text), 'string', text);
   }
-  for (const text of ['tcp-reset=0', 'tcp-reset=8d', 'tcp-reset=1=2', 'tcp-reset=1.5']) {
+  for (const text of ['tcp-reset=0', 'tcp-reset=8d', 'tcp-reset=1=2', 'tcp-reset=1.5', 'constructor=5']) {
     assert.equal(typeof parseIdle(text), 'string', text);
   }
 });
@@ -33,7 +33,14 @@ test('idle limits - of a map that was written before there were any, and of one 
   assert.deepEqual(readIdle(undefined), defaultIdle);
   assert.deepEqual(readIdle({ 'udp-opening': 7 }), { ...defaultIdle, 'udp-opening': 7 });
   assert.deepEqual(Object.keys(readIdle({ 'other-opening': 7, 'tcp-reset': 8 }) ?? {}), idleNames);
-  for (const wrong of [{ 'udp-closing': 5 }, { 'udp-opening': 0 }, { 'udp-opening': mostIdleSeconds + 1 }, 5, []]) {
+  for (const wrong of [
+    { 'udp-closing': 5 },
+    { toString: 5 },
+    { 'udp-opening': 0 },
+    { 'udp-opening': mostIdleSeconds + 1 },
+    5,
+    [],
+  ]) {
     assert.equal(readIdle(wrong), undefined, JSON.stringify(wrong));
   }
 });
