@@ -15,20 +15,21 @@ export interface CaptureRead {
 /** The lines about one capture. `before` is the one that was read before it. */
 export function captureNotes({ file, times, unread }: CaptureRead, before?: CaptureRead): string[] {
   const notes = mendedNotes(file, times);
+  const name = nameOf(file);
   const { disordered, mostDisorderMs } = times;
   if (disordered > 0) {
     const most = seconds(mostDisorderMs);
     notes.push(
-      `${file}: ${counted(disordered, 'packet')} out of order of time, by up to ${most}: --sort puts them in order`,
+      `${name}: ${counted(disordered, 'packet')} out of order of time, by up to ${most}: --sort puts them in order`,
     );
   }
   const overlapMs = before === undefined || times.firstMs === 0 ? 0 : before.times.newestMs - times.firstMs;
   if (overlapMs >= packetTimeLimits.disorderMs) {
     notes.push(
-      `${file} begins ${seconds(overlapMs)} before ${before?.file} ends: --sort puts all packets in order of time`,
+      `${name} begins ${seconds(overlapMs)} before ${nameOf(before?.file ?? '')} ends: --sort puts all packets in order of time`,
     );
   }
-  if (unread.words !== undefined) notes.push(`${file}: ${unread.words}`);
+  if (unread.words !== undefined) notes.push(`${name}: ${unread.words}`);
   return notes;
 }
 
@@ -36,7 +37,12 @@ export function captureNotes({ file, times, unread }: CaptureRead, before?: Capt
 export function mendedNotes(file: string, { mended }: PacketTimes): string[] {
   return mended === 0
     ? []
-    : [`${file}: ${counted(mended, 'packet')} with a corrupt time: taken to be as old as the one before`];
+    : [`${nameOf(file)}: ${counted(mended, 'packet')} with a corrupt time: taken to be as old as the one before`];
+}
+
+/** What to call a capture. */
+export function nameOf(file: string): string {
+  return file === '-' ? 'standard input' : file;
 }
 
 function seconds(ms: number): string {

@@ -4,11 +4,12 @@ import { stat } from 'node:fs/promises';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { systemClock } from '../../../shared/base/clock.ts';
 import { errorCodes, FlowherdError } from '../../../shared/base/errors.ts';
-import type { CaptureSummary } from '../../../shared/capture/reader.ts';
+import { type CaptureSummary, readCapture } from '../../../shared/capture/reader.ts';
 import { readSorted } from '../../../shared/capture/sorted.ts';
 import { isSpare } from '../../../shared/membership/transitions.ts';
 import { UnreadLinkTypes } from '../../../shared/packet/decode/link/linkTypes.ts';
 import { LocalCluster, type LocalServer } from '../../local/localCluster.ts';
+import { counted } from '../../ops/numbers.ts';
 import { type ClusterReport, reportOn } from '../../ops/report.ts';
 import { reportInWords } from '../../ops/words.ts';
 import { checkCapture, feedBatches, feedCapture } from '../../tier1/ingress/capture.ts';
@@ -24,7 +25,7 @@ import { type Environment, environmentHelp } from '../process/environment.ts';
 import { quietLog } from '../process/log.ts';
 import { collect, pairsOf, parseSpeed, wholeNumber } from '../process/parse.ts';
 import { within } from '../process/patience.ts';
-import { type CaptureRead, captureNotes, mendedNotes } from './captureNotes.ts';
+import { type CaptureRead, captureNotes, mendedNotes, nameOf } from './captureNotes.ts';
 
 /** What `replay` is asked for: the options of the command, parsed. */
 export interface ReplayOptions extends ClusterOptions {
@@ -43,7 +44,7 @@ export interface ReplayOptions extends ClusterOptions {
 /** A capture that is played faster or slower has a time of its own, by which its flows age. */
 export const replayedCluster: ClusterOptions = { ...shortLivedCluster, time: 'capture' };
 
-/** A moment of the replay: after so many packets, or after that share of the files' bytes. */
+/** A moment of the replay: after so many packets, or after that share of the packets' bytes. */
 type Moment = { readonly packets: number } | { readonly share: number };
 
 const example = `
@@ -123,6 +124,7 @@ export async function replay(
   const map = mapFromOptions(options, secret, askedSettings(options.config, environment.settings));
   const handlerOptions = pairsOf('--handler-option', options.handlerOption);
   for (const file of files) await checkCapture(file);
+  const totalBytes = asksForShare(options) ? await packetBytesOf(files) : 0;
   const cluster = await LocalCluster.start({
     busUrl: options.bus,
     auth: environment.auth,
@@ -136,7 +138,7 @@ export async function replay(
     log: quietLog,
   });
   try {
-    const changes = new Changes(cluster, map.groups.length, options, await bytesOf(files));
+    const changes = new Changes(cluster, map.groups.length, options, totalBytes);
     const startedAtMs = systemClock.monotonicMs();
     const read = await feedFiles(cluster, files, options, changes);
     // A moment at the very end of the captures has no packet behind it.
@@ -151,8 +153,12 @@ export async function replay(
       seconds,
     );
     // What could not be read could not be accepted either.
-    const problems = read.isNothing ? ['nothing of the captures could be read'] : report.problems;
-    return { files: read.files, notes: read.notes, draining, ...report, problems };
+    const problems = read.isNothing
+      ? ['nothing of the captures could be read']
+      : report.packets.read === 0
+        ? ['nothing was accepted: there are no packets in the captures']
+        : report.problems;
+    return { files: read.files, notes: [...read.notes, ...changes.missed()], draining, ...report, problems };
   } finally {
     await cluster.stop();
   }
@@ -249,6 +255,15 @@ class Changes {
     }
   }
 
+  /** Lines about moments that never came. */
+  missed(): string[] {
+    const late = (option: string, isDone: boolean, moment: Moment | undefined) =>
+      isDone || moment === undefined || !('packets' in moment)
+        ? []
+        : [`${option}: there are less than ${counted(moment.packets, 'packet')}, so nothing was done`];
+    return [...late('--add-at', this.#added, this.#addAt), ...late('--drain-at', this.#drained, this.#drainAt)];
+  }
+
   /** Waits a moment for drains; those whose flows the captures left open go on for ever, so they are reported. */
   async finish(): Promise<ReplayReport['draining']> {
     const patience = new Promise<void>((resolve) => systemClock.setTimer(drainPatienceMs, resolve));
@@ -275,17 +290,28 @@ class Changes {
   }
 }
 
-/** Bytes of all files; what cannot be asked counts as nothing: the reader says what is wrong with it. */
-async function bytesOf(files: readonly string[]): Promise<number> {
-  const sizes = await Promise.all(
-    files.map((file) =>
-      stat(file).then(
-        ({ size }) => size,
-        () => 0,
-      ),
-    ),
-  );
-  return sizes.reduce((sum, size) => sum + size, 0);
+function asksForShare({ addAt, drainAt }: ReplayOptions): boolean {
+  return [addAt, drainAt].some((moment) => moment !== undefined && 'share' in moment);
+}
+
+/**
+ * Bytes of all packets. The files are read for that, since the bytes of a file are others: it may be packed, and each packet has
+ * a header. Rejects for what can be read only once.
+ */
+async function packetBytesOf(files: readonly string[]): Promise<number> {
+  let bytes = 0;
+  for (const file of files) {
+    const found = file === '-' ? undefined : await stat(file).catch(() => undefined);
+    if (file === '-' || (found !== undefined && !found.isFile())) {
+      const text = `${nameOf(file)}: a share of its bytes is not known before its end; name a number of packets`;
+      throw new FlowherdError(errorCodes.badConfig, text);
+    }
+    const reading = readCapture(file);
+    let next = await reading.next();
+    while (!next.done) next = await reading.next();
+    bytes += next.value.bytes;
+  }
+  return bytes;
 }
 
 function parseMoment(text: string): Moment {

@@ -177,3 +177,39 @@ test('replay - tunnels are told: entered ones, and others by kind and cause', as
   assert.match(words, /keyed inside tunnels: ipip 1\n/);
   assert.match(words, /tunnels not entered: 1 esp: encrypted, or of a kind that is not read\n/);
 });
+
+test('replay - a capture without packets accepts nothing, which fails', async () => {
+  const { packets, problems } = await replay([await captureOf('none.pcap', [])], usual, environment);
+  assert.equal(packets.read, 0);
+  assert.deepEqual(problems, ['nothing was accepted: there are no packets in the captures']);
+});
+
+test('replay - a share of the bytes is one of the packets, also of a packed capture, and all of it is their end', async () => {
+  const packets = Array.from({ length: 60 }, (_, n): Timed => {
+    const udp = { sourcePort: 1_000 + n, targetPort: 53, payload: 'x'.repeat(20) };
+    return [buildPacket({ ...ends, udp }), n / 10];
+  });
+  const files = [await captureOf('share.pcap', packets), await captureOf('share.pcap.zst', packets)];
+  for (const file of files) {
+    const { servers } = await replay([file], { ...usual, addAt: { share: 0.5 }, servers: 1 }, environment);
+    const half = await replay([file], { ...usual, addAt: { packets: 30 }, servers: 1 }, environment);
+    assert.deepEqual(
+      servers.map(({ flows }) => flows),
+      half.servers.map(({ flows }) => flows),
+    );
+    const last = await replay([file], { ...usual, drainAt: { share: 1 }, servers: 2 }, environment);
+    assert.deepEqual(last.servers[0].flows > 0 && last.draining, [
+      { server: 'g1-s1', flowsLeft: last.servers[0].flows },
+    ]);
+  }
+});
+
+test('replay - a moment that cannot be known is refused, and one that never comes is said', async () => {
+  await assert.rejects(replay(['-'], { ...usual, addAt: { share: 0.5 } }, environment), {
+    code: 'bad-config',
+    message: 'standard input: a share of its bytes is not known before its end; name a number of packets',
+  });
+  const file = await captureOf('short.pcap', [[tcp('S'), 0]]);
+  const { notes } = await replay([file], { ...usual, drainAt: { packets: 1_000 } }, environment);
+  assert.deepEqual(notes, ['--drain-at: there are less than 1,000 packets, so nothing was done']);
+});
