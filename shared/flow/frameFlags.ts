@@ -12,7 +12,10 @@ export const FrameFlags = {
   TYPE1: 1 << 0,
   /** This packet starts a flow (or, with AGGREGATE, a session inside one). */
   START: 1 << 1,
-  /** Its sender ends the flow: its side has said its last (or, with AGGREGATE, a session inside the flow ends). See RESET. */
+  /**
+   * Its sender ends the flow: its side has said its last (or, with AGGREGATE, a session inside the flow ends). An SCTP SHUTDOWN
+   * COMPLETE is the last word of both. See RESET.
+   */
   END: 1 << 2,
   /** A fragment without ports: its hash is the datagram's, not the flow's. */
   LATER_FRAGMENT: 1 << 3,
@@ -23,13 +26,13 @@ export const FrameFlags = {
   /** Several sessions share this flow, so a start or an end seen in it is not the flow's own. */
   AGGREGATE: 1 << 6,
   /**
-   * The answer to a start (TCP SYN+ACK, SCTP INIT ACK, DCCP Response), or an ICMP error about the flow: it confirms nothing.
+   * The answer to a start (TCP SYN+ACK, SCTP INIT ACK, DCCP Response) where both directions are one flow, or an ICMP error about the flow: it confirms nothing.
    * Together with END, see RESET.
    */
   HANDSHAKE: 1 << 7,
 } as const;
 
-/** Both bits: the whole flow is over at once, if that is true (TCP RST, SCTP ABORT and SHUTDOWN COMPLETE, DCCP Reset). */
+/** Both bits: the whole flow is over at once, if that is true (TCP RST, SCTP ABORT, DCCP Reset). */
 export const RESET: number = FrameFlags.END | FrameFlags.HANDSHAKE;
 
 export const linkKindShift = 8;

@@ -14,7 +14,7 @@
 //
 // A start on a tuple whose flow has ended is a new flow, placed by the present view (RFC 6191 for TCP): `isRestart`.
 
-import { FrameFlags, RESET } from '../../../shared/flow/frameFlags.ts';
+import { FrameFlags, ProtocolClass, protocolClassShift, RESET } from '../../../shared/flow/frameFlags.ts';
 import { FlowState } from './flows/entry.ts';
 
 const { START, END, AGGREGATE, HANDSHAKE, SIDE } = FrameFlags;
@@ -32,6 +32,8 @@ export function nextState(state: FlowState, flags: number): FlowState {
     if ((flags & (HANDSHAKE | START)) !== 0 || bySecond !== isSecond) return state;
   }
   if (flags & END) {
+    // SCTP knows no half-closed state: its last chunk comes when both sides are done (RFC 9260 section 9.2).
+    if (flags >>> protocolClassShift === ProtocolClass.SCTP) return FlowState.closing;
     const own = isSecond ? FlowState.halfClosedBySecond : FlowState.halfClosedByFirst;
     return isHalfClosed(state) && state !== own ? FlowState.closing : own;
   }

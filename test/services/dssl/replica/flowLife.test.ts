@@ -5,10 +5,11 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { firstState, hasEnded, isRestart, nextState } from '../../../../services/dssl/replica/flowLife.ts';
 import { FlowState } from '../../../../services/dssl/replica/flows/entry.ts';
-import { FrameFlags } from '../../../../shared/flow/frameFlags.ts';
+import { FrameFlags, ProtocolClass, protocolClassShift, RESET } from '../../../../shared/flow/frameFlags.ts';
 import { defaultIdle } from '../../../../shared/membership/idleLimits.ts';
 import { fin, gtp, otherSide, rst, syn, TestGroup, tcp } from './support.ts';
 
+const sctp = FrameFlags.TYPE1 | (ProtocolClass.SCTP << protocolClassShift);
 const synAck = tcp | FrameFlags.HANDSHAKE | otherSide;
 
 const after = (...packets: readonly number[]): FlowState =>
@@ -36,6 +37,8 @@ test('flow life - a connection by hand', () => {
     [resetByFirst, syn, tcp, rst, tcp | FrameFlags.HANDSHAKE],
     [halfClosedByFirst, fin],
     [resetByFirst, rst],
+    [closing, sctp | FrameFlags.START, sctp, sctp | FrameFlags.END],
+    [resetBySecond, sctp | FrameFlags.START, sctp, sctp | RESET | otherSide],
     [established, gtp, gtp | FrameFlags.END],
     [established, gtp, gtp | FrameFlags.START],
   ];
