@@ -14,7 +14,7 @@ import { GtpMessage, GtpPort, readGtpControl } from '../packet/decode/gtp.ts';
 import type { IpLayer } from '../packet/decode/headers.ts';
 import { RadiusMessage, RadiusPort, readAccounting } from '../packet/decode/radius.ts';
 import { Protocol } from '../packet/decode/transport.ts';
-import { FrameFlags, ProtocolClass, protocolClassShift, RESET } from './frameFlags.ts';
+import { FrameFlags, isSingle, ProtocolClass, protocolClassShift, RESET } from './frameFlags.ts';
 
 const { TYPE1, START, END, AGGREGATE, HANDSHAKE } = FrameFlags;
 
@@ -31,25 +31,29 @@ const classGtp = TYPE1 | AGGREGATE | (ProtocolClass.GTP_C << protocolClassShift)
 const classRadius = TYPE1 | AGGREGATE | (ProtocolClass.RADIUS << protocolClassShift);
 const classDhcp = TYPE1 | AGGREGATE | (ProtocolClass.DHCP << protocolClassShift);
 
-/** FrameFlags for a packet with the IP header `layer`: type, start, end, aggregate and protocol class. */
-export function classify(buffer: Uint8Array, layer: IpLayer): number {
+/**
+ * FrameFlags for a packet with the IP header `layer`: type, start, end, aggregate and protocol class. With `eachWay` the two
+ * directions are flows of their own, and the answer to a start is the start of the other one.
+ */
+export function classify(buffer: Uint8Array, layer: IpLayer, eachWay = false): number {
   switch (layer.protocol) {
     case Protocol.UDP:
       return isSignallingPort(layer.sourcePort) || isSignallingPort(layer.targetPort)
         ? classifySignalling(buffer, layer)
         : classUdp;
     case Protocol.TCP:
-      return classifyTcp(layer.tcpFlags);
+      return classifyTcp(layer.tcpFlags, eachWay);
     case Protocol.SCTP: {
       const chunk = layer.messageType;
       if (chunk === SctpChunk.INIT) return classSctp | START;
-      if (chunk === SctpChunk.INIT_ACK) return classSctp | HANDSHAKE;
-      return chunk === SctpChunk.ABORT || chunk === SctpChunk.SHUTDOWN_COMPLETE ? classSctp | RESET : classSctp;
+      if (chunk === SctpChunk.INIT_ACK) return classSctp | (eachWay ? START : HANDSHAKE);
+      if (chunk === SctpChunk.SHUTDOWN_COMPLETE) return classSctp | END;
+      return chunk === SctpChunk.ABORT ? classSctp | RESET : classSctp;
     }
     case Protocol.DCCP: {
       const type = layer.messageType;
       if (type === DccpType.REQUEST) return classDccp | START;
-      if (type === DccpType.RESPONSE) return classDccp | HANDSHAKE;
+      if (type === DccpType.RESPONSE) return classDccp | (eachWay ? START : HANDSHAKE);
       if (type === DccpType.RESET) return classDccp | RESET;
       return type === DccpType.CLOSE ? classDccp | END : classDccp;
     }
@@ -63,11 +67,11 @@ export function classify(buffer: Uint8Array, layer: IpLayer): number {
   }
 }
 
-/** FrameFlags for TCP with these flag bits, or -1 where they could not be read. */
-export function classifyTcp(flags: number): number {
+/** FrameFlags for TCP with these flag bits, or -1 where they could not be read; `eachWay` as for `classify`. */
+export function classifyTcp(flags: number, eachWay = false): number {
   // The usual segment: ACK, perhaps PSH. A header whose flags are not there starts and ends nothing.
   if (flags < 0 || (flags & (TcpFlag.FIN | TcpFlag.SYN | TcpFlag.RST)) === 0) return classTcp;
-  const opens = (flags & (TcpFlag.SYN | TcpFlag.ACK)) === TcpFlag.SYN ? START : 0;
+  const opens = (flags & TcpFlag.SYN) !== 0 && (eachWay || (flags & TcpFlag.ACK) === 0) ? START : 0;
   if (flags & TcpFlag.RST) return classTcp | opens | RESET;
   if (flags & TcpFlag.FIN) return classTcp | opens | END;
   return classTcp | (opens || HANDSHAKE);
@@ -84,6 +88,12 @@ export function classifyUdp(sourcePort: number, targetPort: number): number {
 export function classifyQuoted(buffer: Uint8Array, layer: IpLayer): number {
   const flags = classify(buffer, layer) & ~(START | END);
   return flags & TYPE1 ? flags | HANDSHAKE : flags;
+}
+
+/** Flags of a packet in a flow of many kinds of packets. One that claims to be start and end is no flow of its own (SINGLE). */
+export function aggregated(flags: number): number {
+  const kept = flags & ~TYPE1;
+  return isSingle(kept) ? kept & ~END : kept;
 }
 
 function isSignallingPort(port: number): boolean {

@@ -26,8 +26,8 @@ import { KeyNeed, Reason, reasons } from '../packet/decode/reasons.ts';
 import { StraightPacket } from '../packet/decode/straight.ts';
 import { Protocol } from '../packet/decode/transport.ts';
 import { TunnelPorts } from '../packet/decode/tunnels/ports.ts';
-import { classify, classifyQuoted, classifyTcp, classifyUdp } from './classify.ts';
-import { FrameFlags, isSingle, linkKindShift, ProtocolClass, protocolClassShift, SINGLE } from './frameFlags.ts';
+import { aggregated, classify, classifyQuoted, classifyTcp, classifyUdp } from './classify.ts';
+import { FrameFlags, linkKindShift, ProtocolClass, protocolClassShift, SINGLE } from './frameFlags.ts';
 import {
   cidLengthMax,
   defaultCidLength,
@@ -103,6 +103,8 @@ export class FlowKeyer {
   readonly #withinVlan: boolean;
   readonly #withinVni: boolean;
   readonly #byPorts: boolean;
+  /** Connections are two flows, one in each direction. */
+  readonly #eachWay: boolean;
   /** What of a packet's payload makes its flow, where the flow key says so. */
   readonly #identifier: IdentifierPolicy | undefined;
   readonly #usual: boolean;
@@ -140,6 +142,7 @@ export class FlowKeyer {
     this.#groupPolicy = groupKeyPolicies[groupKeyPolicies.indexOf(groupKey)];
     this.#identifier = isIdentifierPolicy(flowKey) ? flowKey : undefined;
     this.#byPorts = flowKey === 'five-tuple' || this.#identifier !== undefined;
+    this.#eachWay = this.#byPorts && !symmetric;
     this.#withinVlan = within.includes('vlan');
     this.#withinVni = within.includes('vni');
     this.#usual =
@@ -218,7 +221,7 @@ export class FlowKeyer {
     // An ICMP error takes the place of the packet it quotes, the other way round.
     const turned = headers.quoted.version !== 0;
     const layer = turned ? headers.quoted : keyed;
-    flags |= turned ? classifyQuoted(buffer, layer) : classify(buffer, layer);
+    flags |= turned ? classifyQuoted(buffer, layer) : classify(buffer, layer, this.#eachWay);
     if (this.#flowPolicy === 'packet') {
       this.#keyPacket(buffer, layer, turned, link, flags);
       return Reason.NONE;
@@ -254,7 +257,7 @@ export class FlowKeyer {
     if (!packet.read(buffer, start, end)) return false;
     const { version, sourcePort, targetPort } = packet;
     if (packet.protocol === Protocol.TCP) {
-      this.flags = classifyTcp(packet.tcpFlags);
+      this.flags = classifyTcp(packet.tcpFlags, this.#eachWay);
     } else {
       const flags = classifyUdp(sourcePort, targetPort);
       if (flags < 0 || this.#inner?.has(sourcePort, targetPort)) return false;
@@ -381,12 +384,6 @@ export class FlowKeyer {
     hash.hash(this.#words.words, this.#words.count, this.#words.tail, 2);
     this.groupHash = hash.lo;
   }
-}
-
-/** Flags of a packet in a flow of many kinds of packets. One that claims to be start and end is no flow of its own (SINGLE). */
-function aggregated(flags: number): number {
-  const kept = flags & ~FrameFlags.TYPE1;
-  return isSingle(kept) ? kept & ~FrameFlags.END : kept;
 }
 
 function requireOneOf(what: string, value: string, names: readonly string[]): void {

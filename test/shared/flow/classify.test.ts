@@ -108,8 +108,13 @@ const cases: readonly Case[] = [
   ]),
 ];
 
-function seenOf(spec: PacketSpec, captured?: number, flowKey: 'five-tuple' | 'address-pair' = 'five-tuple'): string {
-  const keyer = new FlowKeyer({ secret: 'x', flowKey });
+function seenOf(
+  spec: PacketSpec,
+  captured?: number,
+  flowKey: 'five-tuple' | 'address-pair' = 'five-tuple',
+  symmetric = true,
+): string {
+  const keyer = new FlowKeyer({ secret: 'x', flowKey, symmetric });
   const bytes = buildPacket(spec).subarray(0, captured);
   assert.equal(keyer.read(bytes, 0, bytes.length, 1, 0), 0);
   const { flags } = keyer;
@@ -126,6 +131,20 @@ function seenOf(spec: PacketSpec, captured?: number, flowKey: 'five-tuple' | 'ad
 
 test('flow classes - starts, ends and types by protocol', () => {
   for (const [packet, seen] of cases) assert.equal(seenOf(packet), seen, JSON.stringify(packet));
+});
+
+test('flow classes - where directions are flows of their own, the answer to a start is the start of the other one', () => {
+  const answers: readonly Case[] = [
+    [tcp('SA'), 'type1 start tcp'],
+    [{ ...tcp('SA'), vlans: [1, 2] }, 'type1 start tcp'],
+    [sctp('init-ack'), 'type1 start sctp'],
+    [{ ...ends6, dccp: { ...ports, type: 'response' } }, 'type1 start dccp'],
+  ];
+  for (const [packet, seen] of [
+    ...cases.filter(([packet]) => packet.tcp?.flags !== 'SA' && packet.sctp?.chunks?.[0] !== 'init-ack'),
+    ...answers,
+  ])
+    assert.equal(seenOf(packet, undefined, 'five-tuple', false), seen, JSON.stringify(packet));
 });
 
 test('flow classes - a flow coarser than the five-tuple is an aggregate without a type', () => {

@@ -213,3 +213,21 @@ test('replay - a moment that cannot be known is refused, and one that never come
   const { notes } = await replay([file], { ...usual, drainAt: { packets: 1_000 } }, environment);
   assert.deepEqual(notes, ['--drain-at: there are less than 1,000 packets, so nothing was done']);
 });
+
+test('replay - with two directions apart, both of a connection are accepted', async () => {
+  const back = (flags: string, payload = '') =>
+    buildPacket({
+      source: ends.target,
+      target: ends.source,
+      tcp: { sourcePort: 80, targetPort: 40_000, flags, payload },
+    });
+  const packets = [tcp('S'), back('SA'), tcp('A'), back('PA', 'x'), tcp('FA'), back('A'), back('PA', 'y'), back('FA')];
+  const file = await captureOf(
+    'directed.pcap',
+    packets.map((bytes, n): Timed => [bytes, n]),
+  );
+  for (const method of ['fig-6', 'fig-7'] as const) {
+    const { exactlyOnce, flows } = await replay([file], { ...usual, directed: true, method }, environment);
+    assert.deepEqual([exactlyOnce.accepted, exactlyOnce.nobody, flows.seen], [8, {}, 2]);
+  }
+});
