@@ -4,7 +4,9 @@
 // flow at once. So the line counts a time of its own, from 0 at its beginning, and takes from the stamps only their
 // differences: between two entries at least 0 and at most a second. A clock that steps costs a second at most, and a clock that
 // steps back costs nothing but standing still for one entry. In a capture the packets' own times count in the same way, with
-// steps of up to the longest idle limit, since a capture may well pause.
+// steps of up to the longest idle limit, since a capture may well pause. Its packets may be a little out of order, where several
+// queues or interfaces were captured: were each step ahead counted, such a capture would be as many times as long. So time stands
+// still until a packet is newer than all, unless it goes back by more than that.
 //
 // Both are kept side by side: the group's rules say which one flows age by, and the log's one times the second hand of epochs.
 
@@ -14,6 +16,9 @@ import { mostIdleSeconds } from '../../../../shared/membership/idleLimits.ts';
 export const maxLogStepMs = 1_000;
 /** Longest step between two frames of a capture. */
 export const maxCaptureStepMs: number = 1_000 * mostIdleSeconds;
+
+/** Packets of a capture that are older by no more are out of order; others begin an older part of it. */
+export const captureDisorderMs = 60_000;
 
 export interface LineTimeState {
   readonly logMs: number;
@@ -40,7 +45,9 @@ export class LineTime {
   onFrame(timestampMs: number): void {
     const stampMs = Math.floor(timestampMs);
     if (this.#captureStampMs !== undefined) {
-      this.captureMs += clamp(stampMs - this.#captureStampMs, maxCaptureStepMs);
+      const stepMs = stampMs - this.#captureStampMs;
+      if (stepMs < 0 && stepMs >= -captureDisorderMs) return;
+      this.captureMs += clamp(stepMs, maxCaptureStepMs);
     }
     this.#captureStampMs = stampMs;
   }

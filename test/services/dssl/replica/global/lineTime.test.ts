@@ -3,7 +3,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { LineTime, maxCaptureStepMs, maxLogStepMs } from '../../../../../services/dssl/replica/global/lineTime.ts';
+import {
+  captureDisorderMs,
+  LineTime,
+  maxCaptureStepMs,
+  maxLogStepMs,
+} from '../../../../../services/dssl/replica/global/lineTime.ts';
 
 test('line time - begins at 0 and advances by the difference of stamps, by a second at most', () => {
   const time = new LineTime();
@@ -25,7 +30,7 @@ test('line time - a stamp that goes back costs nothing, and is what the next one
   assert.deepEqual(steps, [100, 100, 120]);
 });
 
-test('line time - in a capture the packets count, by an hour at most', () => {
+test('line time - in a capture the packets count, by the longest idle limit at most', () => {
   const time = new LineTime();
   time.begin(0);
   const steps = [1e15, 1e15 + 0.7, 1e15 + 90_000, 5, 1e15].map((timestampMs) => {
@@ -34,6 +39,16 @@ test('line time - in a capture the packets count, by an hour at most', () => {
   });
   assert.deepEqual(steps, [0, 0, 90_000, 90_000, 90_000 + maxCaptureStepMs]);
   assert.equal(time.logMs, 0);
+});
+
+test('line time - packets of a capture that are a little out of order make it no longer', () => {
+  const time = new LineTime();
+  time.begin(0);
+  for (let n = 0; n < 1_000; n++) time.onFrame(1e12 + n + (n % 2) * captureDisorderMs);
+  assert.equal(time.captureMs, 999 + captureDisorderMs);
+  time.onFrame(1e12);
+  time.onFrame(1e12 + 5);
+  assert.equal(time.captureMs, 999 + captureDisorderMs + 5, 'an older part of the capture counts');
 });
 
 test('line time - whatever the stamps, it is whole, never goes back and never jumps; copied anywhere it goes on alike', () => {
