@@ -92,14 +92,22 @@ test('pseudowires - SNAP in a frame that the capture cut', () => {
   const frame = buildPacket({ targetMac: '4c:5e:0c:11:22:33', etherType: snap.length, payload: snap });
   for (const length of [frame.length, 96, 64, 48]) {
     assert.equal(portsOf(read(frame, length)), '1111 2222', `${length} bytes`);
-    assert.equal(portsOf(read(Uint8Array.of(0, 0, 0, 0, ...frame), length + 4)), '1111 2222', `${length} bytes and a word`);
+    assert.equal(
+      portsOf(read(Uint8Array.of(0, 0, 0, 0, ...frame), length + 4)),
+      '1111 2222',
+      `${length} bytes and a word`,
+    );
   }
 });
 
 test('pseudowires - IPv6 behind the stack that the capture cut, with options for each hop, and between segment identifiers', () => {
   const options = { extensions: [{ header: 0, body: Uint8Array.of(5, 2, 0, 0, 1, 0) }] };
   const segments = { source: '5f00::5', target: '5f00::80' };
-  for (const spec of [{ ...inside6, ...options }, { ...inside6, ...segments }, { ...inside6, ...options, ...segments }]) {
+  for (const spec of [
+    { ...inside6, ...options },
+    { ...inside6, ...segments },
+    { ...inside6, ...options, ...segments },
+  ]) {
     const packet = buildPacket({ ...spec, link: 'none' });
     for (const length of [packet.length, 64, 52]) assert.equal(portsOf(read(packet, length)), '1111 2222');
   }
