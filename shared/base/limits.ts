@@ -65,7 +65,7 @@ export const limits = {
   waitingFragmentMs: 1_000,
   /** Datagrams whose first fragment was seen, and how long they are remembered, in milliseconds of packet time. */
   knownDatagrams: 16_384,
-  knownDatagramMs: 30_000,
+  knownDatagramMs: 60_000,
   /** Flow starts remembered so that a retransmitted start keeps its first owner, and for how long. */
   recentStarts: 65_536,
   recentStartMs: 10_000,

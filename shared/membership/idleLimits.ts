@@ -9,22 +9,22 @@
 //   reset         one side has reset it, if that is true: it may turn out to be alive
 //
 // Sources of the defaults: RFC 5382 REQ-5 (TCP: 2 h 4 min established, 4 min for what is opening or closing), RFC 5597 (DCCP alike),
-// RFC 4787 REQ-5 (UDP: five minutes), RFC 5508 REQ-2 (ICMP: 60 s). A TCP start alone gets less than its 4 min: floods are made of those.
+// RFC 4787 REQ-5 (UDP: five minutes), RFC 5508 REQ-2 (ICMP: 60 s). Floods are made of starts, which give way first where the table is full.
 
 import { isRecord, isWhole } from '../base/validate.ts';
 
 /** Defaults in seconds. What is in no other row is `other`: also what holds several protocols, such as a subscriber or the sessions between two GTP peers. */
 export const defaultIdle = {
-  'tcp-opening': 30,
+  'tcp-opening': 240,
   'tcp-established': 7_440,
   'tcp-half-closed': 900,
   'tcp-closing': 60,
   'tcp-reset': 240,
-  'sctp-opening': 30,
+  'sctp-opening': 60,
   'sctp-established': 900,
   'sctp-closing': 60,
   'sctp-reset': 240,
-  'dccp-opening': 30,
+  'dccp-opening': 240,
   'dccp-established': 7_440,
   'dccp-half-closed': 900,
   'dccp-closing': 60,

@@ -108,7 +108,7 @@ export class Decider {
   /** Fig. 6, blocks 641-645: the packet starts a flow. */
   #start(own: FlowTable, hi: number, lo: number, flags: number, ordinal: number): number {
     const view = this.#view;
-    const first = this.recentStarts.find(hi, lo);
+    const first = this.recentStarts.find(hi, lo, flags);
     const repeated = first !== -1 && view.isMember[first] === 1;
     const owner = repeated ? first : view.place(hi, lo, ordinal);
     this.owner = owner;

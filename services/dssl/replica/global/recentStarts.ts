@@ -9,7 +9,7 @@
 // This is global state: it depends on rows and views and on no slice of the flow table.
 
 import { limits } from '../../../../shared/base/limits.ts';
-import { hasEnded, nextState } from '../flowLife.ts';
+import { hasEnded, isRestart, nextState } from '../flowLife.ts';
 import { FlowState, isInfo, ownerOf, packInfo, stateOf } from '../flows/entry.ts';
 import { msPerTick } from '../ticks.ts';
 import { FifoTable } from './fifoTable.ts';
@@ -22,10 +22,12 @@ export class RecentStarts {
     this.table = new FifoTable(capacity, Math.floor(windowMs / msPerTick), 1);
   }
 
-  /** Server number that got the start of this flow (int32 hash halves), or -1 when none is remembered. */
-  find(hi: number, lo: number): number {
+  /** Server number that got this start (int32 hash halves) before, or -1 when none is remembered, or when it is that of another flow. */
+  find(hi: number, lo: number, flags: number): number {
     const position = this.table.find(hi, lo);
-    return position < 0 ? -1 : ownerOf(this.table.value(position, 0));
+    if (position < 0) return -1;
+    const value = this.table.value(position, 0);
+    return isRestart(stateOf(value), flags) ? -1 : ownerOf(value);
   }
 
   /** See FifoTable. */

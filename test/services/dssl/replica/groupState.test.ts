@@ -3,10 +3,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Command, encodeCommand } from '../../../../shared/log/records/command.ts';
+import { defaultIdle } from '../../../../shared/membership/idleLimits.ts';
 import { lifeOf, syn, TestGroup } from './support.ts';
 
 test('group state - in a group where nothing but ticks happens, expired flows are swept nevertheless', () => {
-  const group = new TestGroup(1);
+  const group = new TestGroup(1, { idle: { ...defaultIdle, 'tcp-opening': 30 } });
   for (let flow = 0; flow < 300; flow++) group.now({ flow, flags: syn });
   const replica = group.replica('a');
   assert.equal(replica.ownFlows, 300);
