@@ -25,6 +25,7 @@ interface DrainOptions extends OperatorOptions {
   readonly wait?: boolean;
   readonly timeout?: number;
   readonly force?: boolean;
+  readonly now?: boolean;
 }
 
 interface DrainReport {
@@ -41,8 +42,9 @@ const example = `
 Examples:
   $ NATS_NKEY_FILE=keys/admin/nats.nk npx flowherd drain s1
   $ npx flowherd drain s1 --wait --timeout 600
+  $ npx flowherd drain s1 --now
 
-Without --wait it returns as soon as the server gets no new flows. With --wait it returns when the server has left; the exit
+Without --wait it returns as soon as the server gets no new flows, with --now when it is out. With --wait it returns when the server has left; the exit
 code is 1 when it has not within --timeout seconds. Ctrl-C ends the waiting, not the drain.
 ${environmentHelp}`;
 
@@ -51,9 +53,10 @@ export function drainCommand(environment: () => Environment): Command {
     .summary('a server gets no new flows, keeps those it has to their end, and leaves')
     .description('Gives a server no new flows; it keeps those that it has to their end, and then leaves its group.')
     .argument('<server>', 'name of the server')
-    .option('--wait', 'until it has left')
+    .addOption(new Option('--wait', 'until it has left').conflicts('now'))
     .addOption(new Option('--timeout <seconds>', 'with --wait: no longer').argParser(wholeNumber(1, 604_800)))
-    .option('--force', 'also the last active server of its group');
+    .option('--now', 'it leaves at once, and its flows go on at their backups (--availability)')
+    .option('--force', 'also the last active server of its group, and with --now also where flows have no backups');
   return addOperatorOptions(command)
     .addHelpText('after', example)
     .action((server: string, options: DrainOptions) =>
@@ -69,11 +72,17 @@ async function drainServer(access: Access, server: string, options: DrainOptions
   const { group, member, mirror } = place;
   const { incarnation } = member;
   const already = isDraining(mirror.view, place, options.force === true);
+  if (options.now) checkBackups(mirror.view, place, options.force === true);
   const order = { kind: 'drain', life: { server, incarnation } } as const;
   // One without flows may have left before anybody looks.
   const isDone = (view: View) => memberIn(view, member)?.state !== 'active';
   const { number } = await appendAsAdmin(access, place, order, isDone);
   const report = { server, group, view: number, state: 'draining', already } as const;
+  if (options.now) {
+    const leave = { kind: 'leave', life: { server, incarnation } } as const;
+    const left = await appendAsAdmin(access, place, leave, (view) => memberIn(view, member) === undefined);
+    return { ...report, state: 'left', view: left.number };
+  }
   if (!options.wait) return report;
   if (!options.json) process.stderr.write(inWords(report));
   return { ...report, state: 'left', view: await untilLeft(access, place, options.timeout) };
@@ -90,6 +99,14 @@ function isDraining(view: View, { group, member }: Place, isForced: boolean): bo
     throw refusal(text);
   }
   return false;
+}
+
+/** Throws when the flows of a server that leaves at once would go on nowhere. */
+function checkBackups({ rules, members }: View, { group, member }: Place, isForced: boolean): void {
+  const others = members.filter((each) => each.state === 'active' && each !== member);
+  if (isForced || (rules.availability !== 'none' && others.length > 0)) return;
+  const why = rules.availability === 'none' ? 'have no backups in this cluster' : `have no backup in ${group}`;
+  throw refusal(`flows of ${member.server} ${why} and would be lost: drain it without --now, or use --force`);
 }
 
 function memberIn(view: View, life: Member): Member | undefined {

@@ -52,7 +52,7 @@ export interface Place {
 
 /** A command of an operator; author and epoch are put in when it is appended. */
 export type Order =
-  | { readonly kind: 'drain'; readonly life: Life }
+  | { readonly kind: 'drain' | 'leave'; readonly life: Life }
   | { readonly kind: 'configure'; readonly life: Life; readonly weight: number };
 
 export function addOperatorOptions(command: Command): Command {

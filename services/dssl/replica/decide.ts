@@ -173,9 +173,7 @@ export class Decider {
         // Most packets of most flows change nothing.
         if (state !== FlowState.established || (flags & END) !== 0) this.#follow(table, handle, state, flags);
         const view = this.#view;
-        if (view.protects && view.isMember[backupOf(info)] !== 1) {
-          table.setBackup(handle, view.placeBackup(hi, lo, owner));
-        }
+        if (view.protects && view.stays[backupOf(info)] !== 1) this.#protect(table, handle, hi, lo);
         return owner === this.#self ? V.acceptKnown : V.ignoreElsewhere;
       }
       if (!isNext && this.#view.isMember[backupOf(info)] === 1) return this.#promote(table, handle, hi, lo, flags);
@@ -203,6 +201,14 @@ export class Decider {
     if (!isMine) return V.ignorePlacedElsewhere;
     this.#items.flowStarted(hi, lo);
     return midFlow ? V.acceptAdopted : V.acceptNew;
+  }
+
+  /** The backup has gone, or is about to go: another one takes its place, if there is one. */
+  #protect(table: FlowTable, handle: number, hi: number, lo: number): void {
+    const former = backupOf(table.foundInfo);
+    const backup = this.#view.placeBackup(hi, lo, this.owner);
+    if (backup !== noServer) table.setBackup(handle, backup);
+    else if (former !== noBackup && this.#view.isMember[former] !== 1) table.setBackup(handle, noBackup);
   }
 
   /** The owner has gone: the flow goes on at its backup, and gets another one. By Fig. 6 nobody else could be it. */

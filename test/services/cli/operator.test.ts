@@ -86,6 +86,26 @@ describe('operator', { skip: skipWithoutNatsServer(), timeout: 180_000 }, () => 
     await Promise.all(servers.map((server) => server.end()));
   });
 
+  test('drain - one that is to leave at once leaves when its flows have backups, or by force, and its process ends well', async () => {
+    for (const availability of ['active-active', 'none'] as const) {
+      const common = ['--bus', nats.url, '--cluster', `now-${availability}`];
+      const birth = ['--groups', '1', '--availability', availability];
+      const servers = ['a', 'b'].map((name) => new Service(['dssl', ...common, ...birth, '--server', name]));
+      await Promise.all(servers.map((server) => server.says(/server is active/)));
+      const plain = await run('drain', 'a', ...common, '--now');
+      if (availability === 'none') {
+        assert.deepEqual([plain.code, plain.out], [1, '']);
+        assert.match(plain.said, /^flowherd: flows of a have no backups in this cluster and would be lost: .*--force$/);
+        assert.equal((await run('drain', 'a', ...common, '--now', '--force')).code, 0);
+      } else {
+        assert.deepEqual([plain.code, plain.said], [0, '']);
+        assert.match(plain.out, /^a has left g1 \(view \d+\)\.$/m);
+      }
+      assert.equal(await servers[0].ended(), 0, servers[0].messages.join('\n'));
+      await servers[1].end();
+    }
+  });
+
   test('weight - the configured weight changes, and the one in force goes along', async () => {
     const cluster = await make('weighs', 'g1');
     for (const server of ['a', 'b']) await cluster.add('g1', server);

@@ -13,6 +13,8 @@ export class CompiledView {
   readonly view: View;
   /** By server number: 1 for the members. */
   readonly isMember: Uint8Array = new Uint8Array(limits.knownServers);
+  /** By server number: 1 for the members that stay: one that drains is a poor backup. */
+  readonly stays: Uint8Array = new Uint8Array(limits.knownServers);
   /** The group's rules as plain facts, asked for every packet: comparing names would cost as much as the look-up. */
   readonly ownFlowsOnly: boolean;
   readonly tableFirst: boolean;
@@ -33,7 +35,10 @@ export class CompiledView {
     this.usesCaptureTime = rules.time === 'capture';
     this.protects = rules.availability !== 'none' && members.some(({ state }) => state === 'active');
     this.#serverNumbers = Uint16Array.from(members, ({ number }) => number);
-    for (const { number } of members) this.isMember[number] = 1;
+    for (const { number, state } of members) {
+      this.isMember[number] = 1;
+      if (state === 'active') this.stays[number] = 1;
+    }
   }
 
   /** Server number of the member that takes a new flow, or `noServer`. */

@@ -99,6 +99,18 @@ test('backups - a server that leaves before its flows have ended hands them to t
   }
 });
 
+test('backups - one that drains stands behind nobody for long: owner and backup may leave together', () => {
+  const group = new TestGroup(3, fig7);
+  for (const flow of flows) group.owner({ flow, flags: syn });
+  for (const server of ['a', 'b']) group.command(server, { kind: 'drain', life: lifeOf(server) });
+  for (const flow of flows) {
+    const owner = group.owner({ flow, flags: tcp });
+    assert.equal(entryOf(group, 'c', flow)[1] === 'c', owner !== 'c');
+  }
+  for (const server of ['a', 'b']) group.command(server, { kind: 'leave', life: lifeOf(server) });
+  for (const flow of flows) assert.equal(group.owner({ flow, flags: tcp }), 'c');
+});
+
 test('backups - without that, nothing is promoted', () => {
   const group = new TestGroup(3);
   const homes = new Map(flows.map((flow) => [flow, group.owner({ flow, flags: syn })]));
