@@ -23,6 +23,7 @@ describe('cluster options', () => {
       midFlow: 'ignore',
       maxFlows: 1_000_000,
       idle: defaultIdle,
+      availability: 'none',
       time: 'log',
     });
     assert.deepEqual(log, { retention: { ageMs: 10_000, bytes: 268_435_456 }, storage: 'file', replicas: 1 });

@@ -269,8 +269,9 @@ test('placement - groups of 1,024 members work under every policy', () => {
     const placement: Placement = compilePlacement(of);
     const owners = new Set<number>();
     forFlows(500, 15, (hi, lo, flow) => {
-      owners.add(placement.place(hi, lo, flow));
-      owners.add(placement.placeBackup(hi, lo, flow));
+      const owner = placement.place(hi, lo, flow);
+      owners.add(owner);
+      owners.add(placement.placeBackup(hi, lo, owner));
     });
     assert.ok(owners.size > 400, `${policy}: ${owners.size}`);
     assert.ok(!owners.has(-1));
