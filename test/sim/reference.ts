@@ -30,6 +30,9 @@ const self = { server: 'reference', incarnation: 0 };
 const noOwners = new Uint16Array(0);
 const nothing: readonly never[] = [];
 
+/** Whoever follows a line applies an entry within this: members tick every second. */
+const followedWithinMs = 2_500;
+
 export class Reference implements LogWatcher {
   readonly group: string;
   readonly views: ViewChange[] = [];
@@ -62,6 +65,8 @@ export class Reference implements LogWatcher {
   /** What the log has is applied again: its views are known. */
   #isAgain = false;
   #lineNumber = 0;
+  /** When somebody last applied an entry of the present line. */
+  #followedMs = Number.NEGATIVE_INFINITY;
   /** The first line of the log's present life. */
   #lifeBegan = 0;
   /** Numbers of members, as lives of the ledger, for one view. */
@@ -90,6 +95,7 @@ export class Reference implements LogWatcher {
   followed(line: number): void {
     const last = this.lineless[this.lineless.length - 1];
     if (line !== this.#lineNumber || this.#awaited !== undefined) return;
+    this.#followedMs = this.#nowMs();
     if (last?.untilMs === Number.POSITIVE_INFINITY) last.untilMs = this.#nowMs();
   }
 
@@ -206,7 +212,7 @@ export class Reference implements LogWatcher {
 
   /** Whether nothing that the log still holds tells of the line before: then nobody follows that one, and who reads the log begins here. */
   #noteFirst(entry: SimEntry): void {
-    if (decodeCommand(entry.data)?.kind !== 'epoch') return;
+    if (decodeCommand(entry.data)?.kind !== 'epoch' || this.#nowMs() - this.#followedMs < followedWithinMs) return;
     const inForce = this.epoch?.id ?? this.#awaited?.id;
     const { entries, first } = this.#log;
     const tells = ({ kind, data }: SimEntry) => {

@@ -24,15 +24,19 @@ export function stickiness(world: World): Finding | undefined {
     let lastMs = Number.POSITIVE_INFINITY;
     let lastAcceptedMs = Number.POSITIVE_INFINITY;
     let hasEnded = false;
+    let isReset = false;
     let isOpen = false;
     for (const { id, kind, sentMs, acceptedBy, atMs } of inLogOrder(world, flow)) {
       if (kind === 'start') firstStartMs = Math.min(firstStartMs, atMs);
-      const isStartAnew = kind === 'start' && (atMs - firstStartMs > repeatedStartMs || isReused(flow.id));
+      // A start that comes late, behind the end of its own connection, is another one.
+      const isStartAnew: boolean =
+        kind === 'start' && (hasEnded || isReset || atMs - firstStartMs > repeatedStartMs || isReused(flow.id));
       const limitMs = isOpen ? Number.POSITIVE_INFINITY : openingMs;
       const isForgotten = atMs - lastMs > limitMs || (hasEnded && atMs - lastAcceptedMs > closingMs);
       if (isForgotten || isStartAnew) home = -1;
       lastMs = atMs;
-      hasEnded ||= kind === 'end';
+      hasEnded = (hasEnded && !isStartAnew) || kind === 'end';
+      isReset = kind === 'reset';
       isOpen ||= !flow.type1 || !isOpening(kind);
       if (acceptedBy.length === 0) continue;
       lastAcceptedMs = atMs;
