@@ -30,6 +30,9 @@ function handOutFrame({ frame, items, timestampMs }: Effects, egress: Egress, is
       case ItemKind.flowStarted:
         egress.flowStarted(hi, lo, timestampMs);
         break;
+      case ItemKind.flowPromoted:
+        egress.flowStarted(hi, lo, timestampMs, 'promoted');
+        break;
       case ItemKind.flowEnded:
         egress.flowEnded(hi, lo, endReasons[words[at + 1]], timestampMs);
         break;

@@ -40,6 +40,13 @@ export const placementNames = [
 ] as const;
 export type PlacementName = (typeof placementNames)[number];
 
+/**
+ * What happens to the flows of a server that dies or leaves before they have ended. `none`: they are lost, or placed anew. `active-active`: each has a
+ * backup, the second choice of the same placement, and goes on there.
+ */
+export const availabilityNames = ['none', 'active-active'] as const;
+export type AvailabilityName = (typeof availabilityNames)[number];
+
 /** How the replicas of the group decide; part of the view because all of them must do the same with the same entry. */
 export interface GroupRules {
   /**
@@ -59,6 +66,7 @@ export interface GroupRules {
   readonly maxFlows: number;
   /** How long a flow may be silent before it is forgotten. */
   readonly idle: IdleLimits;
+  readonly availability: AvailabilityName;
   /** What flows age by: the log's stamps, or the time that packets carry (a capture that is played faster or slower). */
   readonly time: 'log' | 'capture';
 }
@@ -69,6 +77,7 @@ export const defaultRules: GroupRules = {
   midFlow: 'ignore',
   maxFlows: 1_000_000,
   idle: defaultIdle,
+  availability: 'none',
   time: 'log',
 };
 
@@ -126,13 +135,13 @@ export function readBirth(value: unknown): GroupBirth | undefined {
 /** Reads rules; undefined when they are none, or cannot be. */
 export function readRules(value: unknown): GroupRules | undefined {
   if (!isRecord(value)) return undefined;
-  const { typeOneMethod, tableFirst, midFlow, maxFlows, time } = value;
+  const { typeOneMethod, tableFirst, midFlow, maxFlows, availability = 'none', time } = value;
   const idle = readIdle(value.idle);
   if (!isOneOf(['fig-6', 'fig-7'] as const, typeOneMethod) || typeof tableFirst !== 'boolean') return undefined;
   if (!isOneOf(['ignore', 'adopt'] as const, midFlow) || !isOneOf(['log', 'capture'] as const, time)) return undefined;
-  if (!isWhole(maxFlows, 1, limits.tableFlows)) return undefined;
+  if (!isWhole(maxFlows, 1, limits.tableFlows) || !isOneOf(availabilityNames, availability)) return undefined;
   if (idle === undefined) return undefined;
-  const rules = { typeOneMethod, tableFirst, midFlow, maxFlows, idle, time };
+  const rules = { typeOneMethod, tableFirst, midFlow, maxFlows, idle, availability, time };
   return rulesProblem(rules) === undefined ? rules : undefined;
 }
 

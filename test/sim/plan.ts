@@ -3,7 +3,7 @@
 
 import type { Prng } from '../../shared/base/prng.ts';
 import type { ClusterMap } from '../../shared/config/map.ts';
-import { defaultRules, placementNames } from '../../shared/membership/view.ts';
+import { availabilityNames, defaultRules, placementNames } from '../../shared/membership/view.ts';
 import type { FaultKind } from './faults.ts';
 
 export interface Plan {
@@ -63,7 +63,13 @@ export function drawPlan(prng: Prng, durationMs: number): Plan {
     logAgeMs: prng.pick([10_000, 10_000, 2_500]),
     logBytes: prng.pick([1_000_000_000, 1_000_000_000, 60_000]),
     skewMs: prng.pick([0, 50, 1_000]),
-    rules: { ...defaultRules, typeOneMethod, tableFirst: prng.chance(1, 2), midFlow: isAdopting ? 'adopt' : 'ignore' },
+    rules: {
+      ...defaultRules,
+      typeOneMethod,
+      tableFirst: prng.chance(1, 2),
+      midFlow: isAdopting ? 'adopt' : 'ignore',
+      availability: prng.pick(availabilityNames),
+    },
     placement: prng.pick(placementNames),
   };
 }

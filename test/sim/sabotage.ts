@@ -8,7 +8,7 @@
 import { Decider } from '../../services/dssl/replica/decide.ts';
 import { noServer } from '../../services/dssl/replica/flows/entry.ts';
 import { FlowTable } from '../../services/dssl/replica/flows/table.ts';
-import type { CompiledView } from '../../services/dssl/replica/global/compiledView.ts';
+import { CompiledView } from '../../services/dssl/replica/global/compiledView.ts';
 import { DatagramTable } from '../../services/dssl/replica/global/datagramTable.ts';
 import { LineTime } from '../../services/dssl/replica/global/lineTime.ts';
 import { RecentStarts } from '../../services/dssl/replica/global/recentStarts.ts';
@@ -41,6 +41,28 @@ function rewriting(rewrite: (command: Command, replica: Replica) => Command | un
 }
 
 const replicaSabotages: Readonly<Record<string, Sabotage>> = {
+  'no-backup': {
+    what: 'flows get no backup, and their servers’ deaths end them',
+    caughtWithin: 15,
+    kinds: ['die', 'crash'],
+    plan: { rules: { ...defaultRules, availability: 'active-active' }, groups: 1, serversPerGroup: 3 },
+    apply: () => replace(CompiledView, 'placeBackup', () => noServer),
+  },
+  'backup-of-its-own': {
+    what: 'a replica whose server is to take a flow over thinks of somebody else as the next backup',
+    caughtWithin: 15,
+    kinds: ['die', 'crash'],
+    plan: { rules: { ...defaultRules, availability: 'active-active' }, groups: 1, serversPerGroup: 3 },
+    apply: () =>
+      wrap(
+        FlowTable,
+        'setOwner',
+        (original) =>
+          function (this: FlowTable, handle: number, owner: number, backup: number) {
+            original.call(this, handle, owner, this.countByOwner(owner) % 2 === 0 ? backup : owner);
+          },
+      ),
+  },
   'slice-repeats-its-entry': {
     what: 'a slice that was fetched as it is behind an entry gets the rows of that entry once more',
     caughtWithin: 15,

@@ -14,7 +14,13 @@ import type { FlowKeyer } from '../../../shared/flow/keyer.ts';
 import { defaultGroupKey } from '../../../shared/flow/policies.ts';
 import type { LogSettings } from '../../../shared/log/log.ts';
 import { type IdleLimits, parseIdle } from '../../../shared/membership/idleLimits.ts';
-import { defaultRules, type GroupRules, placementNames, rulesProblem } from '../../../shared/membership/view.ts';
+import {
+  availabilityNames,
+  defaultRules,
+  type GroupRules,
+  placementNames,
+  rulesProblem,
+} from '../../../shared/membership/view.ts';
 import { wholeNumber } from '../process/parse.ts';
 import { type AskedSettings, configOption, nothingAsked } from './config.ts';
 import { addKeyOptions, type KeyChoice, keyChoices, keyerOf, keySettings, usualKeys } from './keys.ts';
@@ -30,6 +36,7 @@ export interface ClusterOptions extends KeyChoice {
   readonly midFlow: GroupRules['midFlow'];
   readonly maxFlows: number;
   readonly idle: GroupRules['idle'];
+  readonly availability: GroupRules['availability'];
   readonly time: GroupRules['time'];
   readonly seed: number;
   readonly logStorage: LogSettings['storage'];
@@ -53,6 +60,7 @@ export const usualCluster: ClusterOptions = {
   midFlow: defaultRules.midFlow,
   maxFlows: defaultRules.maxFlows,
   idle: defaultRules.idle,
+  availability: defaultRules.availability,
   time: defaultRules.time,
   seed: 1,
   logStorage: defaultLogSettings.storage,
@@ -111,6 +119,14 @@ export function addClusterOptions(command: Command, usual: ClusterOptions = usua
         .argParser(collectIdle),
     )
     .addOption(
+      new Option(
+        '--availability <how>',
+        'what becomes of the flows of a server that dies: lost, or they go on at a backup',
+      )
+        .choices(availabilityNames)
+        .default(usual.availability),
+    )
+    .addOption(
       new Option('--time <which>', 'what flows age by: the stamps of the log, or the time that packets carry')
         .choices(['log', 'capture'])
         .default(usual.time),
@@ -155,7 +171,7 @@ const partsOfMap = {
   groups: ['groups', 'group'],
   keys: keyChoices,
   placement: ['placement'],
-  rules: ['method', 'tableFirst', 'midFlow', 'maxFlows', 'idle', 'time'],
+  rules: ['method', 'tableFirst', 'midFlow', 'maxFlows', 'idle', 'availability', 'time'],
   seed: ['seed'],
   log: ['logStorage', 'logReplicas', 'logSeconds', 'logMegabytes'],
 } as const satisfies Partial<Record<keyof ClusterMap, readonly (keyof ClusterOptions)[]>>;
@@ -189,10 +205,10 @@ export function mapFromOptions(
   { settings }: Pick<AskedSettings, 'settings'> = nothingAsked,
 ): ClusterMap {
   const groups = options.group ?? Array.from({ length: options.groups }, (_, index) => groupSettings(`g${index + 1}`));
-  const { tableFirst = false, midFlow, maxFlows, idle, time } = options;
+  const { tableFirst = false, midFlow, maxFlows, idle, availability, time } = options;
   // The variant that asks the table first is one of Fig. 6; asking for it is asking for that.
   const typeOneMethod = options.method ?? (tableFirst ? 'fig-6' : defaultRules.typeOneMethod);
-  const rules = { typeOneMethod, tableFirst, midFlow, maxFlows, idle, time };
+  const rules = { typeOneMethod, tableFirst, midFlow, maxFlows, idle, availability, time };
   const problem = rulesProblem(rules);
   if (problem !== undefined) throw new FlowherdError(errorCodes.badConfig, `--mid-flow ${midFlow}: ${problem}`);
   const groupKey =

@@ -2,7 +2,7 @@
 // handler in the same process; `udp.ts` forwards datagrams to a server that speaks UDP, and `bus.ts` sends everything to
 // a server process on other hardware (Fig. 3).
 
-import type { FlowEndReason, ServerLoad } from './handlers/handler.ts';
+import type { FlowEndReason, FlowOrigin, ServerLoad } from './handlers/handler.ts';
 
 export interface Egress {
   /**
@@ -15,8 +15,8 @@ export interface Egress {
   add(offset: number, length: number, hi: number, lo: number, flags: number): void;
   /** Closes the run: the packets added since `begin` go to the server. A run without packets is no event. */
   end(): void;
-  /** A flow is this server's from the next packet on. Comes between `begin` and `end`, before its first packet. */
-  flowStarted(hi: number, lo: number, timestampMs: number): void;
+  /** A flow is this server's from the next packet on; `origin` is `new` where it is not told. Comes between `begin` and `end`, before its first packet. */
+  flowStarted(hi: number, lo: number, timestampMs: number, origin?: FlowOrigin): void;
   /** About once a second of wall time, whether packets come or not. */
   tick?(nowMs: number): void;
   /** A flow is this server's no longer. */

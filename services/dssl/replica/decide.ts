@@ -10,6 +10,9 @@
 //   else    in my table ........ accept(known)                     other ..... record elsewhere, ignore(placed)
 //           not ................ ignore(not mine)
 //
+// Where flows have backups (`availability`), each entry names one. When the owner is no member any more, the flow goes on there with its next
+// packet: accept(promoted). By Fig. 6 the backup keeps entries of others for that, which nobody else has.
+//
 // By Fig. 7 own and elsewhere flows are entries of one table that differ in their owner, so they are disjoint by construction
 // (Figs. 8 and 9) and one look finds either. By Fig. 6 a replica keeps its own flows only, in a table of its own that no other
 // replica has; what is shared are the starts of the last seconds (recentStarts.ts). Which method serves a packet is the logical
@@ -24,7 +27,7 @@
 import { FrameFlags, isSingle, ProtocolClass, protocolClassShift } from '../../../shared/flow/frameFlags.ts';
 import { End, type ItemBuffer } from './effects.ts';
 import { firstState, hasEnded, isRestart, nextState } from './flowLife.ts';
-import { EndReason, FlowState, noServer, ownerOf, stateOf } from './flows/entry.ts';
+import { backupOf, EndReason, FlowState, noBackup, noServer, ownerOf, stateOf } from './flows/entry.ts';
 import { FlowTable } from './flows/table.ts';
 import type { CompiledView } from './global/compiledView.ts';
 import { RecentStarts } from './global/recentStarts.ts';
@@ -114,22 +117,26 @@ export class Decider {
     this.owner = owner;
     if (!repeated && owner !== noServer) this.recentStarts.record(hi, lo, this.#tick, owner);
     const handle = own.find(hi, lo, this.#tick);
-    if (owner !== this.#self || owner === noServer) {
+    const isMine = owner === this.#self;
+    const backup = owner === noServer ? noBackup : view.placeBackup(hi, lo, owner);
+    if (owner === noServer || (!isMine && backup !== this.#self)) {
       // The start went to somebody else, who sees this packet too: whatever is held here on this tuple is stale.
       if (handle !== -1) this.#drop(own, hi, lo, handle, hasEnded(stateOf(own.foundInfo)) ? End.closed : End.moved);
       if (owner === noServer) return V.dropNoOwner;
       return repeated ? V.ignoreRecentStart : V.ignorePlacedElsewhere;
     }
     if (handle !== -1) {
-      if ((repeated || view.tableFirst) && !isRestart(stateOf(own.foundInfo), flags)) {
+      const isKept = (repeated || view.tableFirst) && !isRestart(stateOf(own.foundInfo), flags);
+      if (isKept && ownerOf(own.foundInfo) === owner) {
         own.touch(handle, this.#tick);
-        return V.acceptKnown;
+        return isMine ? V.acceptKnown : V.ignoreElsewhere;
       }
-      this.#drop(own, hi, lo, handle, End.closed);
+      this.#drop(own, hi, lo, handle, isMine || hasEnded(stateOf(own.foundInfo)) ? End.closed : End.moved);
     }
-    if (own.insert(hi, lo, this.#tick, owner, FlowState.unconfirmed, protocolClassOf(flags)) === -1) {
-      return V.dropTableFull;
-    }
+    const state = FlowState.unconfirmed;
+    const isFull = own.insert(hi, lo, this.#tick, owner, state, protocolClassOf(flags), backup) === -1;
+    if (!isMine) return repeated ? V.ignoreRecentStart : V.ignorePlacedElsewhere;
+    if (isFull) return V.dropTableFull;
     this.#items.flowStarted(hi, lo);
     return V.acceptNew;
   }
@@ -141,8 +148,11 @@ export class Decider {
     if (!this.#isMember) return V.ignoreRemoved;
     const handle = own.meet(hi, lo, this.#tick);
     if (handle === -1) return V.ignoreNotMine;
+    const owner = ownerOf(own.foundInfo);
+    // What another server owns is here because this one stands behind it.
+    if (owner !== this.#self && this.#view.isMember[owner] !== 1) return this.#promote(own, handle, hi, lo, flags);
     this.#follow(own, handle, stateOf(own.foundInfo), flags);
-    return V.acceptKnown;
+    return owner === this.#self ? V.acceptKnown : V.ignoreElsewhere;
   }
 
   /** Fig. 7. */
@@ -162,9 +172,14 @@ export class Decider {
         this.owner = owner;
         // Most packets of most flows change nothing.
         if (state !== FlowState.established || (flags & END) !== 0) this.#follow(table, handle, state, flags);
+        const view = this.#view;
+        if (view.protects && view.isMember[backupOf(info)] !== 1) {
+          table.setBackup(handle, view.placeBackup(hi, lo, owner));
+        }
         return owner === this.#self ? V.acceptKnown : V.ignoreElsewhere;
       }
-      // The tuple is used again, or its owner is gone: a flow begins with this packet.
+      if (!isNext && this.#view.isMember[backupOf(info)] === 1) return this.#promote(table, handle, hi, lo, flags);
+      // The tuple is used again, or its owner is gone with whoever stood behind it: a flow begins with this packet.
       this.#drop(table, hi, lo, handle, isNext ? End.closed : End.moved);
     }
     return this.#newFlow(hi, lo, flags, ordinal);
@@ -179,13 +194,28 @@ export class Decider {
     const owner = view.place(hi, lo, ordinal);
     if (owner === noServer) return V.dropNoOwner;
     const isMine = owner === this.#self;
-    if (this.table.insert(hi, lo, this.#tick, owner, firstState(flags), protocolClassOf(flags)) === -1) {
+    const backup = view.placeBackup(hi, lo, owner);
+    const protocolClass = protocolClassOf(flags);
+    if (this.table.insert(hi, lo, this.#tick, owner, firstState(flags), protocolClass, backup) === -1) {
       return isMine ? V.dropTableFull : V.ignorePlacedElsewhere;
     }
     this.owner = owner;
     if (!isMine) return V.ignorePlacedElsewhere;
     this.#items.flowStarted(hi, lo);
     return midFlow ? V.acceptAdopted : V.acceptNew;
+  }
+
+  /** The owner has gone: the flow goes on at its backup, and gets another one. By Fig. 6 nobody else could be it. */
+  #promote(table: FlowTable, handle: number, hi: number, lo: number, flags: number): number {
+    const info = table.foundInfo;
+    const owner = backupOf(info);
+    table.setOwner(handle, owner, table === this.table ? this.#view.placeBackup(hi, lo, owner) : noBackup);
+    this.#follow(table, handle, stateOf(info), flags);
+    if (table === this.table) this.owner = owner;
+    if (ownerOf(info) === this.#self) this.#items.flowEnded(hi, lo, End.moved);
+    if (owner !== this.#self) return V.ignoreElsewhere;
+    this.#items.flowPromoted(hi, lo);
+    return V.acceptPromoted;
   }
 
   /** Forgets an entry that has become stale, and tells the server if it was its own. */

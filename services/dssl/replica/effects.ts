@@ -22,6 +22,8 @@ export const ItemKind = {
   acceptLate: 1,
   /** A flow is this server's from the next packet on. Words: -, -, hi, lo, -. */
   flowStarted: 2,
+  /** A flow is this server's from the next packet on, whose server has gone. Words: -, -, hi, lo, -. */
+  flowPromoted: 4,
   /** A flow is this server's no longer. Words: index in `endReasons`, -, hi, lo, -. */
   flowEnded: 3,
 } as const;
@@ -143,6 +145,10 @@ export class ItemBuffer implements Items {
 
   flowStarted(hi: number, lo: number): void {
     this.#add(ItemKind.flowStarted, 0, 0, hi, lo, 0);
+  }
+
+  flowPromoted(hi: number, lo: number): void {
+    this.#add(ItemKind.flowPromoted, 0, 0, hi, lo, 0);
   }
 
   /** `reason`: see `End`. */

@@ -129,7 +129,7 @@ export class Replica {
 
   /** Flows of this replica's server, expired ones that were not swept yet included. */
   get ownFlows(): number {
-    return this.table.countByOwner(this.selfNumber) + (this.ownTable?.size ?? 0);
+    return this.table.countByOwner(this.selfNumber) + (this.ownTable?.countByOwner(this.selfNumber) ?? 0);
   }
 
   /** Those of them that have ended, and are kept for late copies of their packets. */

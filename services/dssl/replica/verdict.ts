@@ -8,6 +8,7 @@ export const verdicts = [
   'acceptNew', // a new flow, placed here
   'acceptAdopted', // a type-1 flow in mid-flow that nobody knew, placed here
   'acceptSingle', // a packet that is a flow of its own, placed here
+  'acceptPromoted', // a flow whose server has gone, and of which this one was the backup
   // ignored: some other member accepts it, or the rule says that none does
   'ignoreElsewhere', // in the elsewhere table
   'ignorePlacedElsewhere', // a new flow, or a packet that is one of its own, placed at another member
@@ -27,7 +28,7 @@ export type Verdict = (typeof verdicts)[number];
 export const V = Object.fromEntries(verdicts.map((name, code) => [name, code])) as { readonly [K in Verdict]: number };
 
 /** Codes up to this one accept. */
-export const lastAccept: number = V.acceptSingle;
+export const lastAccept: number = V.acceptPromoted;
 
 /** Not a verdict: the row carries no packet, or its packet waits and the verdict comes later. */
 export const noPacket = 255;

@@ -20,6 +20,7 @@
 // Pauses, slow messages, lost gossip, wrong clocks of processes and logs, and whatever else operators do explain nothing.
 
 import { type Verdict, verdicts } from '../../../services/dssl/replica/verdict.ts';
+import { isLifeOf } from '../../../shared/membership/transitions.ts';
 import type { View } from '../../../shared/membership/view.ts';
 import type { Trouble } from '../faults.ts';
 import type { ViewChange } from '../judgement.ts';
@@ -155,10 +156,22 @@ function isBroken(world: World, flow: FlowRecord, packet: PacketRecord, fate: Fa
   if (isDiverted(world, flow, first.sentMs, fate.atMs + recoveryMs)) return true;
   const homes = earlier.flatMap(({ acceptedBy }) => acceptedBy.slice(0, 1));
   const home = ledger.lives[homes[homes.length - 1]];
-  if (!isMember(world, home, fate.atMs)) return !leftEarly(world, home);
   if (world.hasSmallTables || earlier.some((each) => each.fate?.isLost === true)) return true;
+  if (!isMember(world, home, fate.atMs)) return !leftEarly(world, home) && !hasBackup(world, home, last.fate, fate);
   // By Fig. 6 its server alone knows that it is its own.
   return world.isPrivate && isOwnerGone(world, home, fate);
+}
+
+/**
+ * Where flows have backups, one stands behind this one at its last packet, and goes on: all of the other members that took flows then are there
+ * still. By Fig. 6 it may have come too late for that.
+ */
+function hasBackup(world: World, home: ServerLife, last: Fate, { group, atMs, epoch }: Fate): boolean {
+  if (world.plan.rules.availability === 'none' || world.isPrivate || last.epoch !== epoch) return false;
+  const before = viewAt(world, group, last.atMs)?.members ?? [];
+  const others = before.filter(({ state, server }) => state === 'active' && server !== home.name);
+  const present = viewAt(world, group, atMs)?.members ?? [];
+  return others.length > 0 && others.every((other) => present.some((member) => isLifeOf(member, other)));
 }
 
 /** A server that was told to leave stays until its flows have ended, or for as long as it was told to. */

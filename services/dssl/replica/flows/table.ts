@@ -161,7 +161,15 @@ export class FlowTable {
    * Adds a flow that is not there (as `find` has just found). Returns its handle, or -1 when its slice is full and nothing may
    * give way. `owner` is a server number, `protocolClass` below 16.
    */
-  insert(hi: number, lo: number, tick: number, owner: number, state: FlowState, protocolClass: number): number {
+  insert(
+    hi: number,
+    lo: number,
+    tick: number,
+    owner: number,
+    state: FlowState,
+    protocolClass: number,
+    backup: number = noBackup,
+  ): number {
     const slice = hi >>> 24;
     if (this.#allowances[slice] <= 0 && !this.#lookAt(slice, tick)) {
       this.counters.refusedFull++;
@@ -170,7 +178,7 @@ export class FlowTable {
     this.#allowances[slice]--;
     this.#size++;
     this.counters.inserted++;
-    const info = packInfo(owner, noBackup, state, protocolClass);
+    const info = packInfo(owner, backup, state, protocolClass);
     this.#owners.add(info, 1);
     return this.#segments.insert(hi, lo, tick, info);
   }
@@ -293,6 +301,15 @@ export class FlowTable {
 
   setBackup(handle: number, backup: number): void {
     this.#setInfo(handle, (this.info(handle) & ~0xff_f000) | (backup << 12));
+  }
+
+  /** The flow goes on at another server, with another one behind it. */
+  setOwner(handle: number, owner: number, backup: number): void {
+    const info = this.info(handle);
+    const next = (info & ~0xff_ffff) | (backup << 12) | owner;
+    this.#owners.add(info, -1);
+    this.#owners.add(next, 1);
+    this.#setInfo(handle, next);
   }
 
   setState(handle: number, state: FlowState): void {

@@ -18,6 +18,8 @@ export class CompiledView {
   readonly tableFirst: boolean;
   readonly adopts: boolean;
   readonly usesCaptureTime: boolean;
+  /** Flows have backups, and somebody can be one. */
+  readonly protects: boolean;
   readonly #serverNumbers: Uint16Array;
   /** Compiled when the first flow is placed: it costs milliseconds, and views may follow one another without a packet between. */
   #placement: Placement | undefined;
@@ -29,6 +31,7 @@ export class CompiledView {
     this.tableFirst = rules.tableFirst;
     this.adopts = rules.midFlow === 'adopt';
     this.usesCaptureTime = rules.time === 'capture';
+    this.protects = rules.availability !== 'none' && members.some(({ state }) => state === 'active');
     this.#serverNumbers = Uint16Array.from(members, ({ number }) => number);
     for (const { number } of members) this.isMember[number] = 1;
   }
@@ -37,6 +40,14 @@ export class CompiledView {
   place(hi: number, lo: number, ordinal: number): number {
     this.#placement ??= compilePlacement(this.view);
     const index = this.#placement.place(hi, lo, ordinal);
+    return index < 0 ? noServer : this.#serverNumbers[index];
+  }
+
+  /** Server number of the member that stands behind the owner (a server number) of this flow, or `noServer`. */
+  placeBackup(hi: number, lo: number, owner: number): number {
+    if (!this.protects) return noServer;
+    this.#placement ??= compilePlacement(this.view);
+    const index = this.#placement.placeBackup(hi, lo, this.#serverNumbers.indexOf(owner));
     return index < 0 ? noServer : this.#serverNumbers[index];
   }
 }

@@ -44,8 +44,8 @@ export interface Placement {
    * from 0, or -1 when the packet is not a start.
    */
   place(hi: number, lo: number, ordinal: number): number;
-  /** Index into `view.members` of the backup of that flow, never its owner; -1 when there is nobody else. */
-  placeBackup(hi: number, lo: number, ordinal: number): number;
+  /** Index into `view.members` of the backup of a flow of that owner, which is an index too, or -1; -1 when there is nobody else. */
+  placeBackup(hi: number, lo: number, owner: number): number;
 }
 
 /**
@@ -74,14 +74,19 @@ export function compilePlacement(view: View): Placement {
   const standby = new Rendezvous(alike(standbys), view.seed);
   const candidateIndex = Int32Array.from(candidates, ({ index }) => index);
   const standbyIndex = Int32Array.from(standbys, ({ index }) => index);
+  const candidateOf = new Int32Array(view.members.length).fill(-1);
+  for (const [at, { index }] of candidates.entries()) candidateOf[index] = at;
 
   return {
     place(hi, lo, ordinal) {
       return candidateIndex.length === 0 ? -1 : candidateIndex[choose(hi, lo, ordinal)];
     },
-    placeBackup(hi, lo, ordinal) {
-      if (candidateIndex.length > 1) return candidateIndex[race.best(hi, lo, choose(hi, lo, ordinal))];
-      return standbyIndex.length === 0 ? -1 : standbyIndex[standby.best(hi, lo, -1)];
+    placeBackup(hi, lo, owner) {
+      const except = owner < 0 ? -1 : candidateOf[owner];
+      const best = race.best(hi, lo, except);
+      if (best >= 0) return candidateIndex[best];
+      const other = standby.best(hi, lo, standbyIndex.indexOf(owner));
+      return other < 0 ? -1 : standbyIndex[other];
     },
   };
 }

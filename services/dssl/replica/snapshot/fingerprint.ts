@@ -37,7 +37,13 @@ export class Fingerprint {
 /** The sum over a view, in whatever order its fields lie. */
 export function viewFingerprint({ group, number, placement, seed, rules, members }: View): number {
   const sum = new Fingerprint().text(group).number(number).text(placement).number(seed);
-  sum.text(rules.typeOneMethod).text(rules.midFlow).text(rules.time).number(rules.maxFlows).number(+rules.tableFirst);
+  sum
+    .text(rules.availability)
+    .text(rules.typeOneMethod)
+    .text(rules.midFlow)
+    .text(rules.time)
+    .number(rules.maxFlows)
+    .number(+rules.tableFirst);
   for (const name of idleNames) sum.number(rules.idle[name]);
   for (const member of members) {
     sum.text(member.server).number(member.incarnation).number(member.number).text(member.state);

@@ -139,11 +139,12 @@ function verdictName(verdict: number): string {
   return verdict === noPacket ? 'noPacket' : verdict === waiting ? 'waiting' : verdicts[verdict];
 }
 
-/** The items in short: `+3` a flow began, `-3 idle` one ended, `3` a packet of flow 3, `3 late` one that had waited. */
+/** The items in short: `+3` a flow began, `-3 idle` one ended, `+3 promoted` one came from a server that has gone, `3` a packet of flow 3, `3 late` one that had waited. */
 export function itemsOf({ items }: Effects): string[] {
   return Array.from({ length: items.count }, (_, item) => {
     const [kind, first, , , lo] = items.words.subarray(item * wordsPerItem, (item + 1) * wordsPerItem);
     if (kind === ItemKind.flowStarted) return `+${lo}`;
+    if (kind === ItemKind.flowPromoted) return `+${lo} promoted`;
     if (kind === ItemKind.flowEnded) return `-${lo} ${endReasons[first]}`;
     return kind === ItemKind.acceptLate ? `${lo} late` : `${lo}`;
   });
