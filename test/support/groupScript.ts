@@ -2,7 +2,8 @@
 // script says so. What is said of it: commands in the group's log and what came of them, what actors tell people, and which
 // server got which packet.
 //
-//   group M ... [fig-6] [PLACEMENT]     servers that have started, one after the other, and are active; also idle limits, such as udp-opening=30
+//   group M ... [fig-6] [active-active] [PLACEMENT]
+//                                       servers that have started, one after the other, and are active; also idle limits, such as udp-opening=30
 //   start M [WEIGHT]                    a server starts, and takes its place by itself
 //   send KIND FLOWS [, KIND FLOWS]      a frame of one packet of each flow (1 3 5-8); KIND: syn tcp fin bye udp; bye is the other end's fin
 //   traffic FLOWS until CONDITION       a frame of all flows each ten milliseconds
@@ -57,6 +58,8 @@ export class GroupScript {
   #missing: Sent[] = [];
   /** How many packets of each actor have been told of. */
   readonly #told = new Map<Actor, number>();
+  readonly #toldReplayed = new Map<Actor, number>();
+  readonly #flowOf = new Map<number, number>();
 
   /** Runs one command; resolves to what there is to say. */
   async run(command: string): Promise<readonly string[]> {
@@ -157,7 +160,8 @@ export class GroupScript {
     const placement = words.find((word) => isOneOf(placementNames, word)) ?? 'rendezvous';
     assert.ok(isOneOf(placementNames, placement));
     const method = words.includes('fig-6') ? { typeOneMethod: 'fig-6' as const } : {};
-    const rules = { ...method, idle: idleIn(words) };
+    const availability = words.includes('active-active') ? ('active-active' as const) : ('none' as const);
+    const rules = { ...method, availability, idle: idleIn(words) };
     this.#group = new GroupOfActors(rules, {}, placement);
     const { clock } = this.#group;
     for (const name of words.filter((word) => word.length === 1)) {
@@ -245,6 +249,7 @@ export class GroupScript {
   #packet(kind: Kind, flow: number, sent: Sent[]) {
     const id = this.#nextId++;
     sent.push({ id, flow });
+    this.#flowOf.set(id, flow);
     this.#flows.set(`${hashOf(flow, 1)} ${hashOf(flow, 2)}`, flow);
     const isBack = kind === 'bye';
     return { id, flow, start: kind === 'syn', end: kind === 'fin' || isBack, isBack, isUdp: kind === 'udp' };
@@ -267,15 +272,31 @@ export class GroupScript {
       this.#told.set(actor, actor.got.length);
       takers.push(`${actor.server} gets ${flowsIn(flows)}`);
     }
+    takers.push(...this.#replays(left));
     this.#missing.push(...left.values());
     if (left.size > 0) takers.push(`nobody gets ${flowsIn([...left.values()].map(({ flow }) => flow))}`);
     return takers.join(', ');
   }
 
+  /** What heirs of dead servers have got, marked. */
+  #replays(left: Map<number, Sent>): string[] {
+    const words: string[] = [];
+    for (const actor of this.#group.actors) {
+      const ids = actor.replayed.slice(this.#toldReplayed.get(actor) ?? 0);
+      if (ids.length === 0) continue;
+      this.#toldReplayed.set(actor, actor.replayed.length);
+      for (const id of ids) left.delete(id);
+      this.#missing = this.#missing.filter(({ id }) => !ids.includes(id));
+      words.push(`${actor.server} replays ${flowsIn(ids.map((id) => this.#flowOf.get(id) ?? Number.NaN))}`);
+    }
+    return words;
+  }
+
   /** Packets that somebody got only now. */
   #tellLate(): void {
-    if (this.#group.actors.some((actor) => actor.got.length > (this.#told.get(actor) ?? 0)))
-      this.#say(`late: ${this.#takersOf([])}`);
+    const hasNew = (actor: Actor) =>
+      actor.got.length > (this.#told.get(actor) ?? 0) || actor.replayed.length > (this.#toldReplayed.get(actor) ?? 0);
+    if (this.#group.actors.some(hasNew)) this.#say(`late: ${this.#takersOf([])}`);
   }
 
   async #append(parts: readonly string[]): Promise<void> {

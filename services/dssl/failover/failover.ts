@@ -104,22 +104,19 @@ export class Failover {
 
   /** The flow has begun here anew before the removal: its server knows it. */
   #isOwn(hi: number, lo: number): boolean {
-    const info = this.#infoOf(hi, lo);
-    return info !== undefined && ownerOf(info) === this.#parts.replica()?.selfNumber;
+    const replica = this.#parts.replica();
+    const info = replica?.flowInfo(hi, lo) ?? 0;
+    return info !== 0 && ownerOf(info) === replica?.selfNumber;
   }
 
   /** Whether the flow's server has gone, and this one stands behind it. */
   #waits(hi: number, lo: number): boolean {
     const replica = this.#parts.replica();
-    const info = this.#infoOf(hi, lo);
-    if (replica === undefined || info === undefined || backupOf(info) !== replica.selfNumber) return false;
+    const info = replica?.flowInfo(hi, lo) ?? 0;
+    if (replica === undefined || info === 0 || backupOf(info) !== replica.selfNumber) return false;
     const { members } = replica.view;
     const isMember = (number: number) => members.some((member) => member.number === number);
     return !isMember(ownerOf(info)) && isMember(replica.selfNumber);
-  }
-
-  #infoOf(hi: number, lo: number): number | undefined {
-    return this.#parts.replica()?.flowInfo(hi, lo);
   }
 }
 

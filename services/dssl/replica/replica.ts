@@ -147,9 +147,9 @@ export class Replica {
     return this.#state.roster.entry(number);
   }
 
-  /** The table's word on a flow (flows/entry.ts); undefined when there is none. */
-  flowInfo(hi: number, lo: number): number | undefined {
-    return this.table.find(hi, lo, this.#state.tick) === -1 ? undefined : this.table.foundInfo;
+  /** The table's word on a flow (flows/entry.ts); 0 when there is none. */
+  flowInfo(hi: number, lo: number): number {
+    return this.table.peek(hi, lo, this.#state.tick);
   }
 
   /** Shows the flows of this replica's server in one slice. */

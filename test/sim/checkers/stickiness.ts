@@ -25,7 +25,7 @@ export function stickiness(world: World): Finding | undefined {
     let lastAcceptedMs = Number.POSITIVE_INFINITY;
     let hasEnded = false;
     let isOpen = false;
-    for (const { id, kind, sentMs, acceptedBy, atMs } of inLogOrder(world, flow)) {
+    for (const { repeatedBy, id, kind, sentMs, acceptedBy, atMs } of inLogOrder(world, flow)) {
       if (kind === 'start') firstStartMs = Math.min(firstStartMs, atMs);
       const isStartAnew = kind === 'start' && (atMs - firstStartMs > repeatedStartMs || isReused(flow.id));
       const limitMs = isOpen ? Number.POSITIVE_INFINITY : openingMs;
@@ -37,7 +37,9 @@ export function stickiness(world: World): Finding | undefined {
       if (acceptedBy.length === 0) continue;
       lastAcceptedMs = atMs;
       const taker = acceptedBy[0];
-      if (home !== -1 && home !== taker) {
+      // The heir of a dead server has what that one had not handled, from before its removal on.
+      const isHeir = repeatedBy.includes(taker);
+      if (home !== -1 && home !== taker && !isHeir) {
         if (isOvertaken(flow, atMs)) continue;
         const life = ledger.lives[home];
         const isElsewhere = life.group !== ledger.lives[taker].group;
