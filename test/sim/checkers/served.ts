@@ -213,15 +213,18 @@ function isBroken(world: World, flow: FlowRecord, packet: PacketRecord, fate: Fa
 }
 
 /**
- * Where flows have backups, one stands behind this one at its last packet, and goes on: all of the other members that took flows then are there
- * still. By Fig. 6 it may have come too late for that.
+ * Where flows have backups, one stands behind this one at its last packet, and goes on: all of the other members that had flows then, also those that
+ * drained, are there still. By Fig. 6 it may have come too late for that.
  */
 function hasBackup(world: World, home: ServerLife, last: Fate, { group, atMs, epoch }: Fate): boolean {
   if (world.plan.rules.availability === 'none' || world.isPrivate || last.epoch !== epoch) return false;
   const before = viewAt(world, group, last.atMs)?.members ?? [];
-  const others = before.filter(({ state, server }) => state === 'active' && server !== home.name);
+  const others = before.filter(({ state, server }) => state !== 'joining' && server !== home.name);
   const present = viewAt(world, group, atMs)?.members ?? [];
-  return others.length > 0 && others.every((other) => present.some((member) => isLifeOf(member, other)));
+  return (
+    others.some(({ state }) => state === 'active') &&
+    others.every((other) => present.some((member) => isLifeOf(member, other)))
+  );
 }
 
 /** A server that was told to leave stays until its flows have ended, or for as long as it was told to. */
