@@ -391,3 +391,31 @@ test('bus egress - while the bus is down packets are lost and counted, and nothi
   const { dropped, packets } = near.stats;
   assert.deepEqual([packets, dropped['bus-down'] + dropped.overload], [2, 1]);
 });
+
+test('bus egress - entries are handled when the server has acknowledged them, and repeats stay marked on the way', async () => {
+  const ends = new Ends();
+  const { near, far } = await ends.both();
+  const data = Uint8Array.of(1, 2, 3);
+  const hand = (isRepeat: boolean) => {
+    near.begin(data, 7, 't1', isRepeat);
+    near.add(0, 3, 0, 1, 0);
+    near.end();
+  };
+  await ends.seconds(near, 1);
+  assert.equal(near.handled(10), 10);
+  hand(false);
+  assert.equal(near.handled(11), 10);
+  hand(true);
+  assert.equal(near.handled(12), 10);
+  await ends.seconds(near, 1);
+  near.handled(12);
+  await ends.seconds(near, 1);
+  assert.equal(near.handled(12), 12);
+  assert.deepEqual([far.local.stats.packets, far.local.stats.repeats], [2, 1]);
+  ends.lose = () => true;
+  hand(false);
+  near.handled(13);
+  await ends.seconds(near, 2);
+  assert.equal(near.handled(14), 12, 'nobody has got it');
+  near.stop();
+});
