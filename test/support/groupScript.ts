@@ -27,11 +27,10 @@ import type { Effects } from '../../services/dssl/replica/effects.ts';
 import { isOneOf } from '../../shared/base/validate.ts';
 import type { GroupLog } from '../../shared/log/log.ts';
 import { type Command, decodeCommand, encodeCommand, operatorAuthor } from '../../shared/log/records/command.ts';
-import { defaultIdle, type IdleLimits, parseIdle } from '../../shared/membership/idleLimits.ts';
 import type { Life } from '../../shared/membership/transitions.ts';
 import { placementNames } from '../../shared/membership/view.ts';
 import { type Actor, GroupOfActors, hashOf } from './groupOfActors.ts';
-import { commandInWords, flowsIn, flowsInWords, numbersOf, viewInWords } from './groupWords.ts';
+import { commandInWords, flowsIn, flowsInWords, idleIn, joinAlike, numbersOf, viewInWords } from './groupWords.ts';
 
 const kinds = ['syn', 'tcp', 'fin', 'bye', 'udp'] as const;
 type Kind = (typeof kinds)[number];
@@ -392,26 +391,4 @@ export class GroupScript {
   #say(line: string): void {
     this.#lines.push(() => line);
   }
-}
-
-/** What is said again and again is said once, with how often. */
-function joinAlike(lines: readonly string[]): string[] {
-  const joined: { line: string; key: string; times: number }[] = [];
-  for (const line of lines) {
-    const key = line.replace(/^[\d.]+ s {2}/, '');
-    const last = joined.at(-1);
-    if (last?.key === key && key !== line) last.times++;
-    else joined.push({ line, key, times: 1 });
-  }
-  return joined.map(({ line, times }) => (times === 1 ? line : `${line} (${times} times)`));
-}
-
-function idleIn(words: readonly string[]): IdleLimits {
-  const idle: Record<string, number> = { ...defaultIdle };
-  for (const word of words.filter((each) => each.includes('='))) {
-    const limit = parseIdle(word);
-    if (typeof limit === 'string') throw new Error(limit);
-    idle[limit.name] = limit.seconds;
-  }
-  return idle as IdleLimits;
 }

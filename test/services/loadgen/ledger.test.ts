@@ -85,20 +85,6 @@ function outcomeOf(packet: ModelPacket, before: readonly ModelPacket[]): string 
 }
 
 describe('ledger', () => {
-  it('ledger - what the heir of a dead server has, the dead one may have too, in whatever order they say so', () => {
-    const { ledger, send } = start();
-    const [first, second, third, fourth] = [1, 1, 1, 1].map((flow) => send(flow, 0));
-    assert.equal(ledger.accept(first, 1, 1, 1), Answer.once);
-    assert.equal(ledger.accept(first, 1, 2, 2, true), Answer.repeat);
-    assert.equal(ledger.accept(second, 1, 2, 2, true), Answer.once);
-    assert.equal(ledger.accept(second, 1, 1, 3), Answer.repeat);
-    assert.equal(ledger.accept(third, 1, 2, 3, true), Answer.once);
-    assert.equal(ledger.accept(fourth, 1, 1, 3), Answer.once);
-    assert.equal(ledger.accept(fourth, 1, 2, 3), Answer.double);
-    ledger.settleAll();
-    assert.deepEqual([ledger.acceptedOnce, ledger.repeats, ledger.double], [1, 2, 1]);
-  });
-
   it('ledger - agrees with a model that keeps everything, and adds up at every moment', () => {
     const property = fc.property(fc.array(step, { maxLength: 120 }), (steps) => {
       const { ledger, send } = start();
