@@ -21,6 +21,7 @@ import type { Mirror } from '../../shared/membership/mirror.ts';
 import { type Candidate, isLifeOf, type JoinTerms } from '../../shared/membership/transitions.ts';
 import { emptyView, findMember, type GroupBirth, type View } from '../../shared/membership/view.ts';
 import type { Egress } from './egress/egress.ts';
+import { Failover } from './failover/failover.ts';
 import { handOut } from './handOut.ts';
 import { LogLine } from './logLine.ts';
 import { Beats } from './member/beats.ts';
@@ -28,7 +29,7 @@ import { Joining } from './member/joining.ts';
 import { LagMeter } from './member/lag.ts';
 import { MirrorKeeper } from './member/mirrorKeeper.ts';
 import { Proposals } from './member/proposals.ts';
-import { type MemberPhase, Standing } from './member/standing.ts';
+import { type MemberPhase, phaseWords, Standing } from './member/standing.ts';
 import { Steward } from './member/steward.ts';
 import { decodePeer, encodePeer, type PeerMessage } from './recovery/messages.ts';
 import { Recovery } from './recovery/recovery.ts';
@@ -63,14 +64,6 @@ export interface DsslActorOptions {
   readonly onApplied?: (replica: Replica, effects: Effects) => void;
 }
 
-const phaseWords = {
-  outside: 'server is no member',
-  joining: 'server is joining: it fetches the state of its group',
-  active: 'server is active',
-  draining: 'server is draining',
-  left: 'server has left its group',
-} as const;
-
 const tickMs = 20;
 const egressTickMs = 1_000;
 const lastWordMs = 2_000;
@@ -79,6 +72,7 @@ export class DsslActor {
   readonly steward: Steward;
   readonly recovery: Recovery;
   readonly standing: Standing;
+  readonly failover: Failover;
   readonly counters = { badPeerMessages: 0 };
   readonly #options: DsslActorOptions;
   readonly #proposals: Proposals;
@@ -105,17 +99,16 @@ export class DsslActor {
     this.#proposals = new Proposals((command) => this.#line?.append(command));
     this.#joining = new Joining(candidate, (command) => this.#line?.append(command));
     this.standing = new Standing(candidate, this.#proposals);
+    const line = () => this.#line;
+    this.failover = new Failover(options, { line, replica: () => this.replica });
+    const { held } = this.failover;
     this.recovery = new Recovery(
       candidate,
       birth,
-      recoveryPorts(
-        options,
-        () => this.#line,
-        (reason) => this.#lose(reason),
-      ),
+      recoveryPorts(options, { line, held, onLost: (reason) => this.#lose(reason) }),
     );
-    const { recovery } = this;
-    const parts = { proposals: this.#proposals, recovery, beats: this.#beats, lag: () => this.lag };
+    const { recovery, failover } = this;
+    const parts = { proposals: this.#proposals, recovery, failover, beats: this.#beats, lag: () => this.lag };
     this.steward = new Steward(candidate, options.settings, stewardPorts(options, parts));
     this.#mirror = new MirrorKeeper({
       group: birth.group,
@@ -280,7 +273,7 @@ export class DsslActor {
       const effects = this.recovery.onEntry(entry, nowMs);
       if (effects === undefined) return;
       this.#lag.onEntry(entry.timeMs, clock.nowMs());
-      handOut(effects, egress, audit, this.recovery.wasHanded);
+      handOut(effects, egress, audit, this.recovery.wasHanded, this.failover.held);
       const { replica } = this;
       if (replica !== undefined) onApplied?.(replica, effects);
       const { command } = effects;
@@ -289,6 +282,7 @@ export class DsslActor {
         this.#followView();
         this.#joining.onView(this.#view, command);
       }
+      this.failover.onApplied(effects);
     } catch (error) {
       // An entry that was applied in part leaves a state that nobody else has.
       this.#lose(`applying entry ${entry.position} failed: ${reasonOf(error)}`);
@@ -381,7 +375,9 @@ export class DsslActor {
     if (nowMs - this.#egressTickedAtMs >= egressTickMs) {
       this.#egressTickedAtMs = nowMs;
       this.#options.egress.tick?.(this.#options.clock.nowMs());
+      this.failover.sweep();
     }
+    this.failover.tick();
     this.#tellPhase();
     this.#timer = this.#options.clock.setTimer(tickMs, () => this.#tick());
   }

@@ -1,14 +1,21 @@
 // Hands what an entry of the log means for this server to the server: accepted packets, and flows that begin or end.
 
 import type { Egress } from './egress/egress.ts';
+import type { HeldFlows } from './failover/heldFlows.ts';
 import { type DecisionAudit, type Effects, endReasons, ItemKind, wordsPerItem } from './replica/effects.ts';
 
 /**
  * Walks the items in order. `audit` sees the verdicts, for those who check them. `isAgain`: the server has had the packets before, and gets only
- * what has become of its flows.
+ * what has become of its flows. `held`: flows that it has heard of already.
  */
-export function handOut(effects: Effects, egress: Egress, audit?: DecisionAudit, isAgain = false): void {
-  if (effects.outcome === 'frame') handOutFrame(effects, egress, isAgain);
+export function handOut(
+  effects: Effects,
+  egress: Egress,
+  audit?: DecisionAudit,
+  isAgain = false,
+  held?: HeldFlows,
+): void {
+  if (effects.outcome === 'frame') handOutFrame(effects, egress, isAgain, held);
   else if (effects.items.count > 0) handOutEnds(effects, egress);
   if (audit === undefined) return;
   for (const { tier1Id, number, row, verdict } of effects.late) audit.onLate(tier1Id, number, row, verdict);
@@ -16,7 +23,12 @@ export function handOut(effects: Effects, egress: Egress, audit?: DecisionAudit,
 }
 
 /** An applied frame opens a run also when no packet of it is accepted, so that the egress knows which tier 1s live. */
-function handOutFrame({ frame, items, timestampMs }: Effects, egress: Egress, isAgain: boolean): void {
+function handOutFrame(
+  { frame, items, timestampMs }: Effects,
+  egress: Egress,
+  isAgain: boolean,
+  held: HeldFlows | undefined,
+): void {
   const { words, count, lateAccepts } = items;
   const { payload, tier1Id } = frame;
   egress.begin(payload, timestampMs, tier1Id);
@@ -28,10 +40,11 @@ function handOutFrame({ frame, items, timestampMs }: Effects, egress: Egress, is
         if (!isAgain) egress.add(words[at + 1], words[at + 2], hi, lo, words[at + 5]);
         break;
       case ItemKind.flowStarted:
+        held?.begins(hi, lo, egress, timestampMs);
         egress.flowStarted(hi, lo, timestampMs);
         break;
       case ItemKind.flowPromoted:
-        egress.flowStarted(hi, lo, timestampMs, 'promoted');
+        if (held?.goesOn(hi, lo) !== true) egress.flowStarted(hi, lo, timestampMs, 'promoted');
         break;
       case ItemKind.flowEnded:
         egress.flowEnded(hi, lo, endReasons[words[at + 1]], timestampMs);

@@ -1,9 +1,17 @@
-// An actor's hold on its group's log: the reader whose entries it applies, the scout that reads commands alone, what it appends, and the log itself,
-// which a member makes where it is missing.
+// An actor's hold on its group's log: the reader whose entries it applies, the scout that reads commands alone, a second reader of frames that it has applied
+// already, what it appends, and the log itself, which a member makes where it is missing.
 
 import type { Clock } from '../../shared/base/clock.ts';
 import { errorCodes, isFlowherdError, reasonOf } from '../../shared/base/errors.ts';
-import type { BrokenReason, EntryMark, GroupLog, LogBounds, LogEntry, LogReader } from '../../shared/log/log.ts';
+import type {
+  BrokenReason,
+  EntryMark,
+  GroupLog,
+  LogBounds,
+  LogEntry,
+  LogReader,
+  ReadHandlers,
+} from '../../shared/log/log.ts';
 import { type Command, encodeCommand } from '../../shared/log/records/command.ts';
 
 export interface LogLineListener {
@@ -33,6 +41,10 @@ export class LogLine {
   #listener: LogLineListener;
   #reader: LogReader | undefined;
   #scout: LogReader | undefined;
+  #rereader: LogReader | undefined;
+  /** The reader is to wait; where it will go on. */
+  #isHeld = false;
+  #held: { readonly after: number; readonly expect: EntryMark | undefined } | undefined;
   #mindedAtMs = Number.NEGATIVE_INFINITY;
   #stopped = false;
 
@@ -44,7 +56,7 @@ export class LogLine {
 
   /** Entries that wait behind the reader. */
   get pending(): number {
-    return this.#reader?.pending ?? 0;
+    return (this.#reader ?? this.#rereader)?.pending ?? 0;
   }
 
   /** The log is heard. */
@@ -57,10 +69,14 @@ export class LogLine {
     return this.#scout?.isLive === true && this.#scout.pending === 0;
   }
 
-  /** Reads on behind a position; ends what was read before. */
+  /** Reads on behind a position, once nothing holds it; ends what was read before. */
   read(after: number, expect: EntryMark | undefined): void {
-    this.#reader?.stop();
+    this.stopReading();
     if (this.#stopped) return;
+    if (this.#isHeld) {
+      this.#held = { after, expect };
+      return;
+    }
     this.#reader = this.#log.read(expect === undefined ? { after } : { after, expect }, {
       onEntry: (entry) => this.#listener.onEntry(entry),
       onBroken: (reason) => this.#listener.onBroken(reason),
@@ -70,6 +86,39 @@ export class LogLine {
   stopReading(): void {
     this.#reader?.stop();
     this.#reader = undefined;
+    this.#held = undefined;
+  }
+
+  /** The reader waits behind this entry, whatever is asked of it, until `release`. */
+  hold(at: EntryMark): void {
+    this.#isHeld = true;
+    this.read(at.position, at);
+  }
+
+  release(): void {
+    this.#isHeld = false;
+    if (this.#held !== undefined) this.read(this.#held.after, this.#held.expect);
+  }
+
+  /** Reads the frames behind a position once more. */
+  reread(after: number, handlers: ReadHandlers): void {
+    this.stopRereading();
+    if (!this.#stopped) this.#rereader = this.#log.read({ after, kinds: ['frame'] }, handlers);
+  }
+
+  stopRereading(): void {
+    this.#rereader?.stop();
+    this.#rereader = undefined;
+  }
+
+  /** Asks what the log holds; nothing comes where there is none, or nobody answers. */
+  measure(onBounds: (bounds: LogBounds) => void): void {
+    this.#log.bounds().then(
+      (bounds) => {
+        if (!this.#stopped) onBounds(bounds);
+      },
+      () => undefined,
+    );
   }
 
   scout(after: number): void {
@@ -122,6 +171,7 @@ export class LogLine {
   stop(): void {
     this.stopReading();
     this.stopScouting();
+    this.stopRereading();
     this.#stopped = true;
     // A connection outlives actors, and may keep readers that have stopped: what is behind the listener it must not keep.
     this.#listener = nobody;

@@ -3,6 +3,8 @@
 import type { Bus } from '../../shared/bus/bus.ts';
 import type { Command } from '../../shared/log/records/command.ts';
 import type { ActorLog, DsslActorOptions } from './actor.ts';
+import type { Failover } from './failover/failover.ts';
+import type { HeldFlows } from './failover/heldFlows.ts';
 import type { LogLine } from './logLine.ts';
 import type { Beats } from './member/beats.ts';
 import type { Proposals } from './member/proposals.ts';
@@ -10,12 +12,14 @@ import type { StewardPorts } from './member/steward.ts';
 import { encodePeer } from './recovery/messages.ts';
 import type { Recovery, RecoveryPorts } from './recovery/recovery.ts';
 
-/** `line`: the log, once it is open. */
-export function recoveryPorts(
-  options: DsslActorOptions,
-  line: () => LogLine | undefined,
-  onLost: (reason: string) => void,
-): RecoveryPorts {
+export interface RecoveryParts {
+  /** The log, once it is open. */
+  line(): LogLine | undefined;
+  readonly held: HeldFlows;
+  onLost(reason: string): void;
+}
+
+export function recoveryPorts(options: DsslActorOptions, { line, held, onLost }: RecoveryParts): RecoveryPorts {
   const { birth, controlBus, subjects, egress, clock, log } = options;
   return {
     read: (after, expect) => line()?.read(after, expect),
@@ -30,8 +34,8 @@ export function recoveryPorts(
     append: (command) => line()?.append(command),
     onFlow: (kind, hi, lo) => {
       const timestampMs = clock.nowMs();
-      if (kind === 'started') egress.flowStarted(hi, lo, timestampMs);
-      else egress.flowEnded(hi, lo, 'moved', timestampMs);
+      if (kind === 'moved') egress.flowEnded(hi, lo, 'moved', timestampMs);
+      else if (!held.goesOn(hi, lo)) egress.flowStarted(hi, lo, timestampMs);
     },
     onLost,
     tell: (kind, fields, message) => log[kind](fields, message),
@@ -41,6 +45,7 @@ export function recoveryPorts(
 export interface StewardParts {
   readonly proposals: Proposals;
   readonly recovery: Recovery;
+  readonly failover: Failover;
   readonly beats: Beats;
   /** Entries that wait in the log, and their age. */
   lag(): { readonly entries: number; readonly ms: number };
@@ -48,7 +53,7 @@ export interface StewardParts {
 
 export function stewardPorts(
   options: DsslActorOptions,
-  { proposals, recovery, beats, lag }: StewardParts,
+  { proposals, recovery, failover, beats, lag }: StewardParts,
 ): StewardPorts {
   const { birth, candidate, gossipBus, controlBus, subjects, clock, log, load } = options;
   const gossipSubject = subjects.gossip(birth.group);
@@ -71,7 +76,7 @@ export function stewardPorts(
     remove: (life, handled) => propose(`remove ${life.server}`, { kind: 'remove', ...common(), life, handled }),
     weigh: (weights) => propose('weigh', { kind: 'weigh', ...common(), weights }),
     load: () => load?.(clock.monotonicMs()),
-    line: () => recovery.report(lag().entries, lag().ms),
+    line: () => recovery.report(lag().entries, lag().ms, (epoch) => failover.handledOf(epoch)),
     digests: () => recovery.book.takeUnsaid(),
     onState: (message, nowMs) => recovery.onGossip(message, nowMs),
     onDead: ({ server }, silentMs) =>

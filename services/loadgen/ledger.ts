@@ -27,7 +27,7 @@ export interface LedgerOptions {
 export const Answer = {
   /** The first one for this packet. */
   once: 0,
-  /** The same server again, another server too. */
+  /** The same server again, or the heir of one that has died; another server too. */
   repeat: 1,
   double: 2,
   /** Of a packet that is settled already. */
@@ -46,6 +46,8 @@ const refused = 4;
 
 const isFirstMark = 1;
 const isLastMark = 2;
+/** The heir of a dead server has it: that one may have it, too. */
+const isReplayedMark = 4;
 
 export class Ledger {
   readonly flows = new FlowBook();
@@ -129,14 +131,19 @@ export class Ledger {
     this.#atMs[id & this.#mask] = nowMs;
   }
 
-  /** A server (a number from 1 on) says that it accepted a packet. `id` and `flow` as in the stamp, modulo 2^32. */
-  accept(id: number, flow: number, server: number, nowMs: number): AnswerCode {
+  /**
+   * A server (a number from 1 on) says that it accepted a packet. `id` and `flow` as in the stamp, modulo 2^32. `isReplay`: as the heir of one that may
+   * have accepted it before it died.
+   */
+  accept(id: number, flow: number, server: number, nowMs: number, isReplay = false): AnswerCode {
     const found = this.#find(id, flow);
     if (found < 0) return found === tooLate ? Answer.late : Answer.strange;
     const at = found & this.#mask;
     const outcome = this.#outcome[at];
+    if (isReplay) this.#marks[at] |= isReplayedMark;
     if (outcome !== open && outcome < refused) {
-      if (outcome === doubled || this.#server[at] !== server) {
+      const isSame = this.#server[at] === server || (this.#marks[at] & isReplayedMark) !== 0;
+      if (outcome === doubled || !isSame) {
         this.#outcome[at] = doubled;
         return Answer.double;
       }

@@ -11,6 +11,8 @@ import { Servers } from './servers.ts';
 import { Tier1s } from './tier1s.ts';
 import { Upstream } from './upstream.ts';
 
+const repeated = receiptVerdicts.indexOf('repeated');
+
 export interface RunOptions {
   /** Tells the packets of this run from others': 32 bits, drawn at random. */
   readonly id: number;
@@ -130,10 +132,10 @@ export class Run {
       const verdict = receipt.verdict(row);
       const id = receipt.id(row);
       const flow = receipt.flow(row);
-      if (verdict > 0) {
+      if (verdict > 0 && verdict !== repeated) {
         if (verdict < receiptVerdicts.length) ledger.refuse(id, flow, verdict);
         else ledger.strange++;
-      } else if (ledger.accept(id, flow, server.number, nowMs) === Answer.once) {
+      } else if (ledger.accept(id, flow, server.number, nowMs, verdict === repeated) === Answer.once) {
         const { handedOverAtMs } = ledger;
         if (handedOverAtMs > this.#answeredMs) {
           this.#answeredMs = handedOverAtMs;

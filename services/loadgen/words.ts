@@ -32,7 +32,9 @@ export function trafficInWords(report: TrafficReport): string {
   const outcomes: [number, string][] = [
     [acceptedOnce, 'accepted by exactly one server'],
     [double, 'accepted by more than one server'],
-    ...(repeats > 0 ? [[repeats, 'accepted more than once by one server'] as [number, string]] : []),
+    ...(repeats > 0
+      ? [[repeats, 'accepted again: by the same server, or by the heir of one that died'] as [number, string]]
+      : []),
     ...Object.entries(nobody).map(([cause, packets]): [number, string] => [
       packets,
       `by nobody: ${causeWords[cause] ?? `dropped at tier 1, ${cause}`}`,

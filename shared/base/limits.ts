@@ -92,6 +92,15 @@ export const limits = {
   clockErrorMs: 5_000,
   /** A frame time further behind than this is a clock that was set back, not a late packet. */
   clockJumpMs: 3_600_000,
+  /**
+   * For so long, by the log's time, and for so many rows a replica remembers whose they were, where flows have backups: what a dead server had not
+   * handled is replayed. A row takes 16 bytes.
+   */
+  recentRowsMs: 10_000,
+  recentRows: 4_194_304,
+  /** A replay that gets nothing of the log for so long asks how far it reaches back, and is given up when it has asked so often in a row. */
+  replayQuietMs: 1_000,
+  replayAsks: 10,
   /** Longest payload of a UDP datagram: 65,535 less the UDP header (over IPv4 its header comes off as well: 65,507). */
   udpPayloadBytes: 65_527,
   /**

@@ -5,7 +5,7 @@
 //   state    [ version, 2, server, incarnation, beat, state, view, line, load, digests ]
 //                                                                         on gossip.<group>, about once a second
 //   suspect  [ version, 3, from, server, incarnation, isSure ]            on gossip.<group>, when something is wrong
-//   line     [ state, epoch number, epoch id, position, lag, lagMs ]
+//   line     [ state, epoch number, epoch id, position, lag, lagMs, handled ]
 //
 // A beat goes only to the few members that watch its sender (failureDetector.ts), so a member sends and hears as many of
 // them in a group of a thousand as in one of ten. A state goes to the whole group and to tier 1, and the larger the group,
@@ -22,7 +22,7 @@ import { isName } from '../bus/subjects.ts';
 import { flattenLoad, type Load, readLoad } from './load.ts';
 import type { Life } from './transitions.ts';
 
-const version = 2;
+const version = 3;
 const messageBytesMax = 8_192;
 /** Digests in one state at most, the newest. */
 export const digestsMax = 192;
@@ -47,6 +47,8 @@ export interface LineReport {
   /** Entries that wait in the log behind it, and how old the one applied last was by then. */
   readonly lag: number;
   readonly lagMs: number;
+  /** Its server is done with the packets of all entries up to this position; 0 when that is not known. */
+  readonly handled: number;
 }
 
 /** Sum of one slice of the flow table just before the entry at `position`. */
@@ -97,8 +99,8 @@ export function encodeGossip(message: GossipMessage): Uint8Array {
   );
 }
 
-function flatLine({ state, epochNumber, epoch, position, lag, lagMs }: LineReport): unknown[] {
-  return [lineStates.indexOf(state), epochNumber, epoch, position, lag, Math.round(lagMs)];
+function flatLine({ state, epochNumber, epoch, position, lag, lagMs, handled }: LineReport): unknown[] {
+  return [lineStates.indexOf(state), epochNumber, epoch, position, lag, Math.round(lagMs), handled];
 }
 
 /** Reads a message; undefined when it is none that this version knows. The bytes come from the network. */
@@ -142,11 +144,12 @@ function readState([, , server, incarnation, beat, stateCode, view, flat, flatLo
 }
 
 function readLine(value: unknown): LineReport | undefined {
-  if (!Array.isArray(value) || value.length !== 6) return undefined;
-  const [stateCode, epochNumber, epoch, position, lag, lagMs] = value;
+  if (!Array.isArray(value) || value.length !== 7) return undefined;
+  const [stateCode, epochNumber, epoch, position, lag, lagMs, handled] = value;
   if (!isWhole(stateCode, 0, lineStates.length - 1) || typeof epoch !== 'string' || epoch.length > 64) return undefined;
   if (!isCount(epochNumber) || !isCount(position) || !isCount(lag) || !isCount(lagMs)) return undefined;
-  return { state: lineStates[stateCode], epochNumber, epoch, position, lag, lagMs };
+  if (!isCount(handled)) return undefined;
+  return { state: lineStates[stateCode], epochNumber, epoch, position, lag, lagMs, handled };
 }
 
 function readDigests(value: unknown): SliceDigest[] | undefined {

@@ -13,7 +13,8 @@
 // A server behind a handler is told when its flows start and end, in order with their packets; so events are rows too.
 // The flag DATAGRAM, which no accepted packet has, marks a row as an event; its `length` is then the kind of event
 // (DeliveryEvent) and its hash the flow's. The event `time` carries the packet time of the rows that follow, a float64 in
-// the place of the hash, and begins a run of them; every delivery with rows begins with one.
+// the place of the hash, and begins a run of them; every delivery with rows begins with one. The event `repeat` behind it says that a server which has
+// died may have had the packets of the run.
 //
 // `life` is the incarnation of the actor, `sequence` counts its deliveries from 1, so that holes show. An empty delivery
 // says that the actor is there. The server answers on `ack.<server>` with the number of the newest delivery and how many
@@ -33,8 +34,17 @@ const fieldCount = 8;
 const arrayOfEight = 0x90 | fieldCount;
 const packr = new Packr({ useRecords: false });
 
-export const DeliveryEvent = { time: 0, started: 1, closed: 2, idle: 3, evicted: 4, moved: 5, bye: 6 } as const;
-const lastEvent = DeliveryEvent.bye;
+export const DeliveryEvent = {
+  time: 0,
+  started: 1,
+  closed: 2,
+  idle: 3,
+  evicted: 4,
+  moved: 5,
+  bye: 6,
+  repeat: 7,
+} as const;
+const lastEvent = DeliveryEvent.repeat;
 
 /** Copies without making a view of the packet. */
 const copyBytes = Buffer.prototype.copy as (
@@ -61,15 +71,20 @@ export class DeliveryBuilder {
   #payload = Buffer.allocUnsafe(limits.frameTargetBytes);
   #bytes = 0;
   #timestampMs = Number.NaN;
+  #isRepeat = false;
 
   /** True when a packet of `length` bytes, or an event (0), must go into the next delivery. A row may bring its time. */
   isFull(length: number): boolean {
-    return this.count + 2 > limits.frameRows || (this.packets > 0 && this.#bytes + length > limits.frameTargetBytes);
+    return (
+      this.count + (this.#isRepeat ? 3 : 2) > limits.frameRows ||
+      (this.packets > 0 && this.#bytes + length > limits.frameTargetBytes)
+    );
   }
 
   /** What follows is a run of its own, also when it is of the same time: a handler gets it as a batch of its own. */
-  beginRun(): void {
+  beginRun(isRepeat = false): void {
     this.#timestampMs = Number.NaN;
+    this.#isRepeat = isRepeat;
   }
 
   /** Appends data[offset .. offset + length); the caller has checked `isFull`. */
@@ -119,6 +134,7 @@ export class DeliveryBuilder {
     const at = this.count * rowBytes;
     this.#row(0, 0, DeliveryEvent.time, FrameFlags.DATAGRAM);
     this.#meta.writeDoubleLE(timestampMs, at);
+    if (this.#isRepeat) this.#row(0, 0, DeliveryEvent.repeat, FrameFlags.DATAGRAM);
   }
 
   #row(hi: number, lo: number, length: number, flags: number): void {

@@ -33,10 +33,10 @@ const messageBytesMax = 64 * 1024;
 const packr = new Packr({ useRecords: false });
 
 /**
- * `accepted` is the server's own; the others are why an actor had to drop a packet of which nobody else can know more.
+ * `accepted` is the server's own, and so is `repeated`, which a server that has died may have had before; the others are why an actor had to drop a packet of which nobody else can know more.
  * Several actors may drop one packet, and another one may still accept it.
  */
-export const receiptVerdicts = ['accepted', 'tableFull', 'noServer', 'fragment', 'absent'] as const;
+export const receiptVerdicts = ['accepted', 'tableFull', 'noServer', 'fragment', 'absent', 'repeated'] as const;
 export type ReceiptVerdict = (typeof receiptVerdicts)[number];
 
 /** Who writes a message, and what it says beside its rows. */

@@ -18,6 +18,8 @@ export interface Fate {
   readonly group: string;
   readonly epoch: string;
   readonly position: number;
+  /** Where it was decided: its own position, but for a fragment that had to wait. */
+  dueAt: number;
   /** When its frame was stored. */
   readonly atMs: number;
   /** Counts the lines of the group's log: what was cut off, or lost with the log, is on an older one. */
@@ -58,6 +60,8 @@ export interface PacketRecord {
   takenMs: number;
   /** Lives that accepted it, in order; nearly always one. */
   acceptedBy: readonly number[];
+  /** Those of them that were told that a dead server may have had it. */
+  repeatedBy: readonly number[];
   acceptedMs: number;
   /** Undefined while it is in no log, or only in frames that replicas pass over. */
   fate: Fate | undefined;
@@ -74,6 +78,8 @@ export class Ledger {
   readonly flows: FlowRecord[] = [];
   readonly packets: PacketRecord[] = [];
   readonly lives: ServerLife[] = [];
+  /** The first packet that was replayed to a server after one of its flow that lies behind it in the log. */
+  disorder: { readonly packet: number; readonly life: number; readonly before: number } | undefined;
   readonly #lives = new Map<string, number>();
   /** Told of each first acceptance: the clients' answer. */
   onServed: (packet: PacketRecord) => void = () => undefined;
@@ -107,6 +113,7 @@ export class Ledger {
       sentMs,
       takenMs: Number.POSITIVE_INFINITY,
       acceptedBy: nobody,
+      repeatedBy: nobody,
       acceptedMs: 0,
       fate: undefined,
       passedOverMs: undefined,
@@ -128,8 +135,10 @@ export class Ledger {
     packet.fate = fate;
   }
 
-  accept(id: number, life: ServerLife, atMs: number): void {
+  /** `isRepeat`: a server that has died may have had it. */
+  accept(id: number, life: ServerLife, atMs: number, isRepeat: boolean): void {
     const packet = this.packets[id];
+    if (isRepeat) this.#noteRepeat(packet, life.index);
     const isFirst = packet.acceptedBy.length === 0;
     packet.acceptedBy = isFirst ? [life.index] : [...packet.acceptedBy, life.index];
     if (!isFirst) return;
@@ -138,5 +147,19 @@ export class Ledger {
     if (flow.home === -1) flow.home = life.index;
     flow.group = life.group;
     this.onServed(packet);
+  }
+
+  #noteRepeat(packet: PacketRecord, life: number): void {
+    packet.repeatedBy = [...packet.repeatedBy, life];
+    const { fate } = packet;
+    if (fate === undefined || this.disorder !== undefined) return;
+    const { position, group, line } = fate;
+    const lies = ({ fate: its }: PacketRecord) =>
+      its !== undefined && its.group === group && its.line === line && its.position > position;
+    const before = this.flows[packet.flow].packets.find((id) => {
+      const other = this.packets[id];
+      return other.acceptedBy.includes(life) && !other.repeatedBy.includes(life) && lies(other);
+    });
+    if (before !== undefined) this.disorder = { packet: packet.id, life, before };
   }
 }

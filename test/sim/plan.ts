@@ -34,6 +34,8 @@ export interface Plan {
   readonly logBytes: number;
   /** Largest error of a process's clock at its start. */
   readonly skewMs: number;
+  /** How long a server works on a packet: when it dies before, it has not had it. By Fig. 6 nobody else could say whose it was. */
+  readonly workMs: number;
   readonly rules: ClusterMap['rules'];
   readonly placement: ClusterMap['placement'];
 }
@@ -71,6 +73,7 @@ export function drawPlan(prng: Prng, durationMs: number): Plan {
       availability: prng.pick(availabilityNames),
     },
     placement: prng.pick(placementNames),
+    workMs: prng.pick([0, 0, 20, 300]) * (typeOneMethod === 'fig-7' ? 1 : 0),
   };
 }
 
@@ -94,6 +97,7 @@ export function standardPlan(durationMs: number): Plan {
     logAgeMs: 10_000,
     logBytes: 1_000_000_000,
     skewMs: 50,
+    workMs: 0,
     rules: { ...defaultRules, typeOneMethod: 'fig-7' },
     placement: 'rendezvous',
   };

@@ -273,7 +273,7 @@ export class Reference implements LogWatcher {
       this.applied.add(`${frame.tier1Id} ${frame.number}`);
       nobodys = this.#noteFates(entry, effects, readers);
     }
-    const lateNobodys = late.length > 0 ? this.#noteLate(effects, readers) : nothing;
+    const lateNobodys = late.length > 0 ? this.#noteLate(effects, entry.position, readers) : nothing;
     const judgement: Judgement = {
       mark: replica.mark,
       outcome: effects.outcome,
@@ -324,7 +324,18 @@ export class Reference implements LogWatcher {
       if (fate === undefined || fate.isLost || fate.position !== position || fate.group !== group) {
         const owner = this.#lifeOf(owners[row]);
         const line = this.#lineNumber;
-        fate = { group, epoch, position, atMs, line, verdict: verdicts[row], owner, ...readers, isLost: false };
+        fate = {
+          group,
+          epoch,
+          position,
+          dueAt: position,
+          atMs,
+          line,
+          verdict: verdicts[row],
+          owner,
+          ...readers,
+          isLost: false,
+        };
         this.#ledger.decide(id, fate);
       }
       if (owners[row] === noServer) nobodys[row] = fate;
@@ -334,12 +345,12 @@ export class Reference implements LogWatcher {
   }
 
   /** Time has come for rows of earlier frames, whatever the entry is: they are decided with it. */
-  #noteLate({ late }: Effects, readers: Readers): (Fate | undefined)[] {
+  #noteLate({ late }: Effects, dueAt: number, readers: Readers): (Fate | undefined)[] {
     return late.map(({ tier1Id, number, row, verdict, owner }) => {
       const fate = this.#waiting.get(`${tier1Id} ${number} ${row}`);
       if (fate === undefined) return undefined;
       this.#waiting.delete(`${tier1Id} ${number} ${row}`);
-      Object.assign(fate, { verdict, owner: this.#lifeOf(owner), ...readers });
+      Object.assign(fate, { verdict, owner: this.#lifeOf(owner), dueAt, ...readers });
       return owner === noServer ? fate : undefined;
     });
   }

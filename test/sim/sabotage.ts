@@ -21,6 +21,7 @@ import { type Command, decodeCommand, encodeCommand } from '../../shared/log/rec
 import { FailureDetector } from '../../shared/membership/failureDetector.ts';
 import { defaultRules } from '../../shared/membership/view.ts';
 import { logSabotages } from './sabotageLog.ts';
+import { replaySabotages } from './sabotageReplay.ts';
 import { replace, type Sabotage, wrap } from './sabotaging.ts';
 
 const fig7 = { rules: { ...defaultRules, typeOneMethod: 'fig-7' } } as const;
@@ -319,6 +320,7 @@ export const sabotages: Readonly<Record<string, Sabotage>> = {
   ...replicaSabotages,
   ...memberSabotages,
   ...logSabotages,
+  ...replaySabotages,
 };
 
 /** A view in which these are members too. */

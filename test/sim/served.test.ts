@@ -48,10 +48,18 @@ function unserved(packets: readonly Sent[], around: Around = {}): number | undef
   for (const { kind, atMs, isServed, fate } of packets) {
     const packet = ledger.send(flow, kind, 't1-1', atMs);
     packet.takenMs = atMs;
-    const group = { group: 'g1', epoch: 'e', position: packet.id + 1, atMs, line: 0, isLost: false };
+    const group = {
+      group: 'g1',
+      epoch: 'e',
+      position: packet.id + 1,
+      atMs,
+      dueAt: packet.id + 1,
+      line: 0,
+      isLost: false,
+    };
     const usual = { verdict: V.ignoreRemoved, owner: 0, appliedBy: [0], passedOverBy: [] };
     if (isServed || fate !== undefined) ledger.decide(packet.id, { ...group, ...usual, ...fate });
-    if (isServed) ledger.accept(packet.id, life, atMs);
+    if (isServed) ledger.accept(packet.id, life, atMs, false);
   }
   const reference = { views, lineless: [], begunMs: [0] };
   const world = {

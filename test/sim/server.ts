@@ -1,8 +1,9 @@
-// One life of a server: a process with the production actor in it, and a server that only says which packets it was
-// handed.
+// One life of a server: a process with the production actor in it, and a server that only says which packets it has had: at once, or when it has
+// worked on them for a while.
 
 import { type ActorLog, DsslActor } from '../../services/dssl/actor.ts';
 import type { Egress } from '../../services/dssl/egress/egress.ts';
+import { HandledUpTo } from '../../services/dssl/egress/handledUpTo.ts';
 import { type DecisionAudit, type Effects, ItemKind, wordsPerItem } from '../../services/dssl/replica/effects.ts';
 import type { Replica } from '../../services/dssl/replica/replica.ts';
 import type { Subjects } from '../../shared/bus/subjects.ts';
@@ -29,6 +30,8 @@ export interface ServerOptions {
   readonly life: ServerLife;
   readonly ledger: Ledger;
   readonly nowMs: () => number;
+  /** How long it works on what it is handed. */
+  readonly workMs: number;
   readonly audit: DecisionAudit | undefined;
   readonly log: ActorLog;
 }
@@ -38,12 +41,16 @@ export class SimServer {
   readonly actor: DsslActor;
   /** Packets handed to this server. */
   handed = 0;
+  /** And those that a dead one may have been handed before. */
+  repeated = 0;
   /** Packets that its replica has accepted, by what came of each entry. */
   accepted = 0;
   /** When an operator told it to leave. */
   toldMs: number | undefined;
   /** Its replica had all state of the group at some time. */
   hasBeenWhole = false;
+  /** What it works on. */
+  readonly #work = new Set<() => void>();
   #last: { readonly position: number; readonly epoch: string } | undefined;
   /** The first thing that its replica made otherwise than the reference. */
   divergence: string | undefined;
@@ -81,6 +88,32 @@ export class SimServer {
     compareApplied(this.options.reference, this, replica, effects);
   }
 
+  /** It ends in order, with what it has begun. */
+  finish(): void {
+    if (this.options.process.isAlive) for (const done of this.#work) done();
+  }
+
+  /** The server has been handed these. */
+  workOn(packets: readonly number[], isRepeat: boolean, handled: HandledUpTo): void {
+    const { ledger, life, nowMs, workMs, process } = this.options;
+    const accept = () => {
+      for (const id of packets) ledger.accept(id, life, nowMs(), isRepeat);
+    };
+    if (workMs === 0) {
+      accept();
+      return;
+    }
+    const onDone = handled.begin();
+    const done = () => {
+      timer.cancel();
+      this.#work.delete(done);
+      accept();
+      onDone();
+    };
+    const timer = process.clock.setTimer(workMs, done);
+    this.#work.add(done);
+  }
+
   get isLeaving(): boolean {
     return this.toldMs !== undefined;
   }
@@ -107,20 +140,29 @@ export class SimServer {
   }
 
   #egress(): Egress {
-    const { ledger, life, nowMs } = this.options;
+    const { life } = this.options;
     const stamp = { run: 0, id: 0, flow: 0 };
     let data: Uint8Array = new Uint8Array(0);
+    let isRepeat = false;
+    let batch: number[] = [];
+    const handled = new HandledUpTo();
     return {
-      begin: (bytes) => {
+      begin: (bytes, _timestampMs, _tier1Id, repeats = false) => {
         data = bytes;
+        isRepeat = repeats;
       },
       add: (offset, length) => {
         if (!readStamp(data, offset, offset + length, stamp))
           throw new Error(`${life.name} got a packet without stamp`);
-        this.handed++;
-        ledger.accept(stamp.id, life, nowMs());
+        if (isRepeat) this.repeated++;
+        else this.handed++;
+        batch.push(stamp.id);
       },
-      end: () => undefined,
+      end: () => {
+        if (batch.length > 0) this.workOn(batch, isRepeat, handled);
+        batch = [];
+      },
+      handled: (position) => handled.at(position),
       flowStarted: () => undefined,
       flowEnded: () => undefined,
     };

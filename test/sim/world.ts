@@ -234,6 +234,7 @@ export class World {
       life: this.ledger.beginLife(slot.name, slot.group, incarnation, this.nowMs),
       ledger: this.ledger,
       nowMs: () => this.nowMs,
+      workMs: this.plan.workMs,
       audit: this.#hooks.auditOf?.(slot.name),
       log: {
         info: (fields, message) => this.say(`${slot.name}: ${message} ${JSON.stringify(fields)}`),
@@ -257,6 +258,7 @@ export class World {
     void server.actor.whenRemoved().then(() => {
       if (server.isLeaving || !process.isAlive) return;
       this.say(`${slot.name}: was removed`);
+      server.finish();
       this.endServer(slot, server);
       this.clock.setTimer(1_000, () => this.restart(slot));
     });
@@ -363,6 +365,7 @@ export class World {
       this.network.unsettled = true;
       void server.actor.drain(drainMs).then(() => {
         slot.hasLeft = true;
+        server.finish();
         this.endServer(slot, server);
       });
     });

@@ -23,6 +23,8 @@ export interface Actor {
   readonly server: string;
   /** Packets that its server got, by their first four bytes, in order. */
   readonly got: number[];
+  /** Those that a dead one may have had before, in order; they are not among the others. */
+  readonly replayed: number[];
   /** Flows that the server was told of, and what became of them. */
   readonly flows: Map<string, 'started' | string>;
   readonly lines: string[];
@@ -55,6 +57,7 @@ export class GroupOfActors {
   /** Sees what an actor makes of an entry, and what it writes in its log for people. */
   onApplied: (server: string, replica: Replica, effects: Effects) => void = () => undefined;
   onLine: (server: string, message: string) => void = () => undefined;
+  onFlow: (server: string, what: string, hi: number, lo: number) => void = () => undefined;
   readonly #builder = new FrameBuilder();
   #log: GroupLog | undefined;
   #number = 0;
@@ -85,17 +88,26 @@ export class GroupOfActors {
     const gate = new GatedBus(this.hub.connect(server), this.clock);
     const { bus } = gate;
     const got: number[] = [];
+    const replayed: number[] = [];
+    let isRepeat = false;
     const flows = new Map<string, string>();
     const lines: string[] = [];
     let data: Uint8Array = new Uint8Array(0);
     const egress: Egress = {
-      begin: (bytes) => {
+      begin: (bytes, _timestampMs, _tier1Id, repeats = false) => {
         data = bytes;
+        isRepeat = repeats;
       },
-      add: (offset) => got.push(new DataView(data.buffer, data.byteOffset).getUint32(offset)),
+      add: (offset) => (isRepeat ? replayed : got).push(new DataView(data.buffer, data.byteOffset).getUint32(offset)),
       end: () => undefined,
-      flowStarted: (hi, lo) => flows.set(`${hi} ${lo}`, 'started'),
-      flowEnded: (hi, lo, reason) => flows.set(`${hi} ${lo}`, reason),
+      flowStarted: (hi, lo, _timestampMs, origin) => {
+        this.onFlow(server, `${origin ?? 'new'}`, hi, lo);
+        flows.set(`${hi} ${lo}`, 'started');
+      },
+      flowEnded: (hi, lo, reason) => {
+        this.onFlow(server, reason, hi, lo);
+        flows.set(`${hi} ${lo}`, reason);
+      },
     };
     const tell = (fields: object, message: string) => {
       lines.push(`${message} ${JSON.stringify(fields)}`);
@@ -116,7 +128,7 @@ export class GroupOfActors {
       onApplied: (replica, effects) => this.onApplied(server, replica, effects),
     });
     const started: Actor = {
-      ...{ actor, server, got, flows, lines, gate, bus, isStopped: false },
+      ...{ actor, server, got, replayed, flows, lines, gate, bus, isStopped: false },
       stop: () => {
         started.isStopped = true;
         actor.stop();

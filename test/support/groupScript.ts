@@ -2,7 +2,8 @@
 // script says so. What is said of it: commands in the group's log and what came of them, what actors tell people, and which
 // server got which packet.
 //
-//   group M ... [fig-6] [PLACEMENT]     servers that have started, one after the other, and are active; also idle limits, such as udp-opening=30
+//   group M ... [fig-6] [active-active] [PLACEMENT]
+//                                       servers that have started, one after the other, and are active; also idle limits, such as udp-opening=30
 //   start M [WEIGHT]                    a server starts, and takes its place by itself
 //   send KIND FLOWS [, KIND FLOWS]      a frame of one packet of each flow (1 3 5-8); KIND: syn tcp fin bye udp; bye is the other end's fin
 //   traffic FLOWS until CONDITION       a frame of all flows each ten milliseconds
@@ -26,11 +27,10 @@ import type { Effects } from '../../services/dssl/replica/effects.ts';
 import { isOneOf } from '../../shared/base/validate.ts';
 import type { GroupLog } from '../../shared/log/log.ts';
 import { type Command, decodeCommand, encodeCommand, operatorAuthor } from '../../shared/log/records/command.ts';
-import { defaultIdle, type IdleLimits, parseIdle } from '../../shared/membership/idleLimits.ts';
 import type { Life } from '../../shared/membership/transitions.ts';
 import { placementNames } from '../../shared/membership/view.ts';
 import { type Actor, GroupOfActors, hashOf } from './groupOfActors.ts';
-import { commandInWords, flowsIn, flowsInWords, numbersOf, viewInWords } from './groupWords.ts';
+import { commandInWords, flowsIn, flowsInWords, idleIn, joinAlike, numbersOf, viewInWords } from './groupWords.ts';
 
 const kinds = ['syn', 'tcp', 'fin', 'bye', 'udp'] as const;
 type Kind = (typeof kinds)[number];
@@ -57,6 +57,8 @@ export class GroupScript {
   #missing: Sent[] = [];
   /** How many packets of each actor have been told of. */
   readonly #told = new Map<Actor, number>();
+  readonly #toldReplayed = new Map<Actor, number>();
+  readonly #flowOf = new Map<number, number>();
 
   /** Runs one command; resolves to what there is to say. */
   async run(command: string): Promise<readonly string[]> {
@@ -157,7 +159,8 @@ export class GroupScript {
     const placement = words.find((word) => isOneOf(placementNames, word)) ?? 'rendezvous';
     assert.ok(isOneOf(placementNames, placement));
     const method = words.includes('fig-6') ? { typeOneMethod: 'fig-6' as const } : {};
-    const rules = { ...method, idle: idleIn(words) };
+    const availability = words.includes('active-active') ? ('active-active' as const) : ('none' as const);
+    const rules = { ...method, availability, idle: idleIn(words) };
     this.#group = new GroupOfActors(rules, {}, placement);
     const { clock } = this.#group;
     for (const name of words.filter((word) => word.length === 1)) {
@@ -245,6 +248,7 @@ export class GroupScript {
   #packet(kind: Kind, flow: number, sent: Sent[]) {
     const id = this.#nextId++;
     sent.push({ id, flow });
+    this.#flowOf.set(id, flow);
     this.#flows.set(`${hashOf(flow, 1)} ${hashOf(flow, 2)}`, flow);
     const isBack = kind === 'bye';
     return { id, flow, start: kind === 'syn', end: kind === 'fin' || isBack, isBack, isUdp: kind === 'udp' };
@@ -267,15 +271,31 @@ export class GroupScript {
       this.#told.set(actor, actor.got.length);
       takers.push(`${actor.server} gets ${flowsIn(flows)}`);
     }
+    takers.push(...this.#replays(left));
     this.#missing.push(...left.values());
     if (left.size > 0) takers.push(`nobody gets ${flowsIn([...left.values()].map(({ flow }) => flow))}`);
     return takers.join(', ');
   }
 
+  /** What heirs of dead servers have got, marked. */
+  #replays(left: Map<number, Sent>): string[] {
+    const words: string[] = [];
+    for (const actor of this.#group.actors) {
+      const ids = actor.replayed.slice(this.#toldReplayed.get(actor) ?? 0);
+      if (ids.length === 0) continue;
+      this.#toldReplayed.set(actor, actor.replayed.length);
+      for (const id of ids) left.delete(id);
+      this.#missing = this.#missing.filter(({ id }) => !ids.includes(id));
+      words.push(`${actor.server} replays ${flowsIn(ids.map((id) => this.#flowOf.get(id) ?? Number.NaN))}`);
+    }
+    return words;
+  }
+
   /** Packets that somebody got only now. */
   #tellLate(): void {
-    if (this.#group.actors.some((actor) => actor.got.length > (this.#told.get(actor) ?? 0)))
-      this.#say(`late: ${this.#takersOf([])}`);
+    const hasNew = (actor: Actor) =>
+      actor.got.length > (this.#told.get(actor) ?? 0) || actor.replayed.length > (this.#toldReplayed.get(actor) ?? 0);
+    if (this.#group.actors.some(hasNew)) this.#say(`late: ${this.#takersOf([])}`);
   }
 
   async #append(parts: readonly string[]): Promise<void> {
@@ -371,26 +391,4 @@ export class GroupScript {
   #say(line: string): void {
     this.#lines.push(() => line);
   }
-}
-
-/** What is said again and again is said once, with how often. */
-function joinAlike(lines: readonly string[]): string[] {
-  const joined: { line: string; key: string; times: number }[] = [];
-  for (const line of lines) {
-    const key = line.replace(/^[\d.]+ s {2}/, '');
-    const last = joined.at(-1);
-    if (last?.key === key && key !== line) last.times++;
-    else joined.push({ line, key, times: 1 });
-  }
-  return joined.map(({ line, times }) => (times === 1 ? line : `${line} (${times} times)`));
-}
-
-function idleIn(words: readonly string[]): IdleLimits {
-  const idle: Record<string, number> = { ...defaultIdle };
-  for (const word of words.filter((each) => each.includes('='))) {
-    const limit = parseIdle(word);
-    if (typeof limit === 'string') throw new Error(limit);
-    idle[limit.name] = limit.seconds;
-  }
-  return idle as IdleLimits;
 }

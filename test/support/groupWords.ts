@@ -1,6 +1,7 @@
 // Words of golden transcripts for what is in a group's log, and lists of flows in short.
 
 import type { Command } from '../../shared/log/records/command.ts';
+import { defaultIdle, type IdleLimits, parseIdle } from '../../shared/membership/idleLimits.ts';
 import type { Member, View } from '../../shared/membership/view.ts';
 
 export function viewInWords({ number, members }: View): string {
@@ -62,4 +63,26 @@ export function flowsIn(flows: readonly number[]): string {
 
 export function flowsInWords(flows: readonly number[]): string {
   return flows.length === 0 ? 'no flow' : `${flows.length === 1 ? 'flow' : 'flows'} ${flowsIn(flows)}`;
+}
+
+/** What is said again and again is said once, with how often. */
+export function joinAlike(lines: readonly string[]): string[] {
+  const joined: { line: string; key: string; times: number }[] = [];
+  for (const line of lines) {
+    const key = line.replace(/^[\d.]+ s {2}/, '');
+    const last = joined.at(-1);
+    if (last?.key === key && key !== line) last.times++;
+    else joined.push({ line, key, times: 1 });
+  }
+  return joined.map(({ line, times }) => (times === 1 ? line : `${line} (${times} times)`));
+}
+
+export function idleIn(words: readonly string[]): IdleLimits {
+  const idle: Record<string, number> = { ...defaultIdle };
+  for (const word of words.filter((each) => each.includes('='))) {
+    const limit = parseIdle(word);
+    if (typeof limit === 'string') throw new Error(limit);
+    idle[limit.name] = limit.seconds;
+  }
+  return idle as IdleLimits;
 }

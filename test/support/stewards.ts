@@ -47,6 +47,7 @@ const usualLine: LineReport = {
   position: 0,
   lag: 0,
   lagMs: 0,
+  handled: 0,
 };
 
 export class StewardGroup {

@@ -11,6 +11,7 @@ import type { PacketBatch } from './handlers/handler.ts';
 export class BatchBuffer implements PacketBatch {
   count = 0;
   timestampMs = 0;
+  isRepeat = false;
   data: Uint8Array = new Uint8Array(0);
   readonly offsets = new Uint32Array(limits.frameRows);
   readonly lengths = new Uint32Array(limits.frameRows);

@@ -8,9 +8,9 @@ export interface Egress {
   /**
    * Opens a run of accepted packets whose bytes lie in `data`, all of the same packet time. They came by the tier 1
    * `tier1Id`, named as in its frames: the way back for answers. A frame without packets for this server opens one
-   * too, so that the egress knows which tier 1s live.
+   * too, so that the egress knows which tier 1s live. `isRepeat`: a server that has died may have had the packets of this run (failover/replay.ts).
    */
-  begin(data: Uint8Array, timestampMs: number, tier1Id: string): void;
+  begin(data: Uint8Array, timestampMs: number, tier1Id: string, isRepeat?: boolean): void;
   /** One accepted packet: data[offset .. offset + length). */
   add(offset: number, length: number, hi: number, lo: number, flags: number): void;
   /** Closes the run: the packets added since `begin` go to the server. A run without packets is no event. */
@@ -21,6 +21,11 @@ export interface Egress {
   tick?(nowMs: number): void;
   /** A flow is this server's no longer. */
   flowEnded(hi: number, lo: number, reason: FlowEndReason, timestampMs: number): void;
+  /**
+   * How far the server has handled the log: all packets of the entries up to there are done with. Asked with the position of the entry that was handed
+   * out last, which is the answer where an egress has no such method. Positions may begin again when the log is another one.
+   */
+  handled?(position: number): number;
 }
 
 /** What every egress counts. */

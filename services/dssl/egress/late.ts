@@ -28,6 +28,10 @@ export class LateEgress implements Egress {
     this.#server?.flowStarted(...flow);
   }
 
+  handled(position: number): number {
+    return this.#server?.handled?.(position) ?? position;
+  }
+
   tick(nowMs: number): void {
     this.#server?.tick?.(nowMs);
   }

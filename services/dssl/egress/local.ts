@@ -12,6 +12,7 @@
 import { errorCodes, FlowherdError, reasonOf } from '../../../shared/base/errors.ts';
 import { BatchBuffer } from './batch.ts';
 import type { EgressStats, ServerEgress } from './egress.ts';
+import { HandledUpTo } from './handledUpTo.ts';
 import { formatFlowId } from './handlers/flowMap.ts';
 import type {
   FlowEndReason,
@@ -46,6 +47,8 @@ export interface LocalEgressStats extends EgressStats {
   packetsLost: number;
   batchesRefused: number;
   pendingBatches: number;
+  /** Packets that a server which has died may have had before. */
+  repeats: number;
 }
 
 const logIntervalMs = 1_000;
@@ -70,6 +73,7 @@ export class LocalEgress implements ServerEgress {
     packetsLost: 0,
     batchesRefused: 0,
     pendingBatches: 0,
+    repeats: 0,
   };
   readonly #handler: ServerHandler;
   readonly #name: string;
@@ -77,6 +81,7 @@ export class LocalEgress implements ServerEgress {
   readonly #nowMs: () => number;
   readonly #maxPendingBatches: number;
   readonly #batch = new BatchBuffer();
+  readonly #handled = new HandledUpTo();
   #isOpen = false;
   #waitingEnds: WaitingEnd[] = [];
   #lastLogMs = Number.NEGATIVE_INFINITY;
@@ -104,9 +109,10 @@ export class LocalEgress implements ServerEgress {
   }
 
   /** The way that the packets came is nothing to a handler. */
-  begin(data: Uint8Array, timestampMs: number, _tier1Id?: string): void {
+  begin(data: Uint8Array, timestampMs: number, _tier1Id?: string, isRepeat = false): void {
     this.#batch.data = data;
     this.#batch.timestampMs = timestampMs;
+    this.#batch.isRepeat = isRepeat;
     this.#isOpen = true;
   }
 
@@ -139,6 +145,10 @@ export class LocalEgress implements ServerEgress {
     if (this.#waitingEnds.length >= maxWaitingEnds) this.#settleEnds();
     this.#waitingEnds.push({ event: { flowId: formatFlowId(hi, lo), hi, lo, timestampMs }, reason });
     if (!this.#isOpen) this.#tellEnds();
+  }
+
+  handled(position: number): number {
+    return this.#handled.at(position);
   }
 
   /** To be called about once a second. */
@@ -196,6 +206,7 @@ export class LocalEgress implements ServerEgress {
     const stats = this.#stats;
     stats.packets += packets;
     stats.bytes += batch.bytes;
+    if (batch.isRepeat) stats.repeats += packets;
     if (stats.pendingBatches >= this.#maxPendingBatches) {
       stats.batchesRefused++;
       stats.packetsLost += packets;
@@ -215,17 +226,19 @@ export class LocalEgress implements ServerEgress {
 
   #follow(work: Promise<void>, packets: number): void {
     this.#stats.pendingBatches++;
+    const done = this.#handled.begin();
     work.then(
-      () => this.#settled(),
+      () => this.#settled(done),
       (error: unknown) => {
         this.#stats.packetsLost += packets;
         this.#fault('onPackets', error);
-        this.#settled();
+        this.#settled(done);
       },
     );
   }
 
-  #settled(): void {
+  #settled(done: () => void): void {
+    done();
     if (--this.#stats.pendingBatches > 0) return;
     const waiting = this.#whenIdle;
     this.#whenIdle = [];

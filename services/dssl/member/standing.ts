@@ -12,6 +12,15 @@ import type { Proposals } from './proposals.ts';
 /** `outside`: no member yet. `left`: was one, and is no longer. */
 export type MemberPhase = 'outside' | 'joining' | 'active' | 'draining' | 'left';
 
+/** In words, for people. */
+export const phaseWords: Readonly<Record<MemberPhase, string>> = {
+  outside: 'server is no member',
+  joining: 'server is joining: it fetches the state of its group',
+  active: 'server is active',
+  draining: 'server is draining',
+  left: 'server has left its group',
+};
+
 /** Nobody has ticked for so long: the first member does, and each one behind it a moment later. */
 const tickEveryMs = 1_000;
 const tickRankMs = 150;

@@ -104,7 +104,7 @@ export class Steward {
   #governedAtMs = Number.NEGATIVE_INFINITY;
   /** Members that this one has found dead. */
   #found: Life[] = [];
-  /** How far each life had come with the log when it said so last. */
+  /** How far each life had handled the log when it said so last. */
   readonly #handled = new Map<string, Life & { readonly line: LineReport }>();
   #saidLine: string | undefined;
 
@@ -202,7 +202,7 @@ export class Steward {
   #handledBy(life: Life): number {
     const said = this.#handled.get(life.server);
     if (said === undefined || !isLifeOf(said, life)) return 0;
-    return said.line.epoch === this.#ports.line()?.epoch ? said.line.position : 0;
+    return said.line.epoch === this.#ports.line()?.epoch ? said.line.handled : 0;
   }
 
   #govern(nowMs: number): void {

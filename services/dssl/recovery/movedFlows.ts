@@ -1,5 +1,7 @@
-// Which flows are this server's after state was replaced that were not before, and the reverse: its handler keeps something for each of them.
+// What state that was replaced has to do with servers: which flows are this one's that were not before, and the reverse, because its handler keeps something
+// for each of them; and whose removal was passed over, because this one may have been their heir.
 
+import { isLifeOf, type Life } from '../../../shared/membership/transitions.ts';
 import type { Replica } from '../replica/replica.ts';
 
 /** Flows of the replica's server in one slice, by their hashes. */
@@ -23,4 +25,23 @@ export function tellMoved(
   };
   for (const key of after) if (!before.has(key)) tell('started', key);
   for (const key of before) if (!after.has(key)) tell('moved', key);
+}
+
+/** Says which members of the former state are none in the new one, where others hand out what those had not handled; how many there are. */
+export function tellUnseen(
+  former: Replica,
+  { view: { members, rules } }: Replica,
+  self: Life,
+  tell: (kind: 'warn', fields: object, message: string) => void,
+): number {
+  if (rules.availability === 'none' || rules.typeOneMethod === 'fig-6') return 0;
+  const isGone = (life: Life) => !isLifeOf(life, self) && !members.some((member) => isLifeOf(member, life));
+  const servers = former.view.members.filter(isGone).map(({ server }) => server);
+  if (servers.length > 0)
+    tell(
+      'warn',
+      { servers },
+      'servers went while this replica passed over the log; nothing of theirs is replayed here',
+    );
+  return servers.length;
 }

@@ -25,7 +25,7 @@ import { Donor } from './donor.ts';
 import { Fetch } from './fetch.ts';
 import { Handed } from './handed.ts';
 import type { Offer, PeerMessage } from './messages.ts';
-import { type OwnFlows, ownFlowsOf, tellMoved } from './movedFlows.ts';
+import { type OwnFlows, ownFlowsOf, tellMoved, tellUnseen } from './movedFlows.ts';
 import { Seek, type SeekPorts } from './seek.ts';
 
 export interface RecoveryPorts extends SeekPorts {
@@ -53,6 +53,8 @@ export interface RecoveryCounters {
   epochsTaken: number;
   /** Entries that were passed over without being applied: trimmed, or before a state that was fetched. */
   skippedEntries: number;
+  /** Servers that went meanwhile: what they had not handled is not replayed here. */
+  unseenRemovals: number;
 }
 
 export class Recovery {
@@ -64,6 +66,7 @@ export class Recovery {
     epochsGiven: 0,
     epochsTaken: 0,
     skippedEntries: 0,
+    unseenRemovals: 0,
   };
   /** What applies entries: also while it lacks slices. */
   replica: Replica | undefined;
@@ -216,17 +219,11 @@ export class Recovery {
   }
 
   /** What gossip says of this replica. `lag`: entries that wait behind it; `lagMs`: their age. */
-  report(lag: number, lagMs: number): LineReport {
+  report(lag: number, lagMs: number, handledOf: (epoch: string) => number = () => 0): LineReport {
     const held = this.#former ?? this.replica;
-    const { epoch, position = 0 } = held ?? {};
-    return {
-      state: this.state,
-      epochNumber: epoch?.number ?? 0,
-      epoch: epoch?.id ?? '',
-      position,
-      lag,
-      lagMs,
-    };
+    const { epoch: { number = 0, id = '' } = {}, position = 0 } = held ?? {};
+    const handled = Math.min(position, handledOf(id));
+    return { state: this.state, epochNumber: number, epoch: id, position, lag, lagMs, handled };
   }
 
   /** What can be given to others. */
@@ -291,7 +288,10 @@ export class Recovery {
 
   /** The global part is here: the view is known, and the position at which the reader will go on. */
   #onGlobal(replica: Replica): void {
-    if (this.#former !== undefined) this.#skipped(this.#former.position, replica.position);
+    if (this.#former !== undefined) {
+      this.#skipped(this.#former.position, replica.position);
+      this.counters.unseenRemovals += tellUnseen(this.#former, replica, this.#self, this.#ports.tell);
+    }
     this.replica = replica;
     this.book.clear();
   }

@@ -47,6 +47,8 @@ export class Decider {
   readonly idleTicks: Int32Array;
   /** Owner of the packet decided last, as all replicas know it; `noServer` for none. */
   owner = noServer;
+  /** Who stands behind the owner, where flows have backups; means nothing without an owner. */
+  backup = noBackup;
   readonly #items: ItemBuffer;
   readonly #absent: AbsentSlices;
   #view: CompiledView;
@@ -103,6 +105,7 @@ export class Decider {
   #single(hi: number, lo: number, ordinal: number): number {
     const owner = this.#view.place(hi, lo, ordinal);
     this.owner = owner;
+    this.backup = noBackup;
     if (!this.#isMember) return V.ignoreRemoved;
     if (owner === noServer) return V.dropNoOwner;
     return owner === this.#self ? V.acceptSingle : V.ignorePlacedElsewhere;
@@ -172,8 +175,7 @@ export class Decider {
         this.owner = owner;
         // Most packets of most flows change nothing.
         if (state !== FlowState.established || (flags & END) !== 0) this.#follow(table, handle, state, flags);
-        const view = this.#view;
-        if (view.protects && view.stays[backupOf(info)] !== 1) this.#protect(table, handle, hi, lo);
+        if (this.#view.protects) this.#keepBackup(handle, hi, lo, owner, backupOf(info));
         return owner === this.#self ? V.acceptKnown : V.ignoreElsewhere;
       }
       if (!isNext && this.#view.isMember[backupOf(info)] === 1) return this.#promote(table, handle, hi, lo, flags);
@@ -198,26 +200,47 @@ export class Decider {
       return isMine ? V.dropTableFull : V.ignorePlacedElsewhere;
     }
     this.owner = owner;
+    this.backup = backup;
     if (!isMine) return V.ignorePlacedElsewhere;
     this.#items.flowStarted(hi, lo);
     return midFlow ? V.acceptAdopted : V.acceptNew;
   }
 
-  /** The backup has gone, or is about to go: another one takes its place, if there is one. */
-  #protect(table: FlowTable, handle: number, hi: number, lo: number): void {
-    const former = backupOf(table.foundInfo);
-    const backup = this.#view.placeBackup(hi, lo, this.owner);
-    if (backup !== noServer) table.setBackup(handle, backup);
-    else if (former !== noBackup && this.#view.isMember[former] !== 1) table.setBackup(handle, noBackup);
+  /** Another member stands behind the owner where the former one has gone, or is about to go. */
+  #keepBackup(handle: number, hi: number, lo: number, owner: number, former: number): void {
+    const view = this.#view;
+    this.backup = former;
+    if (view.stays[former] === 1) return;
+    const backup = view.placeBackup(hi, lo, owner);
+    // One that drains is better than none.
+    if (backup === noServer && view.isMember[former] === 1) return;
+    this.backup = backup;
+    if (backup !== former) this.table.setBackup(handle, backup);
+  }
+
+  /**
+   * Who hands out a packet of a server that has gone and had not handled it: whoever the flow goes on at, else the backup that it had then, else whom
+   * its hash is placed at now. Undefined when the flow's slice is not here.
+   */
+  heirOf(gone: number, hi: number, lo: number, formerBackup: number): number | undefined {
+    if (this.#absent.some && this.#absent.covers(hi >>> 24)) return undefined;
+    const { isMember } = this.#view;
+    if (this.table.find(hi, lo, this.#tick) !== -1) {
+      const info = this.table.foundInfo;
+      if (ownerOf(info) === gone && isMember[backupOf(info)] === 1) return backupOf(info);
+    }
+    return isMember[formerBackup] === 1 ? formerBackup : this.#view.place(hi, lo, -1);
   }
 
   /** The owner has gone: the flow goes on at its backup, and gets another one. By Fig. 6 nobody else could be it. */
   #promote(table: FlowTable, handle: number, hi: number, lo: number, flags: number): number {
     const info = table.foundInfo;
     const owner = backupOf(info);
-    table.setOwner(handle, owner, table === this.table ? this.#view.placeBackup(hi, lo, owner) : noBackup);
+    const backup = table === this.table ? this.#view.placeBackup(hi, lo, owner) : noBackup;
+    table.setOwner(handle, owner, backup);
     this.#follow(table, handle, stateOf(info), flags);
     if (table === this.table) this.owner = owner;
+    this.backup = backup;
     if (ownerOf(info) === this.#self) this.#items.flowEnded(hi, lo, End.moved);
     if (owner !== this.#self) return V.ignoreElsewhere;
     this.#items.flowPromoted(hi, lo);

@@ -6,6 +6,7 @@ import type { Command } from '../../../shared/log/records/command.ts';
 import { Frame } from '../../../shared/log/records/frame.ts';
 import type { Life } from '../../../shared/membership/transitions.ts';
 import type { Epoch } from './global/epochLine.ts';
+import type { DueFrame } from './global/recentRows.ts';
 
 /**
  * What an entry was. `frame`: applied. `repeated`: a frame that was applied before. `gap`: one that follows a frame that is
@@ -70,6 +71,21 @@ export interface BegunEpoch extends Epoch {
   readonly donor: Life | undefined;
 }
 
+/** A server has been removed, and this replica's server is to hand out what that one had not handled. */
+export interface Heritage {
+  readonly life: Life;
+  readonly number: number;
+  /** How far it had handled the log, as far as it is known; 0 when it is not. */
+  readonly handled: number;
+  /** Of its removal. */
+  readonly position: number;
+  readonly mark: number;
+  readonly frames: readonly DueFrame[];
+  readonly packets: number;
+  /** Everything behind `handled` is remembered here. */
+  readonly isWhole: boolean;
+}
+
 export interface Effects {
   readonly outcome: Outcome;
   /** The frame, where the outcome is `frame`, `repeated` or `gap`. */
@@ -87,6 +103,8 @@ export interface Effects {
   readonly timestampMs: number;
   readonly command: Command | undefined;
   readonly viewChanged: boolean;
+  /** Where rows are remembered (recentRows.ts). */
+  readonly heritage: Heritage | undefined;
   readonly epochBegun: BegunEpoch | undefined;
   readonly digests: readonly SliceDigest[];
 }
@@ -109,6 +127,7 @@ export class EffectsBuffer implements Effects {
   timestampMs = 0;
   command: Command | undefined;
   viewChanged = false;
+  heritage: Heritage | undefined;
   epochBegun: BegunEpoch | undefined;
   digests: SliceDigest[] = [];
 
@@ -119,6 +138,7 @@ export class EffectsBuffer implements Effects {
     if (this.late.length > 0) this.late = [];
     this.command = undefined;
     this.viewChanged = false;
+    this.heritage = undefined;
     this.epochBegun = undefined;
     if (this.digests.length > 0) this.digests = [];
   }

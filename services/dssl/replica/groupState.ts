@@ -1,8 +1,10 @@
 // The state of a group as one replica holds it, with the parts that keep it. Who may change it, and when, is the replica's part
 // (replica.ts).
 
-import type { Command, EpochCommand } from '../../../shared/log/records/command.ts';
-import type { Life } from '../../../shared/membership/transitions.ts';
+import type { LogEntry } from '../../../shared/log/log.ts';
+import { markOf } from '../../../shared/log/mark.ts';
+import type { Command, EpochCommand, RemoveCommand } from '../../../shared/log/records/command.ts';
+import { isLifeOf, type Life } from '../../../shared/membership/transitions.ts';
 import type { View } from '../../../shared/membership/view.ts';
 import { applyCommand } from './commands.ts';
 import { Decider } from './decide.ts';
@@ -12,6 +14,7 @@ import { noServer } from './flows/entry.ts';
 import { CompiledView } from './global/compiledView.ts';
 import { EpochLine } from './global/epochLine.ts';
 import { LineTime } from './global/lineTime.ts';
+import { RecentRows } from './global/recentRows.ts';
 import { Roster } from './global/roster.ts';
 import { Tier1Lasts } from './global/tier1Lasts.ts';
 import { longestIdleMs } from './idleLimits.ts';
@@ -38,11 +41,13 @@ export class GroupState {
   /** Position of the entry that made the view, or began the epoch with it. */
   viewPosition = 0;
   readonly #self: Life;
+  readonly #effects: EffectsBuffer;
   #compiled: CompiledView;
   #viewFingerprint: number | undefined;
 
   constructor(view: View, self: Life, effects: EffectsBuffer, counts: Float64Array) {
     this.#self = self;
+    this.#effects = effects;
     this.roster = new Roster(longestIdleMs(view.rules.idle));
     this.#compiled = new CompiledView(view);
     this.decider = new Decider(this.#compiled, effects.items, this.absent);
@@ -73,8 +78,9 @@ export class GroupState {
   }
 
   /** Whether the command has changed the view. */
-  carryOut(command: Command, position: number): boolean {
+  carryOut(command: Command, entry: LogEntry): boolean {
     const { view, roster } = this;
+    const { position } = entry;
     const next = applyCommand({ view, roster }, command, position, this.timeMs);
     if (next === view) return false;
     const isHeld = (slice: number) => !this.absent.some || !this.absent.covers(slice);
@@ -88,8 +94,9 @@ export class GroupState {
       this.decider.table.setMaxFlows(maxFlows, isHeld);
       this.decider.ownTable?.setMaxFlows(maxFlows, () => true);
     }
-    this.#setView(next);
     this.viewPosition = position;
+    this.#setView(next);
+    if (command.kind === 'remove') this.#inherit(view, command, entry);
     return true;
   }
 
@@ -97,6 +104,7 @@ export class GroupState {
   begin(command: EpochCommand, position: number, stampMs: number): void {
     this.line.begin(command, position, stampMs);
     this.viewPosition = position;
+    this.rows.recent?.clear(position);
     this.absent.begin(position);
   }
 
@@ -132,6 +140,7 @@ export class GroupState {
         return false;
     }
     this.#setView(view);
+    this.rows.recent?.clear(snapshot.position);
     this.tick = tickOfMs(this.timeMs);
     this.decider.setTick(this.tick);
     this.rows.setTime(this.timeMs, this.tick);
@@ -160,10 +169,33 @@ export class GroupState {
     return sum.value;
   }
 
+  /** What the server that has gone had not handled goes to its heirs. */
+  #inherit(before: View, { life, handled }: RemoveCommand, entry: LogEntry): void {
+    const { recent } = this.rows;
+    const gone = before.members.find((member) => isLifeOf(member, life));
+    if (recent === undefined || gone === undefined) return;
+    const { number } = gone;
+    const { position } = entry;
+    const heirOf = (hi: number, lo: number, backup: number) => this.decider.heirOf(number, hi, lo, backup);
+    const frames = recent.inherit(number, handled, position, heirOf, this.selfNumber);
+    // Where nobody knows how far it had come, all of its time in the group counts.
+    const joinedAt = this.roster.entry(number)?.joinedAt ?? 0;
+    const isWhole = recent.since <= handled || (handled === 0 && recent.since <= joinedAt);
+    const packets = frames.reduce((sum, { rows }) => sum + rows.length, 0);
+    const mark = markOf(entry);
+    this.#effects.heritage = { life, number, handled, position, mark, frames, packets, isWhole };
+  }
+
   #setView(view: View): void {
     this.#compiled = new CompiledView(view);
     this.#viewFingerprint = undefined;
     this.selfNumber = this.roster.numberOf(this.#self);
     this.decider.setView(this.#compiled, this.selfNumber);
+    // By Fig. 6 nobody else knows whose the packets of connections are.
+    if (view.rules.availability === 'none' || view.rules.typeOneMethod === 'fig-6') this.rows.recent = undefined;
+    else if (this.rows.recent === undefined) {
+      this.rows.recent = new RecentRows();
+      this.rows.recent.clear(this.viewPosition);
+    }
   }
 }

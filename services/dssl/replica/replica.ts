@@ -147,6 +147,11 @@ export class Replica {
     return this.#state.roster.entry(number);
   }
 
+  /** The table's word on a flow (flows/entry.ts); 0 when there is none. */
+  flowInfo(hi: number, lo: number): number {
+    return this.table.peek(hi, lo, this.#state.tick);
+  }
+
   /** Shows the flows of this replica's server in one slice. */
   eachOwnFlow(slice: number, visit: (hi: number, lo: number) => void): void {
     const { selfNumber } = this;
@@ -173,6 +178,7 @@ export class Replica {
     if (this.isSuperseded) return effects;
     this.position = entry.position;
     this.mark = markOf(entry);
+    if (effects.outcome === 'frame') this.#state.rows.recent?.seal(this.mark);
     for (const slice of this.#state.absent.mismatched(this.position, this.mark)) {
       this.counters.strangeSlices++;
       this.dropSlice(slice);
@@ -301,7 +307,7 @@ export class Replica {
     else if (effects.outcome === 'gap') counters.gapFrames++;
     else {
       counters.frames++;
-      rows.decideFrame();
+      rows.decideFrame(entry.position, this.#state.time.logMs);
     }
   }
 
@@ -334,7 +340,7 @@ export class Replica {
     if (kind === 'epoch' || inForce === undefined) return false;
     if (command.epoch !== '' && command.epoch !== inForce) return false;
     if (kind === 'tick' || kind === 'ask') return true;
-    this.#effects.viewChanged = this.#state.carryOut(command, entry.position);
+    this.#effects.viewChanged = this.#state.carryOut(command, entry);
     return this.#effects.viewChanged;
   }
 

@@ -8,6 +8,7 @@ import type { Decider } from './decide.ts';
 import type { EffectsBuffer } from './effects.ts';
 import { noServer } from './flows/entry.ts';
 import { Fragments, laterFlags, type WaitingFragment } from './global/fragments.ts';
+import type { RecentRows } from './global/recentRows.ts';
 import { accepts, noPacket, V, waiting } from './verdict.ts';
 
 const { START, LATER_FRAGMENT, DATAGRAM } = FrameFlags;
@@ -18,9 +19,13 @@ export class Rows {
   ordinal = 0;
   /** Keeps the reads of the prefetching pass from being optimised away. */
   prefetched = 0;
+  /** Whose the rows of the last seconds are; undefined where nothing is replayed. */
+  recent: RecentRows | undefined;
   readonly #decider: Decider;
   readonly #effects: EffectsBuffer;
   readonly #counts: Float64Array;
+  /** Of the frame that was decided last. */
+  #position = 0;
   #tick = 0;
   #timeMs = 0;
 
@@ -39,14 +44,16 @@ export class Rows {
     for (const fragment of this.fragments.expire(timeMs)) this.#late(fragment, V.dropFragment, noServer);
   }
 
-  /** Decides every row of the frame in the effects. */
-  decideFrame(): void {
+  /** Decides every row of the frame in the effects, which is at this position and, by the log's clock, time of the line. */
+  decideFrame(position: number, logMs: number): void {
     const { frame, verdicts, owners, items } = this.#effects;
     const decider = this.#decider;
     const counts = this.#counts;
     const { words, count } = frame;
     if (decider.ownTable !== undefined) this.prefetched ^= decider.ownTable.prefetch(words, count);
     this.prefetched ^= decider.table.prefetch(words, count);
+    this.#position = position;
+    this.recent?.begin(position, logMs, frame.tier1Id, frame.number, count);
     let offset = 0;
     let wasDatagram = false;
     for (let row = 0, at = 0; row < count; row++, at += wordsPerRow) {
@@ -62,6 +69,7 @@ export class Rows {
         counts[verdict]++;
         verdicts[row] = verdict;
         owners[row] = decider.owner;
+        if (this.recent !== undefined) this.#remember(this.recent, row, hi, lo, verdict);
         if (wasDatagram) this.#learnDatagram(row, hi, lo, flags);
         wasDatagram = false;
       } else {
@@ -98,6 +106,7 @@ export class Rows {
       const verdict = this.#decider.decide(flowHi, flowLo, flags, -1, -1);
       if (accepts(verdict)) items.accept(offset, length, flowHi, flowLo, flags);
       owners[row] = this.#decider.owner;
+      if (this.recent !== undefined) this.#remember(this.recent, row, flowHi, flowLo, verdict);
       return verdict;
     }
     const bytes = frame.payload.slice(offset, offset + length);
@@ -115,8 +124,17 @@ export class Rows {
     for (const fragment of this.fragments.release(datagramHi, datagramLo)) {
       const verdict = this.#decider.decide(hi, lo, laterFlags(flags), -1, -1);
       if (accepts(verdict)) items.acceptLate(fragment, hi, lo, laterFlags(flags));
-      this.#late(fragment, verdict, this.#decider.owner);
+      const { owner, backup } = this.#decider;
+      if (verdict === V.ignoreAbsent) this.recent?.missed(this.#position);
+      else if (owner !== noServer) this.recent?.noteLate(fragment, { hi, lo, owner, backup }, this.#position);
+      this.#late(fragment, verdict, owner);
     }
+  }
+
+  #remember(recent: RecentRows, row: number, hi: number, lo: number, verdict: number): void {
+    const { owner, backup } = this.#decider;
+    if (owner !== noServer) recent.note(row, hi, lo, owner, backup);
+    else if (verdict === V.ignoreAbsent) recent.missed(this.#position);
   }
 
   /** The final verdict on a row that had waited. */

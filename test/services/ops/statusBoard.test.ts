@@ -78,6 +78,7 @@ const line: LineReport = {
   position: 12_345,
   lag: 17,
   lagMs: 250,
+  handled: 0,
 };
 
 test('status board - any part of a report may be missing, and what was said before holds on', () => {

@@ -105,6 +105,7 @@ async function start(options: Partial<Tier1ActorOptions> = {}, ids = ['g1']) {
       position,
       lag: 0,
       lagMs: 0,
+      handled: 0,
       ...changes,
     } as const;
     const state = { kind: 'state', server, incarnation: 1, beat: 1, state: 'active', view: 1 } as const;

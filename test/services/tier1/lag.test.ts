@@ -18,6 +18,7 @@ const line = (position: number, changes: Partial<LineReport> = {}): LineReport =
   position,
   lag: 0,
   lagMs: 0,
+  handled: 0,
   ...changes,
 });
 

@@ -40,6 +40,7 @@ const line = fc.record({
   position: fc.maxSafeNat(),
   lag: fc.nat(),
   lagMs: fc.nat(),
+  handled: fc.maxSafeNat(),
 });
 const digest = fc.record({ slice: fc.nat({ max: 255 }), position: fc.maxSafeNat(), digest: fc.maxSafeNat() });
 const message: fc.Arbitrary<GossipMessage> = fc.oneof(
@@ -91,10 +92,10 @@ test('gossip - a state is small: a thousand members can afford it', () => {
     beat: 1e6,
     state: 'active',
     view: 99,
-    line: { ...following, position: 2 ** 40, lag: 1_000, lagMs: 250 },
+    line: { ...following, position: 2 ** 40, lag: 1_000, lagMs: 250, handled: 2 ** 40 },
     digests: [],
   } as const;
-  assert.ok(encodeGossip({ ...state, load: full }).length < 170);
+  assert.ok(encodeGossip({ ...state, load: full }).length < 180);
   const digests = Array.from({ length: 25 }, (_, slice) => ({ slice, position: 2 ** 40, digest: 2 ** 52 }));
   assert.ok(encodeGossip({ ...state, load: full, digests }).length < 700, 'with the digests of a second');
   assert.ok(encodeGossip({ kind: 'beat', server: 'server-12', incarnation: 2 ** 47, beat: 1e6 }).length < 40);

@@ -6,6 +6,7 @@ import type { Checker } from './finding.ts';
 import { tableLimits } from './limits.ts';
 import { mapping } from './mapping.ts';
 import { membership } from './membership.ts';
+import { order } from './order.ts';
 import { replicas } from './replicas.ts';
 import { noBlackHole, served } from './served.ts';
 import { stickiness } from './stickiness.ts';
@@ -13,6 +14,7 @@ import { views } from './views.ts';
 
 export const checkers: readonly Checker[] = [
   exactlyOne,
+  order,
   replicas,
   stickiness,
   views,

@@ -43,6 +43,29 @@ export function viewAt(world: World, group: string, atMs: number): View | undefi
   return world.referenceOf(group).views.findLast((change) => change.atMs <= atMs)?.view;
 }
 
+/** The removals of members by command, that tell how far each had handled the log. */
+export function deaths(world: World, group: string): Death[] {
+  return world.referenceOf(group).views.flatMap(({ command, position, atMs, epoch }) => {
+    if (command?.kind !== 'remove') return [];
+    const life = world.ledger.lifeOf(command.life.server, command.life.incarnation);
+    return [{ life, handled: command.handled, position, atMs, epoch }];
+  });
+}
+
+export interface Death {
+  /** Index of the life. */
+  readonly life: number;
+  readonly handled: number;
+  readonly position: number;
+  readonly atMs: number;
+  readonly epoch: string;
+}
+
+/** Flows have backups, and every member knows whose each packet is: what a dead server had not handled is replayed. */
+export function replays(world: World): boolean {
+  return world.plan.rules.availability !== 'none' && !world.isPrivate;
+}
+
 export interface Removal {
   readonly group: string;
   readonly life: ServerLife;

@@ -4,7 +4,8 @@
 //
 // The listed causes, of a packet that is in a log:
 //   group gone      the same of all its members
-//   owner gone      its owner was dead, left, removed, or had lost its place in the log, so that its replica never came to the entry
+//   owner gone      its owner was dead, left, removed, or had lost its place in the log, so that its replica never came to the entry, or it died
+//                   while it was at work on the packet
 //   lost entry      the log's server was started again without it, before its owner had read it
 //   broken flow     the group says that it is nobody's: a connection in its middle whose start nobody took, or whose server has gone, or that
 //                   was silent for nearly as long as it is remembered, or had ended; or it comes to another group than before
@@ -17,16 +18,31 @@
 //   no way in       its tier 1, its node, or the log itself could not store anything, or the store had no view of a group
 //   no line         it was stored before a line of the log began, or after one whose donor had died, or its tier 1 had not heard of the line yet
 //
+// A dead owner is no excuse where what it had not handled is replayed (flows have backups, by Fig. 7) and the log keeps long enough: the owner was
+// removed, everybody who took flows then did so a second before the packet came, and is there still some seconds later, and nothing else befell
+// the group from some seconds before the packet until some seconds after the removal.
+//
 // Pauses, slow messages, lost gossip, wrong clocks of processes and logs, and whatever else operators do explain nothing.
 
 import { type Verdict, verdicts } from '../../../services/dssl/replica/verdict.ts';
-import { isLifeOf } from '../../../shared/membership/transitions.ts';
+import { isLifeOf, type Life } from '../../../shared/membership/transitions.ts';
 import type { View } from '../../../shared/membership/view.ts';
 import type { Trouble } from '../faults.ts';
 import type { ViewChange } from '../judgement.ts';
 import type { Fate, FlowRecord, PacketRecord, ServerLife } from '../ledger.ts';
 import type { World } from '../world.ts';
-import { closingMs, type Finding, isDiverted, isMember, isOpening, openingMs, seconds, viewAt } from './finding.ts';
+import {
+  closingMs,
+  deaths,
+  type Finding,
+  isDiverted,
+  isMember,
+  isOpening,
+  openingMs,
+  replays,
+  seconds,
+  viewAt,
+} from './finding.ts';
 
 /** Frames that cannot get into the log are given up after this, and a little more until that shows. */
 const givenUpMs = 16_000;
@@ -38,6 +54,8 @@ const calmAfterMs = 14_000;
 const gapMs = 17_000;
 /** A server drains for twelve seconds, or until its flows have ended. */
 const drainedMs = 11_000;
+/** A log that keeps less trims what a replay needs. */
+const usualLogBytes = 1_000_000_000;
 /** Later fragments wait for their first one for a second. */
 const fragmentMs = 900;
 
@@ -96,7 +114,11 @@ export function noBlackHole(world: World): Finding | undefined {
 function isExplained(world: World, flow: FlowRecord, packet: PacketRecord): boolean {
   const { fate } = packet;
   if (fate === undefined) return isWithoutLine(world, packet) || isDeadTier1(world, packet) || hasNoWay(world, packet);
-  if (fate.owner !== -1) return isOwnerGone(world, world.ledger.lives[fate.owner], fate);
+  if (fate.owner !== -1) {
+    const owner = world.ledger.lives[fate.owner];
+    const isGone = isOwnerGone(world, owner, fate) || diedAtWork(world, owner, fate);
+    return isGone && !mustBeReplayed(world, owner, fate);
+  }
   if (fate.isLost || isGroupDead(world, fate)) return true;
   return isNobodys(world, flow, packet, fate);
 }
@@ -107,6 +129,31 @@ function isOwnerGone(world: World, owner: ServerLife, fate: Fate): boolean {
   if (fate.isLost || owner.endedMs !== Number.POSITIVE_INFINITY) return true;
   if (fate.passedOverBy.includes(owner.index)) return true;
   return !isMember(world, owner, world.nowMs) || world.hasSkipped(owner, fate);
+}
+
+function diedAtWork({ plan }: World, owner: ServerLife, { appliedBy }: Fate): boolean {
+  return plan.workMs > 0 && appliedBy.includes(owner.index) && owner.endedMs !== Number.POSITIVE_INFINITY;
+}
+
+/** See the header. */
+function mustBeReplayed(world: World, owner: ServerLife, { group, epoch, atMs, dueAt, isLost }: Fate): boolean {
+  if (!replays(world) || isLost || world.plan.logBytes < usualLogBytes) return false;
+  const death = deaths(world, group).find((each) => each.life === owner.index && each.epoch === epoch);
+  if (death === undefined || death.position < dueAt) return false;
+  const fromMs = atMs - recoveryMs;
+  const untilMs = death.atMs + recoveryMs;
+  if (untilMs - atMs > world.plan.logAgeMs || untilMs > world.nowMs) return false;
+  const isActiveIn = (view: View | undefined, life: Life) =>
+    view?.members.some((member) => isLifeOf(member, life) && member.state === 'active') === true;
+  const heirs = viewAt(world, group, death.atMs)?.members ?? [];
+  const [before, after] = [viewAt(world, group, atMs - 1_000), viewAt(world, group, untilMs)];
+  if (!heirs.every((heir) => isActiveIn(before, heir) && isActiveIn(after, heir))) return false;
+  const servers = viewAt(world, group, atMs)?.members.map(({ server }) => server) ?? [];
+  const concerns = ({ process }: Trouble) => process === '*' || process === group || servers.includes(process);
+  return !world.weather.troubles.some(
+    (trouble) =>
+      trouble.fromMs < untilMs && trouble.untilMs > fromMs && trouble.process !== owner.name && concerns(trouble),
+  );
 }
 
 /** No member's replica came to the entry: nobody was left who could say why it is nobody's. */
@@ -154,7 +201,10 @@ function isBroken(world: World, flow: FlowRecord, packet: PacketRecord, fate: Fa
   if (!isOpen && fate.atMs - last.fate.atMs > openingMs) return true;
   if (earlier.some(({ kind }) => kind === 'end') && fate.atMs - last.fate.atMs > closingMs) return true;
   if (isDiverted(world, flow, first.sentMs, fate.atMs + recoveryMs)) return true;
-  const homes = earlier.flatMap(({ acceptedBy }) => acceptedBy.slice(0, 1));
+  // What the heir of a dead server got in its place was that one's.
+  const homeOf = ({ acceptedBy, repeatedBy, fate: its }: PacketRecord) =>
+    acceptedBy.slice(0, 1).map((taker) => (repeatedBy.includes(taker) ? (its?.owner ?? taker) : taker));
+  const homes = earlier.flatMap(homeOf);
   const home = ledger.lives[homes[homes.length - 1]];
   if (world.hasSmallTables || earlier.some((each) => each.fate?.isLost === true)) return true;
   if (!isMember(world, home, fate.atMs)) return !leftEarly(world, home) && !hasBackup(world, home, last.fate, fate);

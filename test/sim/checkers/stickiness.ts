@@ -26,7 +26,7 @@ export function stickiness(world: World): Finding | undefined {
     let hasEnded = false;
     let isReset = false;
     let isOpen = false;
-    for (const { id, kind, sentMs, acceptedBy, atMs } of inLogOrder(world, flow)) {
+    for (const { repeatedBy, id, kind, sentMs, acceptedBy, atMs } of inLogOrder(world, flow)) {
       if (kind === 'start') firstStartMs = Math.min(firstStartMs, atMs);
       // A start that comes late, behind the end of its own connection, is another one.
       const isStartAnew: boolean =
@@ -41,7 +41,9 @@ export function stickiness(world: World): Finding | undefined {
       if (acceptedBy.length === 0) continue;
       lastAcceptedMs = atMs;
       const taker = acceptedBy[0];
-      if (home !== -1 && home !== taker) {
+      // The heir of a dead server has what that one had not handled, from before its removal on.
+      const isHeir = repeatedBy.includes(taker);
+      if (home !== -1 && home !== taker && !isHeir) {
         if (isOvertaken(flow, atMs)) continue;
         const life = ledger.lives[home];
         const isElsewhere = life.group !== ledger.lives[taker].group;

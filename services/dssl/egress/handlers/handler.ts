@@ -22,8 +22,8 @@
 //   - calls never overlap, except that a promise onPackets returned may still be pending when the next batch comes;
 //   - under the key `packet` each packet is a flow of its own. None of them begins or ends: there are no such calls, isStart and isEnd
 //     are both true, and all have the flow hash 0. Fragments of a datagram are a flow like others, which ends by being idle;
-//   - a packet is delivered at most once, save right after a server was lost: its successor is handed again the last
-//     packets that the lost server had not confirmed (at `origin: 'promoted'`), so counters may count these twice;
+//   - a packet is delivered at most once, save right after a server was lost: its successor gets the last packets that the
+//     lost server had not confirmed (after `origin: 'promoted'`), in batches with `isRepeat`, and the lost one may have had some of them;
 //   - a flow may end by being moved or promoted elsewhere; a server that comes back to life starts with no flows.
 
 import type { TunnelPorts } from '../../../../shared/packet/decode/tunnels/ports.ts';
@@ -38,6 +38,8 @@ export interface PacketBatch {
   readonly count: number;
   /** The packets' own time in milliseconds since 1970: wall time live, capture time in a replay. */
   readonly timestampMs: number;
+  /** A server that was lost may have had these packets already: they were not confirmed. */
+  readonly isRepeat: boolean;
   /**
    * The bytes of packet i are data[offsets[i]] up to, not including, data[offsets[i] + lengths[i]]; link header first.
    */

@@ -65,6 +65,9 @@ export class BusEgress implements ServerEgress {
   #hasSpoken = false;
   #isStopped = false;
   #badAcks = 0;
+  /** A delivery whose acknowledgement is waited for, the position that it reaches to, and the last one that was acknowledged. */
+  #awaited = { sequence: 0, position: 0 };
+  #handledUpTo = 0;
   /** The server process that listens, what it has acknowledged, and the one before it. */
   #server: DeliveryAck | undefined;
   #formerLife = 0;
@@ -105,10 +108,10 @@ export class BusEgress implements ServerEgress {
     if (!this.#isStopped) log.info('the server listens');
   }
 
-  begin(data: Uint8Array, timestampMs: number, _tier1Id: string): void {
+  begin(data: Uint8Array, timestampMs: number, _tier1Id: string, isRepeat = false): void {
     this.#data = data;
     this.#timestampMs = timestampMs;
-    this.#builder.beginRun();
+    this.#builder.beginRun(isRepeat);
   }
 
   add(offset: number, length: number, hi: number, lo: number, flags: number): void {
@@ -131,6 +134,18 @@ export class BusEgress implements ServerEgress {
   flowEnded(hi: number, lo: number, reason: FlowEndReason, timestampMs: number): void {
     this.#stats.flowsEnded++;
     this.#event(DeliveryEvent[reason], hi, lo, timestampMs);
+  }
+
+  /** What the server has acknowledged: it goes by deliveries, so it is looked at as far as one of them reaches. */
+  handled(position: number): number {
+    if (position < this.#awaited.position) this.#awaited = { sequence: 0, position: 0 };
+    if ((this.#server?.sequence ?? 0) >= this.#awaited.sequence) {
+      this.#handledUpTo = this.#awaited.position;
+      const sequence = this.#sequence + (this.#builder.count > 0 ? 1 : 0);
+      this.#awaited = { sequence, position };
+      if ((this.#server?.sequence ?? 0) >= sequence) this.#handledUpTo = position;
+    }
+    return this.#handledUpTo;
   }
 
   tick(): void {

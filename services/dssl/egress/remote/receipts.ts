@@ -21,6 +21,7 @@ import { readStamp, stampBytes } from '../../../../shared/packet/stamp.ts';
 import type { DecisionAudit } from '../../replica/effects.ts';
 import { V } from '../../replica/verdict.ts';
 import type { Egress, ServerEgress } from '../egress.ts';
+import { HandledUpTo } from '../handledUpTo.ts';
 import type { FlowEndReason, ServerLoad } from '../handlers/handler.ts';
 
 export interface ReceiptEgressOptions {
@@ -60,9 +61,12 @@ interface Run {
   sequence: number;
   heardAtMs: number;
   saidAtMs: number;
+  /** Its rows are on their way. */
+  onSent: (() => void) | undefined;
 }
 
 const accepted = receiptVerdicts.indexOf('accepted');
+const repeated = receiptVerdicts.indexOf('repeated');
 /** Verdicts that are answered, as indexes into `receiptVerdicts`; 0 for all others. */
 const answered = new Uint8Array(256);
 answered[V.dropTableFull] = receiptVerdicts.indexOf('tableFull');
@@ -85,6 +89,9 @@ export class ReceiptEgress implements Egress {
   readonly #runs = new Map<number, Run>();
   readonly #stamp = { run: 0, id: 0, flow: 0 };
   #data: Uint8Array = new Uint8Array(0);
+  /** Of the packets of the run that is open. */
+  #verdict = accepted;
+  readonly #unsent = new HandledUpTo();
   #nowMs = 0;
   #marks: Marks = { skippedEntries: 0, evicted: 0, expired: 0 };
   #evicted = 0;
@@ -104,13 +111,14 @@ export class ReceiptEgress implements Egress {
 
   begin(...run: Parameters<Egress['begin']>): void {
     this.#data = run[0];
+    this.#verdict = run[3] === true ? repeated : accepted;
     this.#nowMs = this.#options.clock.monotonicMs();
     this.#options.inner.begin(...run);
   }
 
   add(offset: number, length: number, hi: number, lo: number, flags: number): void {
     this.#options.inner.add(offset, length, hi, lo, flags);
-    if (length >= stampBytes) this.#answer(this.#data, offset, offset + length, accepted);
+    if (length >= stampBytes) this.#answer(this.#data, offset, offset + length, this.#verdict);
   }
 
   end(): void {
@@ -125,6 +133,11 @@ export class ReceiptEgress implements Egress {
     if (reason === 'evicted') this.#evicted++;
     else if (reason === 'idle') this.#expired++;
     this.#options.inner.flowEnded(hi, lo, reason, timestampMs);
+  }
+
+  /** A packet is done with when its receipt is out, too: the generator must hear of it, from here or from the heir of this server. */
+  handled(position: number): number {
+    return Math.min(this.#unsent.at(position), this.#options.inner.handled?.(position) ?? position);
   }
 
   tick(nowMs: number): void {
@@ -178,6 +191,7 @@ export class ReceiptEgress implements Egress {
       return;
     }
     this.rows++;
+    run.onSent ??= this.#unsent.begin();
     run.rows.add(stamp.id, stamp.flow, verdict, this.#nowMs);
     if (run.rows.isFull) this.#send(run, this.#nowMs);
     else if (run.rows.count === 1) this.#wakeAt(this.#nowMs + limits.receiptLingerMs);
@@ -191,7 +205,7 @@ export class ReceiptEgress implements Egress {
       if (this.#stopped || this.#runs.size >= limits.receiptRuns) return undefined;
       const before = this.#marks;
       const rows = new ReceiptRows();
-      run = { name: runName(id), rows, before, sequence: 0, heardAtMs: nowMs, saidAtMs: nowMs };
+      run = { name: runName(id), rows, before, sequence: 0, heardAtMs: nowMs, saidAtMs: nowMs, onSent: undefined };
       this.#runs.set(id, run);
       this.#wakeAt(nowMs + idleMs);
     }
@@ -240,5 +254,7 @@ export class ReceiptEgress implements Egress {
     };
     run.saidAtMs = nowMs;
     this.#options.publish(run.name, run.rows.finish(header, nowMs));
+    run.onSent?.();
+    run.onSent = undefined;
   }
 }

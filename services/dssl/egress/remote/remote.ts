@@ -195,6 +195,8 @@ export class RemoteServer {
         isOpen = true;
         this.#timestampMs = delivery.timestampMs(row);
         egress.begin(delivery.payload, this.#timestampMs);
+      } else if (event === DeliveryEvent.repeat) {
+        egress.begin(delivery.payload, this.#timestampMs, undefined, true);
       } else if (event === DeliveryEvent.bye) {
         isBye = true;
       } else if (event !== -1) {

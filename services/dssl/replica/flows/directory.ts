@@ -29,6 +29,16 @@ export interface GrowthCounters {
   growthMaxEntries: number;
 }
 
+/** Of a whole table (table.ts). */
+export interface FlowTableCounters extends GrowthCounters {
+  inserted: number;
+  /** Ended by time, at a look-up, in a sweep or to make room. */
+  expired: number;
+  evicted: number;
+  /** New flows for which there was no room. */
+  refusedFull: number;
+}
+
 /** Slices of a table: ranges of hashes that share their eight leading bits. */
 export const sliceCount = 256;
 const sliceDepth = 8;

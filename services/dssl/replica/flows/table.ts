@@ -22,7 +22,7 @@
 
 import { limits } from '../../../../shared/base/limits.ts';
 import { mixSeeded } from '../../../../shared/hash/mix.ts';
-import { type GrowthCounters, SegmentDirectory, sliceCount, slotBits, slotMask } from './directory.ts';
+import { type FlowTableCounters, SegmentDirectory, sliceCount, slotBits, slotMask } from './directory.ts';
 import {
   EndReason,
   type FlowState,
@@ -54,15 +54,6 @@ export interface FlowTableOptions {
   /** Idle limits in ticks, by `idleIndexOf`. */
   readonly idleTicks: Int32Array;
   readonly onEnd?: FlowEndListener;
-}
-
-export interface FlowTableCounters extends GrowthCounters {
-  inserted: number;
-  /** Ended by time, at a look-up, in a sweep or to make room. */
-  expired: number;
-  evicted: number;
-  /** New flows for which there was no room. */
-  refusedFull: number;
 }
 
 /** Ticks for which a slice is not looked at again that is full of flows that may not give way. */
@@ -119,6 +110,15 @@ export class FlowTable {
     }
     this.foundInfo = info;
     return (segment.id << slotBits) | slot;
+  }
+
+  /** The info word of a flow; 0 when there is none. Changes nothing, so it may be asked between entries. */
+  peek(hi: number, lo: number, tick: number): number {
+    const segment = this.#segments.of(hi);
+    const slot = segment.find(hi, lo);
+    if (slot < 0) return 0;
+    const info = segment.data[(slot << 2) + 3];
+    return ((tick - segment.data[(slot << 2) + 2]) | 0) > this.#idleTicks[idleIndexOf(info)] ? 0 : info;
   }
 
   /**

@@ -20,7 +20,15 @@ describe('status', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () => {
     await cluster.add('g2', 'c');
     const { members } = await cluster.view('g1');
     const lifeOf = (server: string) => members.find((member) => member.server === server)?.incarnation ?? 0;
-    const line = { state: 'following', epochNumber: 1, epoch: 'by-hand', position: 4_321, lag: 5, lagMs: 60 } as const;
+    const line = {
+      state: 'following',
+      epochNumber: 1,
+      epoch: 'by-hand',
+      position: 4_321,
+      lag: 5,
+      lagMs: 60,
+      handled: 4_300,
+    } as const;
     const load = { flows: 1_234, newFlows: 12.5, packets: 45_678, cpu: 0.42 };
     quiet.push(
       cluster.say('g1', [

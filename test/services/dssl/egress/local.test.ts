@@ -255,3 +255,36 @@ test('local egress - a handler says how busy it is; what cannot be is a fault of
     assert.match(log.lines[0] ?? '', /^handler mine: load failed: /);
   }
 });
+
+test('local egress - what a dead server may have had is marked and counted, and the next batch is not', () => {
+  const marks: boolean[] = [];
+  const { egress } = setUp({ onPackets: (batch) => void marks.push(batch.isRepeat) });
+  for (const isRepeat of [false, true, undefined]) {
+    egress.begin(bytes, 5, 't1', isRepeat);
+    egress.add(0, 2, 1, 1, 0);
+    egress.end();
+  }
+  assert.deepEqual([marks, egress.stats.repeats], [[false, true, false], 1]);
+});
+
+test('local egress - entries are handled when the promises of their batches have settled, kept or broken', async () => {
+  const open: { resolve(): void; reject(error: Error): void }[] = [];
+  const { egress } = setUp({
+    onPackets: () => new Promise((resolve, reject) => open.push({ resolve: () => resolve(), reject })),
+  });
+  const hand = (position: number) => {
+    egress.begin(bytes, 5, 't1');
+    egress.add(0, 2, 1, 1, 0);
+    egress.end();
+    return egress.handled(position);
+  };
+  assert.equal(egress.handled(3), 3);
+  assert.equal(hand(4), 3);
+  assert.equal(hand(5), 3);
+  open[0].resolve();
+  await Promise.resolve();
+  assert.ok(egress.handled(6) < 5);
+  open[1].reject(new Error('no'));
+  await new Promise<void>((resolve) => void setImmediate(resolve));
+  assert.equal(egress.handled(7), 7);
+});

@@ -32,7 +32,15 @@ const silent = {
   onDead: () => undefined,
 };
 
-const ownLine = { state: 'following', epochNumber: 2, epoch: 'e2', position: 90, lag: 0, lagMs: 0 } as const;
+const ownLine = {
+  state: 'following',
+  epochNumber: 2,
+  epoch: 'e2',
+  position: 90,
+  lag: 0,
+  lagMs: 0,
+  handled: 80,
+} as const;
 
 /** One steward that hears itself at once, and what it wants to remove. */
 function single() {
@@ -220,12 +228,12 @@ describe('steward', () => {
       server: `s${index + 1}`,
       incarnation: index + 1,
     }));
-    const removedAfter = (...said: readonly [incarnation: number, epoch: string, position: number][]) => {
+    const removedAfter = (...said: readonly [incarnation: number, epoch: string, handled: number][]) => {
       const { steward, removed } = single();
       let nowMs = 0;
       steward.at(nowMs).onView({ ...view, members }, nowMs);
-      for (const [incarnation, epoch, position] of said) {
-        const line = { ...ownLine, epoch, position };
+      for (const [incarnation, epoch, handled] of said) {
+        const line = { ...ownLine, epoch, position: 9_000, handled };
         const state = { kind: 'state', server: 's2', incarnation, beat: 1, state: 'active', view: 1 } as const;
         steward.at(nowMs).onMessage(encodeGossip({ ...state, line, load: undefined, digests: [] }), nowMs);
       }

@@ -99,6 +99,7 @@ const line = (epochNumber: number, position: number): LineReport => ({
   position,
   lag: 0,
   lagMs: 0,
+  handled: 0,
 });
 const holder = (server: string, state: Holder['state'], epochNumber: number, position: number): Holder => ({
   server,

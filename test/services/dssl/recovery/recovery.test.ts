@@ -267,7 +267,15 @@ test('recovery - others follow a later epoch, whose entry was trimmed before it 
   const { recovery } = subject;
   const { position } = subject.replica;
   const says = (server: string, epochNumber: number, at: number) => {
-    const line = { state: 'following', epochNumber, epoch: `e${epochNumber}`, position: at, lag: 0, lagMs: 0 } as const;
+    const line = {
+      state: 'following',
+      epochNumber,
+      epoch: `e${epochNumber}`,
+      position: at,
+      lag: 0,
+      lagMs: 0,
+      handled: 0,
+    } as const;
     const message = { ...lifeOf(server), beat: 1, state: 'active', view: 1, load: undefined, digests: [] } as const;
     recovery.onGossip({ ...message, kind: 'state', line }, subject.nowMs);
   };

@@ -89,7 +89,7 @@ class Seeker {
 
   /** Gossip of a server about its line. */
   hear(server: string, state: LineState, epoch = 'e1', position = 50, epochNumber = 4): void {
-    const line = { state, epochNumber, epoch, position, lag: 0, lagMs: 0 };
+    const line = { state, epochNumber, epoch, position, lag: 0, lagMs: 0, handled: 0 };
     const nothing = { view: 1, load: undefined, digests: [] };
     this.seek.onGossip(
       { kind: 'state', server, incarnation: 1, beat: 1, state: 'active', line, ...nothing },
@@ -233,7 +233,7 @@ test('seek - nothing is proposed while somebody follows the line, or has not not
 });
 
 test('seek - one that holds nothing leaves it to those that do, who wait for quiet and let the best begin', () => {
-  const line: LineReport = { state: 'broken', epochNumber: 4, epoch: 'e1', position: 50, lag: 0, lagMs: 0 };
+  const line: LineReport = { state: 'broken', epochNumber: 4, epoch: 'e1', position: 50, lag: 0, lagMs: 0, handled: 0 };
   const empty = new Seeker(mirrorOf([member]));
   empty.pass(20_000, () => empty.hear('a', 'broken'));
   assert.equal(empty.kinds(), '');
@@ -266,7 +266,7 @@ test('seek - one that holds nothing leaves it to those that do, who wait for qui
 
 test('seek - a holder begins nothing in a log where somebody speaks', () => {
   const holder = new Seeker(mirrorOf([member]));
-  holder.held = { state: 'broken', epochNumber: 4, epoch: 'e0', position: 50, lag: 0, lagMs: 0 };
+  holder.held = { state: 'broken', epochNumber: 4, epoch: 'e0', position: 50, lag: 0, lagMs: 0, handled: 0 };
   holder.pass(30_000, () => {
     if (holder.nowMs % 1_000 === 0) holder.append(tick('e1'));
   });
@@ -275,7 +275,7 @@ test('seek - a holder begins nothing in a log where somebody speaks', () => {
 
 test('seek - the epoch of another one comes first: its donor is whom to wait for', () => {
   const holder = new Seeker(mirrorOf([member]));
-  holder.held = { state: 'broken', epochNumber: 4, epoch: 'e0', position: 50, lag: 0, lagMs: 0 };
+  holder.held = { state: 'broken', epochNumber: 4, epoch: 'e0', position: 50, lag: 0, lagMs: 0, handled: 0 };
   holder.pass(1_000);
   holder.append({
     ...{ kind: 'epoch', author: other, epoch: '', id: 'e5', number: 5, previous: 'e0', since: 0, donor: other, birth },

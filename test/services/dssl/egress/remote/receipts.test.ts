@@ -246,4 +246,23 @@ describe('receipts', () => {
     clock.advance(10_000);
     assert.equal(said.length, 2);
   });
+
+  it("receipts - a repeat is told from the server's own, and an entry is handled when its receipts are out", () => {
+    const { clock, said, egress, accept } = start();
+    assert.equal(egress.handled(7), 7);
+    accept(1, 5);
+    assert.equal(egress.handled(8), 7);
+    const packet = stamped(1, 6, 6);
+    egress.begin(packet, 0, 't1', true);
+    egress.add(0, packet.length, 1, 2, 3);
+    egress.end();
+    assert.equal(egress.handled(9), 7);
+    clock.advance(limits.receiptLingerMs);
+    egress.handled(9);
+    assert.equal(egress.handled(10), 10);
+    assert.deepEqual(
+      said.flatMap(({ rows }) => rows.map(({ id, verdict }) => `${id} ${verdict}`)),
+      ['5 accepted', '6 repeated'],
+    );
+  });
 });

@@ -1,0 +1,182 @@
+// Whose the rows of the last seconds are: what is asked when a server has died, and others have to hand out what it had not handled.
+//
+//   frames   41    42    43    44  ...                  position, mark, when; the first of its rows
+//            │     │     │     │
+//   rows     ▪▪▪▪  ▪▪    ▪▪▪▪▪ ▪▪▪ ...                  flow, owner, backup; a ring that grows
+//
+// A flow entry does not say it: flows end, start again and are evicted meanwhile. A row is due at its own position; one whose packet had to wait,
+// where it was decided; one that was inherited, at the removal that gave it to its heir. A server has handled what is due up to its handled
+// position, so when an heir dies before it was through, its heir finds the same rows again.
+//
+// This is no state of the group but a memory of what was decided: it is in no snapshot and no digest, and a replica that joined later remembers
+// less. `since` says from where on all is here.
+
+import { limits } from '../../../../shared/base/limits.ts';
+import { noServer } from '../flows/entry.ts';
+
+/** Rows of one frame that a server has inherited, in order. */
+export interface DueFrame {
+  readonly position: number;
+  readonly mark: number;
+  readonly rows: number[];
+  /** Flows of the rows: for a later fragment that of its first one. */
+  readonly hi: number[];
+  readonly lo: number[];
+}
+
+/** Where a frame lies; its rows are numbered from `first` on. */
+interface FrameNote {
+  readonly position: number;
+  mark: number;
+  readonly atMs: number;
+  readonly tier1Id: string;
+  readonly number: number;
+  readonly first: number;
+  readonly count: number;
+}
+
+/** Who takes over a row of a flow whose remembered backup is this; undefined: it cannot be told. */
+export type HeirOf = (hi: number, lo: number, backup: number) => number | undefined;
+
+const firstRows = 1_024;
+/** Words a row: hash, owner and backup, and by how much later than its position it is due. */
+const wordsPerNote = 4;
+const nobody = (noServer << 12) | noServer;
+
+export class RecentRows {
+  /** All rows of frames behind this position are here. */
+  since = 0;
+  #frames: FrameNote[] = [];
+  #oldest = 0;
+  /** Number of the next row, and of the oldest one that is kept. */
+  #next = 0;
+  #first = 0;
+  #words = new Int32Array(firstRows * wordsPerNote);
+
+  /** Forgets everything up to this position. */
+  clear(position: number): void {
+    this.#frames = [];
+    this.#oldest = 0;
+    this.#first = this.#next;
+    this.since = position;
+  }
+
+  get size(): number {
+    return this.#next - this.#first;
+  }
+
+  /** A frame of so many rows comes; `logMs`: the line's time by the log. What is too old or too much goes. */
+  begin(position: number, logMs: number, tier1Id: string, number: number, count: number): void {
+    while (this.#oldest < this.#frames.length) {
+      const { atMs } = this.#frames[this.#oldest];
+      if (logMs - atMs <= limits.recentRowsMs && this.size + count <= limits.recentRows) break;
+      this.#drop();
+    }
+    if (this.#oldest > 1_024 && this.#oldest > this.#frames.length / 2) {
+      this.#frames = this.#frames.slice(this.#oldest);
+      this.#oldest = 0;
+    }
+    while (this.size + count > this.#capacity) this.#grow();
+    this.#frames.push({ position, mark: 0, atMs: logMs, tier1Id, number, first: this.#next, count });
+    const { first } = this.#frames[this.#frames.length - 1];
+    for (let row = first; row < first + count; row++) this.#words[this.#at(row) + 2] = nobody;
+    this.#next += count;
+  }
+
+  /** The frame that came last has this mark. */
+  seal(mark: number): void {
+    const last = this.#frames[this.#frames.length - 1];
+    if (last !== undefined) last.mark = mark;
+  }
+
+  /** A row of the frame that came last is this server's. */
+  note(row: number, hi: number, lo: number, owner: number, backup: number): void {
+    this.#set(this.#frames[this.#frames.length - 1].first + row, hi, lo, owner, backup, 0);
+  }
+
+  /** A row that had waited is decided, at this position. */
+  noteLate(
+    { tier1Id, number, row }: { readonly tier1Id: string; readonly number: number; readonly row: number },
+    flow: { readonly hi: number; readonly lo: number; readonly owner: number; readonly backup: number },
+    position: number,
+  ): void {
+    for (let at = this.#frames.length - 1; at >= this.#oldest; at--) {
+      const frame = this.#frames[at];
+      if (frame.number !== number || frame.tier1Id !== tier1Id) continue;
+      this.#set(frame.first + row, flow.hi, flow.lo, flow.owner, flow.backup, position - frame.position);
+      return;
+    }
+    // Its frame came before this replica, or is too old.
+    this.since = Math.max(this.since, position);
+  }
+
+  /** This replica does not know whose a row at this position is. */
+  missed(position: number): void {
+    this.since = Math.max(this.since, position);
+  }
+
+  /**
+   * A server has been removed at the entry `at`, and had handled the log up to `handled`. What is due behind that is its heirs' from now on; the rows
+   * of one of them come out, in order.
+   */
+  inherit(gone: number, handled: number, at: number, heirOf: HeirOf, heir: number): DueFrame[] {
+    const due: DueFrame[] = [];
+    for (let each = this.#oldest; each < this.#frames.length; each++) {
+      const { position, mark, first, count } = this.#frames[each];
+      let frame: DueFrame | undefined;
+      for (let row = 0; row < count; row++) {
+        const word = this.#at(first + row);
+        const who = this.#words[word + 2];
+        if ((who & 0xfff) !== gone || position + this.#words[word + 3] <= handled) continue;
+        const hi = this.#words[word];
+        const lo = this.#words[word + 1];
+        const backup = who >>> 12;
+        const next = heirOf(hi, lo, backup);
+        if (next === undefined) {
+          this.since = at;
+          continue;
+        }
+        this.#set(first + row, hi, lo, next, backup, at - position);
+        if (next !== heir) continue;
+        frame ??= { position, mark, rows: [], hi: [], lo: [] };
+        frame.rows.push(row);
+        frame.hi.push(hi);
+        frame.lo.push(lo);
+      }
+      if (frame !== undefined) due.push(frame);
+    }
+    return due;
+  }
+
+  get #capacity(): number {
+    return this.#words.length / wordsPerNote;
+  }
+
+  #at(row: number): number {
+    return (row % this.#capacity) * wordsPerNote;
+  }
+
+  #set(row: number, hi: number, lo: number, owner: number, backup: number, dueLater: number): void {
+    const at = this.#at(row);
+    this.#words[at] = hi;
+    this.#words[at + 1] = lo;
+    this.#words[at + 2] = (backup << 12) | owner;
+    this.#words[at + 3] = dueLater;
+  }
+
+  #drop(): void {
+    const { position, first, count } = this.#frames[this.#oldest++];
+    this.#first = first + count;
+    this.since = Math.max(this.since, position);
+  }
+
+  #grow(): void {
+    const former = this.#words;
+    const formerCapacity = former.length / wordsPerNote;
+    this.#words = new Int32Array(2 * former.length);
+    for (let row = this.#first; row < this.#next; row++) {
+      const from = (row % formerCapacity) * wordsPerNote;
+      this.#words.set(former.subarray(from, from + wordsPerNote), this.#at(row));
+    }
+  }
+}
