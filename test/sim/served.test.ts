@@ -27,6 +27,8 @@ interface Around {
   readonly hasSmallTables?: boolean;
   readonly toldMs?: number;
   readonly endedMs?: number;
+  /** Flows have backups, and what a dead server had not handled is replayed. */
+  readonly replays?: boolean;
 }
 
 const member = { server: 's1', incarnation: 1, number: 0, state: 'active', weight: 1, base: 1, flows: 0 } as const;
@@ -74,6 +76,10 @@ function unserved(packets: readonly Sent[], around: Around = {}): number | undef
     nowMs: 60_000,
     isPrivate: false,
     hasSmallTables: around.hasSmallTables === true,
+    plan: {
+      rules: { ...defaultRules, availability: around.replays === true ? 'active-active' : 'none' },
+      ...{ workMs: 0, logAgeMs: 10_000, logBytes: 1_000_000_000 },
+    },
     hasSkipped: () => around.hasSkipped === true,
     referenceOf: () => reference,
   };
@@ -105,6 +111,30 @@ test('served - a packet that is its owner’s: it was there and accepted nothing
   );
   const behind: Sent[] = [...opened, { kind: 'middle', atMs: 11_000, fate: { appliedBy: [], passedOverBy: [0] } }];
   assert.equal(unserved(behind), undefined);
+});
+
+test('served - a packet of a dead server that its heir must have: it was removed, and nothing else went wrong around that', () => {
+  const missed = (fate: Partial<Fate> = {}): Sent[] => [
+    ...opened,
+    { kind: 'middle', atMs: 11_000, fate: { appliedBy: [], position: 11_000, dueAt: 11_000, ...fate } },
+  ];
+  const life = { server: 's1', incarnation: 1 };
+  const remove = (epoch = 'e'): Command => ({ kind: 'remove', author: other, epoch, life, handled: 0 });
+  const views = (heir: View['members'][number] = other, atMs = 11_500) => [
+    change(0, [member, heir]),
+    change(atMs, [heir], 's2', remove()),
+  ];
+  const dead = { endedMs: 10_500, replays: true };
+  assert.equal(unserved(missed(), { ...dead, views: views() }), 2);
+  assert.equal(unserved(missed(), { endedMs: 10_500, views: views() }), undefined, 'nothing is replayed');
+  assert.equal(unserved(missed(), { ...dead, views: [change(0, [member, other])] }), undefined, 'nobody removed it');
+  assert.equal(unserved(missed(), { ...dead, views: views(other, 10_900) }), undefined, 'it was out by then');
+  assert.equal(unserved(missed(), { ...dead, views: views(other, 18_000) }), undefined, 'the log has trimmed it');
+  assert.equal(unserved(missed(), { ...dead, views: views({ ...other, state: 'draining' }) }), undefined);
+  assert.equal(unserved(missed({ epoch: 'before' }), { ...dead, views: views() }), undefined);
+  const pause = (server: string) => [trouble('pause', server, 11_000, 12_000)];
+  assert.equal(unserved(missed(), { ...dead, views: views(), troubles: pause('s2') }), undefined);
+  assert.equal(unserved(missed(), { ...dead, views: views(), troubles: pause('s1') }), 2);
 });
 
 test('served - an entry that the log has lost: only where its owner had not come to it', () => {

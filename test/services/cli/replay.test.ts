@@ -34,7 +34,7 @@ describe('replay', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () => {
     await nats?.stop();
   });
 
-  test('replay - one of three servers is killed: every packet is accepted, and what came twice is counted', async () => {
+  test('replay - one of three servers is killed: every packet is accepted, and what came twice is counted', async (t) => {
     const flows = ['--flows', '300', '--packets-per-flow', '20-60', '--rate', '3000', '--warm-up', '0'];
     const to = ['traffic', '--to', nats.url, '--cluster', 'heirs', '--seconds', '60', '--json'];
     const run = new Service([...to, ...flows]);
@@ -50,6 +50,7 @@ describe('replay', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () => {
     assert.equal(report.sent, report.acceptedOnce + report.repeats, run.stdout);
     assert.equal(exitCode, 0);
     const replayed = heirs.reduce((sum, line) => sum + Number(/\d+/.exec(line)?.[0]), 0);
+    t.diagnostic(`${report.sent} sent, ${replayed} replayed, ${report.repeats} of them twice`);
     assert.ok(replayed > 0 && report.repeats <= replayed, `${replayed} replayed: ${run.stdout}`);
     for (const name of ['s1', 's2']) {
       assert.equal(await server(name).end(), 0);

@@ -33,6 +33,8 @@ interface FrameNote {
   readonly number: number;
   readonly first: number;
   readonly count: number;
+  /** Where the last of its rows is due. */
+  lastDue: number;
 }
 
 /** Who takes over a row of a flow whose remembered backup is this; undefined: it cannot be told. */
@@ -77,7 +79,7 @@ export class RecentRows {
       this.#oldest = 0;
     }
     while (this.size + count > this.#capacity) this.#grow();
-    this.#frames.push({ position, mark: 0, atMs: logMs, tier1Id, number, first: this.#next, count });
+    this.#frames.push({ position, mark: 0, atMs: logMs, tier1Id, number, first: this.#next, count, lastDue: position });
     const { first } = this.#frames[this.#frames.length - 1];
     for (let row = first; row < first + count; row++) this.#words[this.#at(row) + 2] = nobody;
     this.#next += count;
@@ -103,6 +105,7 @@ export class RecentRows {
     for (let at = this.#frames.length - 1; at >= this.#oldest; at--) {
       const frame = this.#frames[at];
       if (frame.number !== number || frame.tier1Id !== tier1Id) continue;
+      frame.lastDue = position;
       this.#set(frame.first + row, flow.hi, flow.lo, flow.owner, flow.backup, position - frame.position);
       return;
     }
@@ -122,7 +125,9 @@ export class RecentRows {
   inherit(gone: number, handled: number, at: number, heirOf: HeirOf, heir: number): DueFrame[] {
     const due: DueFrame[] = [];
     for (let each = this.#oldest; each < this.#frames.length; each++) {
-      const { position, mark, first, count } = this.#frames[each];
+      const note = this.#frames[each];
+      if (note.lastDue <= handled) continue;
+      const { position, mark, first, count } = note;
       let frame: DueFrame | undefined;
       for (let row = 0; row < count; row++) {
         const word = this.#at(first + row);
@@ -136,6 +141,7 @@ export class RecentRows {
           this.since = at;
           continue;
         }
+        note.lastDue = at;
         this.#set(first + row, hi, lo, next, backup, at - position);
         if (next !== heir) continue;
         frame ??= { position, mark, rows: [], hi: [], lo: [] };
