@@ -78,8 +78,8 @@ export class Ledger {
   readonly flows: FlowRecord[] = [];
   readonly packets: PacketRecord[] = [];
   readonly lives: ServerLife[] = [];
-  /** The first packet that was replayed to a server after one of its flow that lies behind it in the log. */
-  disorder: { readonly packet: number; readonly life: number; readonly before: number } | undefined;
+  /** Packets that were replayed to a server after one of their flow that lies behind them in the log. */
+  readonly disorders: { readonly packet: number; readonly life: number; readonly before: number }[] = [];
   readonly #lives = new Map<string, number>();
   /** Told of each first acceptance: the clients' answer. */
   onServed: (packet: PacketRecord) => void = () => undefined;
@@ -152,7 +152,7 @@ export class Ledger {
   #noteRepeat(packet: PacketRecord, life: number): void {
     packet.repeatedBy = [...packet.repeatedBy, life];
     const { fate } = packet;
-    if (fate === undefined || this.disorder !== undefined) return;
+    if (fate === undefined) return;
     const { position, group, line } = fate;
     const lies = ({ fate: its }: PacketRecord) =>
       its !== undefined && its.group === group && its.line === line && its.position > position;
@@ -160,6 +160,6 @@ export class Ledger {
       const other = this.packets[id];
       return other.acceptedBy.includes(life) && !other.repeatedBy.includes(life) && lies(other);
     });
-    if (before !== undefined) this.disorder = { packet: packet.id, life, before };
+    if (before !== undefined) this.disorders.push({ packet: packet.id, life, before });
   }
 }

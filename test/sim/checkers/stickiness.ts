@@ -26,7 +26,7 @@ export function stickiness(world: World): Finding | undefined {
     let hasEnded = false;
     let isReset = false;
     let isOpen = false;
-    for (const { repeatedBy, id, kind, sentMs, acceptedBy, atMs } of inLogOrder(world, flow)) {
+    for (const { fate, repeatedBy, id, kind, sentMs, acceptedBy, atMs } of inLogOrder(world, flow)) {
       if (kind === 'start') firstStartMs = Math.min(firstStartMs, atMs);
       // A start that comes late, behind the end of its own connection, is another one.
       const isStartAnew: boolean =
@@ -40,10 +40,10 @@ export function stickiness(world: World): Finding | undefined {
       isOpen ||= !flow.type1 || !isOpening(kind);
       if (acceptedBy.length === 0) continue;
       lastAcceptedMs = atMs;
-      const taker = acceptedBy[0];
-      // The heir of a dead server has what that one had not handled, from before its removal on.
-      const isHeir = repeatedBy.includes(taker);
-      if (home !== -1 && home !== taker && !isHeir) {
+      // What the heir of a dead server got in its place was that one's, and says nothing of where the flow goes on.
+      const taker = repeatedBy.includes(acceptedBy[0]) ? (fate?.owner ?? -1) : acceptedBy[0];
+      if (taker === -1) continue;
+      if (home !== -1 && home !== taker) {
         if (isOvertaken(flow, atMs)) continue;
         const life = ledger.lives[home];
         const isElsewhere = life.group !== ledger.lives[taker].group;
