@@ -72,7 +72,6 @@ function unserved(packets: readonly Sent[], around: Around = {}): number | undef
     servers: [{ life, toldMs: around.toldMs }],
     tier1s: [{ name: 't1-1', process: { isAlive: true }, endedMs: Number.POSITIVE_INFINITY }],
     map: { groups: [{ id: 'g1' }] },
-    plan: { rules: { availability: 'none' } },
     nowMs: 60_000,
     isPrivate: false,
     hasSmallTables: around.hasSmallTables === true,
