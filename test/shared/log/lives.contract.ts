@@ -67,7 +67,7 @@ export function lifeContract({ open, openMissing, until, wait, fill }: LogTools)
     await until(() => boxes[0].broken.length + boxes[1].broken.length + boxes[4].broken.length === 3);
     await until(() => boxes[2].entries.length === 1 && boxes[3].reader.isLive);
     await fill(log, ['e', 'f']);
-    await until(() => boxes[3].entries.length === 2);
+    await until(() => boxes[2].entries.length === 3 && boxes[3].entries.length === 2);
     assert.deepEqual(
       boxes.map((one) => one.broken),
       [['shorter'], ['other'], [], [], ['other']],
