@@ -49,7 +49,14 @@ interface OpenFrame {
   applied: AppliedFrame | undefined;
 }
 
-interface AppliedFrame {
+interface Inside {
+  /** Places of the rows that are fragments. */
+  readonly fragments: ReadonlyMap<number, Fragment>;
+  /** Of some rows, what the packet lies within. */
+  readonly tenants: ReadonlyMap<number, string>;
+}
+
+interface AppliedFrame extends Inside {
   /** Of its entry, or of the one at which the last of its packets that waited was decided. */
   position: number;
   readonly view: View;
@@ -63,10 +70,6 @@ interface AppliedFrame {
   readonly owners: Uint16Array;
   /** The weightiest verdict of those that did not accept. */
   readonly cause: Uint8Array;
-  /** Places of the rows that are fragments. */
-  readonly fragments: ReadonlyMap<number, Fragment>;
-  /** Of some rows, what the packet lies within. */
-  readonly tenants: ReadonlyMap<number, string>;
   /** Rows that wait. */
   readonly undecided: Set<number>;
   /** Some replica did not hold the slice of some row. */
@@ -229,8 +232,7 @@ export class Auditor {
         acceptedBy: new Uint16Array(count),
         owners: owners.slice(0, count),
         cause: new Uint8Array(count),
-        fragments: this.#fragmentsOf(frame),
-        tenants: this.#tenantsOf(frame, verdicts),
+        ...this.#lookInside(frame, verdicts),
         undecided: new Set(),
         isPartial: false,
         reporters: 0,
@@ -248,26 +250,13 @@ export class Auditor {
     if (acceptedHere > 0) this.latencyMs.record(this.#nowMs() - open.sentAtMs, acceptedHere);
   }
 
-  /** Of rows that end a connection, or whose connection is not known: whose they are. */
-  #tenantsOf({ words, payload, count }: AuditedEffects['frame'], verdicts: Uint8Array): ReadonlyMap<number, string> {
-    const tenants = new Map<number, string>();
-    let start = 0;
-    for (let row = 0; row < count; row++) {
-      const word = words[row * wordsPerRow + 2];
-      const end = start + (word & 0xffff);
-      const flags = word >>> 16;
-      const isEnd = (flags & (FrameFlags.END | FrameFlags.AGGREGATE)) === FrameFlags.END;
-      if (isEnd || causeOf.get(verdicts[row]) === 'midFlow') {
-        tenants.set(row, this.#tenants.of(payload, start, end, flags));
-      }
-      start = end;
-    }
-    return tenants;
-  }
-
-  /** Rows that are fragments: later ones by their flag, first ones by the row before, which names their datagram. */
-  #fragmentsOf({ words, payload, count }: AuditedEffects['frame']): ReadonlyMap<number, Fragment> {
+  /**
+   * Reads what rows do not tell: the place of fragments (later ones by their flag, first ones by the row before, which names their datagram), and
+   * whose the packets are that end a connection, or whose connection is not known.
+   */
+  #lookInside({ words, payload, count }: AuditedEffects['frame'], verdicts: Uint8Array): Inside {
     const fragments = new Map<number, Fragment>();
+    const tenants = new Map<number, string>();
     let start = 0;
     for (let row = 0; row < count; row++) {
       const at = row * wordsPerRow;
@@ -278,9 +267,13 @@ export class Auditor {
       if (isFirst || flags & FrameFlags.LATER_FRAGMENT) {
         fragments.set(row, this.datagrams.read(payload, start, end, flags, words[named], words[named + 1]));
       }
+      const isEnd = (flags & (FrameFlags.END | FrameFlags.AGGREGATE)) === FrameFlags.END;
+      if (isEnd || causeOf.get(verdicts[row]) === 'midFlow') {
+        tenants.set(row, this.#tenants.of(payload, start, end, flags));
+      }
       start = end;
     }
-    return fragments;
+    return { fragments, tenants };
   }
 
   #onLate(applied: AppliedFrame | undefined, server: number, row: number, verdict: number, position: number): void {

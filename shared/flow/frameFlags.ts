@@ -26,8 +26,8 @@ export const FrameFlags = {
   /** Several sessions share this flow, so a start or an end seen in it is not the flow's own. */
   AGGREGATE: 1 << 6,
   /**
-   * The answer to a start (TCP SYN+ACK, SCTP INIT ACK, DCCP Response) where both directions are one flow, or an ICMP error about the flow: it confirms nothing.
-   * Together with END, see RESET.
+   * The answer to a start (TCP SYN+ACK, SCTP INIT ACK, DCCP Response) where both directions are one flow, or an ICMP error about the
+   * flow: it confirms nothing. Together with END, see RESET.
    */
   HANDSHAKE: 1 << 7,
 } as const;

@@ -37,7 +37,6 @@ const packr = new Packr({ useRecords: false });
  * Several actors may drop one packet, and another one may still accept it.
  */
 export const receiptVerdicts = ['accepted', 'tableFull', 'noServer', 'fragment', 'absent', 'repeated'] as const;
-export type ReceiptVerdict = (typeof receiptVerdicts)[number];
 
 /** Who writes a message, and what it says beside its rows. */
 export interface ReceiptHeader {

@@ -18,8 +18,9 @@
 // replica has; what is shared are the starts of the last seconds (recentStarts.ts). Which method serves a packet is the logical
 // switch of Fig. 10: type 1 by the group's rules, type 2 always by Fig. 7. Protocols whose starts happen inside a flow (AGGREGATE:
 // GTP-C, RADIUS, DHCP, and everything under a key coarser than the five-tuple) go by Fig. 7 too, because a second start must not
-// move the flow that the first one opened. A packet that is a flow of its own (SINGLE: the key `packet`) asks neither table: it is
-// placed by the present view and forgotten, so no slice has to be there for it, and nothing begins or ends. So the two tables never meet: a packet asks one of them, whatever is in the other.
+// move the flow that the first one opened. So the two tables never meet: a packet asks one of them, whatever is in the other. A packet
+// that is a flow of its own (SINGLE: the key `packet`) asks neither: it is placed by the present view and forgotten, so no slice has to be
+// there for it, and nothing begins or ends.
 //
 // Everything shared that happens here (entries, owners, starts) is a function of rows and views. What depends on which server this
 // replica belongs to is the verdict, the own table, and the items for the server.

@@ -31,7 +31,6 @@ export const ItemKind = {
 
 /** Why a flow ended, in the words of the handler (egress/handlers/handler.ts). */
 export const endReasons = ['closed', 'idle', 'evicted', 'moved'] as const;
-export type EndReasonName = (typeof endReasons)[number];
 export const End = { closed: 0, idle: 1, evicted: 2, moved: 3 } as const;
 
 /** What is for this replica's own server, in order. */

@@ -49,11 +49,12 @@ export class Rows {
     const { frame, verdicts, owners, items } = this.#effects;
     const decider = this.#decider;
     const counts = this.#counts;
+    const { recent } = this;
     const { words, count } = frame;
     if (decider.ownTable !== undefined) this.prefetched ^= decider.ownTable.prefetch(words, count);
     this.prefetched ^= decider.table.prefetch(words, count);
     this.#position = position;
-    this.recent?.begin(position, logMs, frame.tier1Id, frame.number, count);
+    recent?.begin(position, logMs, frame.tier1Id, frame.number, count);
     let offset = 0;
     let wasDatagram = false;
     for (let row = 0, at = 0; row < count; row++, at += wordsPerRow) {
@@ -69,7 +70,7 @@ export class Rows {
         counts[verdict]++;
         verdicts[row] = verdict;
         owners[row] = decider.owner;
-        if (this.recent !== undefined) this.#remember(this.recent, row, hi, lo, verdict);
+        if (recent !== undefined) this.#remember(recent, row, hi, lo, verdict);
         if (wasDatagram) this.#learnDatagram(row, hi, lo, flags);
         wasDatagram = false;
       } else {

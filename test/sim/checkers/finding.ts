@@ -2,7 +2,7 @@
 // wrong, and nothing of how tier 1 and the actors work.
 
 import type { View } from '../../../shared/membership/view.ts';
-import type { FlowRecord, PacketKind, ServerLife } from '../ledger.ts';
+import type { FlowRecord, ServerLife } from '../ledger.ts';
 import type { Diversion } from '../tier1.ts';
 import type { World } from '../world.ts';
 
@@ -15,15 +15,8 @@ export interface Finding {
   readonly packet?: number;
 }
 
-/** A connection of which only starts and their answers came is remembered for 30 s; clocks may differ by some of that. */
-export const openingMs = 21_000;
-/** One that both sides have ended for a minute. */
+/** A connection that both sides have ended is remembered for a minute; clocks may differ by some of that. No other flow is forgotten within a run. */
 export const closingMs = 50_000;
-
-/** Whether a packet of this kind shows no more than that somebody wants a connection. */
-export function isOpening(kind: PacketKind): boolean {
-  return kind === 'start' || kind === 'accept';
-}
 
 /** The first thing that does not hold at the end of a run, or undefined. */
 export type Checker = (world: World) => Finding | undefined;

@@ -31,18 +31,7 @@ import type { Trouble } from '../faults.ts';
 import type { ViewChange } from '../judgement.ts';
 import type { Fate, FlowRecord, PacketRecord, ServerLife } from '../ledger.ts';
 import type { World } from '../world.ts';
-import {
-  closingMs,
-  deaths,
-  type Finding,
-  isDiverted,
-  isMember,
-  isOpening,
-  openingMs,
-  replays,
-  seconds,
-  viewAt,
-} from './finding.ts';
+import { closingMs, deaths, type Finding, isDiverted, isMember, replays, seconds, viewAt } from './finding.ts';
 
 /** Frames that cannot get into the log are given up after this, and a little more until that shows. */
 const givenUpMs = 16_000;
@@ -197,8 +186,6 @@ function isBroken(world: World, flow: FlowRecord, packet: PacketRecord, fate: Fa
   const first = earlier.find(({ kind, acceptedBy }) => kind === 'start' && acceptedBy.length > 0);
   // The client repeats a start until it is taken, and sends nothing else before.
   if (first === undefined || last?.fate === undefined) return true;
-  const isOpen = earlier.some((each) => isKnown(each) && !isOpening(each.kind));
-  if (!isOpen && fate.atMs - last.fate.atMs > openingMs) return true;
   if (earlier.some(({ kind }) => kind === 'end') && fate.atMs - last.fate.atMs > closingMs) return true;
   if (isDiverted(world, flow, first.sentMs, fate.atMs + recoveryMs)) return true;
   // What the heir of a dead server got in its place was that one's.

@@ -6,7 +6,7 @@
 
 import type { FlowRecord, Ledger, PacketRecord } from '../ledger.ts';
 import type { World } from '../world.ts';
-import { closingMs, type Finding, isDiverted, isMember, isOpening, openingMs, seconds } from './finding.ts';
+import { closingMs, type Finding, isDiverted, isMember, seconds } from './finding.ts';
 
 /** A repeated start goes to the first one's server for ten seconds; clocks may differ. */
 const repeatedStartMs = 4_500;
@@ -21,23 +21,18 @@ export function stickiness(world: World): Finding | undefined {
     if (hasOneHome(ledger, flow)) continue;
     let home = -1;
     let firstStartMs = Number.POSITIVE_INFINITY;
-    let lastMs = Number.POSITIVE_INFINITY;
     let lastAcceptedMs = Number.POSITIVE_INFINITY;
     let hasEnded = false;
     let isReset = false;
-    let isOpen = false;
     for (const { fate, repeatedBy, id, kind, sentMs, acceptedBy, atMs } of inLogOrder(world, flow)) {
       if (kind === 'start') firstStartMs = Math.min(firstStartMs, atMs);
       // A start that comes late, behind the end of its own connection, is another one.
       const isStartAnew: boolean =
         kind === 'start' && (hasEnded || isReset || atMs - firstStartMs > repeatedStartMs || isReused(flow.id));
-      const limitMs = isOpen ? Number.POSITIVE_INFINITY : openingMs;
-      const isForgotten = atMs - lastMs > limitMs || (hasEnded && atMs - lastAcceptedMs > closingMs);
+      const isForgotten = hasEnded && atMs - lastAcceptedMs > closingMs;
       if (isForgotten || isStartAnew) home = -1;
-      lastMs = atMs;
       hasEnded = (hasEnded && !isStartAnew) || kind === 'end';
       isReset = kind === 'reset';
-      isOpen ||= !flow.type1 || !isOpening(kind);
       if (acceptedBy.length === 0) continue;
       lastAcceptedMs = atMs;
       // What the heir of a dead server got in its place was that one's, and says nothing of where the flow goes on.

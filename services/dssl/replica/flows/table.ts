@@ -17,11 +17,11 @@
 //     established flows), the slice *rests*: once the allowance is used up, new flows are refused without another look for a second.
 // Allowance and rest are part of a slice's content, as its entries are.
 //
-// The table compares the 64-bit hash and keeps no key: two of n flows share a hash with probability n^2 / 2^65, about 3
-// in a million at 10^7 flows.
+// The table compares the 64-bit hash and keeps no key: two of n flows share a hash with probability n^2 / 2^65 (n = 10^7: 3 in a million).
 
 import { limits } from '../../../../shared/base/limits.ts';
 import { mixSeeded } from '../../../../shared/hash/mix.ts';
+import { isOver } from '../ticks.ts';
 import { type FlowTableCounters, SegmentDirectory, sliceCount, slotBits, slotMask } from './directory.ts';
 import {
   EndReason,
@@ -115,10 +115,10 @@ export class FlowTable {
   /** The info word of a flow; 0 when there is none. Changes nothing, so it may be asked between entries. */
   peek(hi: number, lo: number, tick: number): number {
     const segment = this.#segments.of(hi);
-    const slot = segment.find(hi, lo);
-    if (slot < 0) return 0;
-    const info = segment.data[(slot << 2) + 3];
-    return ((tick - segment.data[(slot << 2) + 2]) | 0) > this.#idleTicks[idleIndexOf(info)] ? 0 : info;
+    const at = segment.search(hi, lo, segment.place(lo));
+    if (at < 0) return 0;
+    const info = segment.data[at + 3];
+    return isOver(tick, segment.data[at + 2], this.#idleTicks[idleIndexOf(info)]) ? 0 : info;
   }
 
   /**

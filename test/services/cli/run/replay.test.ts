@@ -9,10 +9,11 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { type ReplayOptions, type ReplayReport, replay, replayedCluster } from '../../../../services/cli/run/replay.ts';
+import { type ReplayOptions, type ReplayReport, replay } from '../../../../services/cli/run/replay.ts';
 import { reportInWords } from '../../../../services/ops/words.ts';
 import { buildPacket } from '../../../../shared/packet/encode/build.ts';
 import { NatsServer, skipWithoutNatsServer } from '../../../support/natsServer.ts';
+import { replayEnvironment, usualReplay } from '../../../support/replaying.ts';
 import { sharedCaptures } from '../../../support/sharedCaptures.ts';
 import { writeTiny } from '../../../support/tinyCapture.ts';
 
@@ -22,18 +23,8 @@ const ownFolder = fileURLToPath(new URL('../../../captures/', import.meta.url));
 const own = readdirSync(ownFolder)
   .filter((name) => /\.pcap(ng)?(\.gz)?$/.test(name))
   .map((name) => ownFolder + name);
-const environment = { secret: 'test', auth: undefined, logLevel: 'silent' };
 
-const usual: ReplayOptions = {
-  ...replayedCluster,
-  groups: 2,
-  servers: 2,
-  bus: 'embedded',
-  speed: 'max',
-  handler: 'counting',
-  handlerOption: [],
-  maxFlows: 100_000,
-};
+const usual: ReplayOptions = { ...usualReplay, groups: 2, servers: 2, maxFlows: 100_000 };
 
 const fig6 = { ...usual, method: 'fig-6' as const };
 const fig7 = { ...usual, method: 'fig-7' as const, midFlow: 'adopt' as const };
@@ -80,7 +71,7 @@ async function replayAll(files: readonly string[], bus: string): Promise<void> {
   const worker = async (): Promise<void> => {
     for (let next = left.pop(); next !== undefined; next = left.pop()) {
       const { file, options } = next;
-      const report = await replay([file], { ...options, ...changing, bus }, environment);
+      const report = await replay([file], { ...options, ...changing, bus }, replayEnvironment);
       // Some captures hold nothing but the middle of connections, or packets that are broken.
       assertExactlyOnce(report, `${file} by ${options.method} on ${bus}`, /^nothing was accepted: of /);
       if (options.midFlow === 'adopt') assert.equal(report.exactlyOnce.nobody.midFlow, undefined, file);
@@ -121,8 +112,8 @@ describe('over NATS', { skip: skipWithoutNatsServer() }, () => {
 
 test('replay - a server added in mid-capture takes new flows, a drained one keeps its own and gets no more', async () => {
   const file = `${ownFolder}town.pcap`;
-  const report = await replay([file], { ...fig7, ...changing, servers: 3 }, environment);
-  const undisturbed = await replay([file], { ...fig7, servers: 3 }, environment);
+  const report = await replay([file], { ...fig7, ...changing, servers: 3 }, replayEnvironment);
+  const undisturbed = await replay([file], { ...fig7, servers: 3 }, replayEnvironment);
   assertExactlyOnce(report, file);
   for (const group of ['g1', 'g2']) {
     const servers = report.servers.filter((each) => each.group === group);
@@ -169,7 +160,7 @@ test('replay - every placement policy, key policy and variant gives each packet 
     },
   ];
   for (const variant of variants) {
-    const report = await replay([file], { ...usual, ...changing, ...variant }, environment);
+    const report = await replay([file], { ...usual, ...changing, ...variant }, replayEnvironment);
     assertExactlyOnce(report, JSON.stringify(variant));
   }
 });
@@ -179,14 +170,14 @@ test('replay - groups that serve one type get only that type (Fig. 10)', async (
     { id: 'connections', weight: 100, serves: 'type-1' as const, vlan: 0 },
     { id: 'the-rest', weight: 100, serves: 'type-2' as const, vlan: 0 },
   ];
-  const report = await replay([`${ownFolder}town.pcap`], { ...usual, group }, environment);
+  const report = await replay([`${ownFolder}town.pcap`], { ...usual, group }, replayEnvironment);
   assertExactlyOnce(report, 'dedicated groups');
   const flowsOf = (id: string) =>
     report.servers.filter((server) => server.group === id).reduce((sum, server) => sum + server.flows, 0);
   assert.equal(flowsOf('connections'), report.flows.type1);
   assert.equal(flowsOf('the-rest'), report.flows.type2);
 
-  const none = await replay([`${ownFolder}town.pcap`], { ...usual, group: group.slice(0, 1) }, environment);
+  const none = await replay([`${ownFolder}town.pcap`], { ...usual, group: group.slice(0, 1) }, replayEnvironment);
   assert.ok(none.packets.dropped['no-group'] > 0, 'nobody serves the other type: counted');
   assertExactlyOnce(none, 'no group for type 2');
 });
@@ -199,7 +190,7 @@ test('replay - a drain and an addition are in force at their very packet', async
     const flowsOf = async (name: string, changes: Partial<ReplayOptions>) => {
       const out = join(folder, name);
       const options = { ...usual, groups: 1, handler: 'flow-stats', handlerOption: [`out=${out}`], ...changes };
-      assertExactlyOnce(await replay([file], options, environment), name);
+      assertExactlyOnce(await replay([file], options, replayEnvironment), name);
       const records = readFileSync(out, 'utf8').trimEnd().split('\n');
       const homes = new Map(
         records.map((line) => JSON.parse(line)).map(({ server, sourcePort }) => [sourcePort - 10_000, server]),
@@ -221,7 +212,7 @@ test('replay - a drain and an addition are in force at their very packet', async
 
 test('replay - a handler that throws costs its batch, the actor goes on, and the run fails and says so', async () => {
   const handler = fileURLToPath(new URL('../../../support/throwingHandler.ts', import.meta.url));
-  const report = await replay([`${ownFolder}web.pcap`], { ...usual, handler }, environment);
+  const report = await replay([`${ownFolder}web.pcap`], { ...usual, handler }, replayEnvironment);
   assertExactlyOnce(report, 'throwing handler', /^handlers failed/);
   assert.ok(report.servers.some(({ handlerErrors }) => handlerErrors > 0));
   const lost = report.servers.reduce((sum, { packetsLost }) => sum + packetsLost, 0);
@@ -239,7 +230,7 @@ test('replay - a run in which nothing was accepted is no success', async () => {
   try {
     const file = await captureOfFlows(folder, 3);
     const group = [{ id: 'connections', weight: 100, serves: 'type-1' as const, vlan: 0 }];
-    const text = reportInWords(await replay([file], { ...usual, group }, environment));
+    const text = reportInWords(await replay([file], { ...usual, group }, replayEnvironment));
     assert.match(
       text,
       /This run failed:\n {2}nothing was accepted: of 3 packets 3 were dropped at tier 1 \(no-group 3\)\n/,
@@ -256,7 +247,7 @@ test('replay - one of a kind is told in the singular', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'flowherd-one-'));
   try {
     const file = await captureOfFlows(folder, 1);
-    const text = reportInWords(await replay([file], { ...usual, groups: 1, servers: 1 }, environment));
+    const text = reportInWords(await replay([file], { ...usual, groups: 1, servers: 1 }, replayEnvironment));
     assert.match(text, /: 1 packet, pcap/);
     assert.match(text, /^1 packet read, 1 distributed to 1 group with 1 server \(/m);
     assert.match(text, /^1 was accepted by exactly one server/m);
@@ -271,7 +262,7 @@ test('replay - flow-stats of all servers write one file, a whole record for ever
   try {
     const out = join(folder, 'flows.jsonl');
     const options = { ...fig7, handler: 'flow-stats', handlerOption: [`out=${out}`] };
-    const report = await replay([`${ownFolder}town.pcap`], options, environment);
+    const report = await replay([`${ownFolder}town.pcap`], options, replayEnvironment);
     const records = readFileSync(out, 'utf8')
       .trimEnd()
       .split('\n')

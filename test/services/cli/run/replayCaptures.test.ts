@@ -7,22 +7,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'node:test';
 import { zstdCompressSync } from 'node:zlib';
-import { type ReplayOptions, replay, replayedCluster } from '../../../../services/cli/run/replay.ts';
+import { replay } from '../../../../services/cli/run/replay.ts';
 import { reportInWords } from '../../../../services/ops/words.ts';
 import { buildPacket, fragmentPacket, type PacketSpec } from '../../../../shared/packet/encode/build.ts';
+import { replayEnvironment, usualReplay } from '../../../support/replaying.ts';
 import { sharedCase } from '../../../support/sharedCaptures.ts';
 import { writeTiny } from '../../../support/tinyCapture.ts';
 
-const environment = { secret: 'test', auth: undefined, logLevel: 'silent' };
-const usual: ReplayOptions = {
-  ...replayedCluster,
-  groups: 1,
-  servers: 9,
-  bus: 'embedded',
-  speed: 'max',
-  handler: 'counting',
-  handlerOption: [],
-};
 const start = 1_700_000_000_000;
 const folder = mkdtempSync(join(tmpdir(), 'replay-'));
 test.after(() => rmSync(folder, { recursive: true }));
@@ -58,7 +49,7 @@ const pieces = (sourcePort: number, vlans: readonly number[] = []): Uint8Array[]
 test('replay - fragments of two VLANs with one identification stay with their datagrams', async (t) => {
   const path = sharedCase(t, 'min-frag-vlan.pcap');
   if (path === undefined) return;
-  const { exactlyOnce, tornDatagrams, problems, flows } = await replay([path], usual, environment);
+  const { exactlyOnce, tornDatagrams, problems, flows } = await replay([path], usualReplay, replayEnvironment);
   assert.deepEqual([exactlyOnce.accepted, tornDatagrams, flows.seen, problems], [4, 0, 2, []]);
 });
 
@@ -76,11 +67,11 @@ test('replay - why a connection is not known: never seen, ended, ended by anothe
     ['idle', [...open, [inVlan(7, 'A'), 8_000]]],
   ];
   for (const [cause, packets] of cases) {
-    const report = await replay([await captureOf(`${cause}.pcap`, packets)], usual, environment);
+    const report = await replay([await captureOf(`${cause}.pcap`, packets)], usualReplay, replayEnvironment);
     assert.deepEqual(report.exactlyOnce.nobody, { [cause]: 1 });
   }
   const apart = await captureOf('apart.pcap', [...open, [inVlan(8, 'R'), 1], [inVlan(7, 'A'), 300]]);
-  const { exactlyOnce } = await replay([apart], { ...usual, within: ['vlan'] }, environment);
+  const { exactlyOnce } = await replay([apart], { ...usualReplay, within: ['vlan'] }, replayEnvironment);
   assert.deepEqual(exactlyOnce.nobody, { midFlow: 1 }, 'the reset of the other tenant, whose start is not there');
 });
 
@@ -94,7 +85,7 @@ test('replay - a datagram that an identification come round again tears is count
       'torn.pcap',
       [first, last, overtaking, next].map((bytes, at) => [bytes, at / 1_000]),
     );
-    const report = await replay([path], usual, environment);
+    const report = await replay([path], usualReplay, replayEnvironment);
     torn += report.tornDatagrams;
     assert.equal(report.problems.length, report.tornDatagrams);
     if (report.tornDatagrams > 0)
@@ -113,7 +104,7 @@ test('replay - one corrupt time costs that packet its time, and no flow', async 
       [tcp('PA', 'y'), 0.3],
       [tcp('PA', 'z'), 0.4],
     ]);
-    const report = await replay([path], usual, environment);
+    const report = await replay([path], usualReplay, replayEnvironment);
     assert.deepEqual([report.exactlyOnce.accepted, report.flows.seen], [5, 1]);
     assert.match(reportInWords(report), /time\.pcap: 1 packet with a corrupt time/);
   }
@@ -128,7 +119,7 @@ test('replay - files out of order are said in one line, and sorted where that is
     [tcp('A', 'a'), 1],
     [tcp('S'), 0],
   ]);
-  const plain = await replay([later, earlier], usual, environment);
+  const plain = await replay([later, earlier], usualReplay, replayEnvironment);
   assert.deepEqual(
     plain.notes.map((note) => note.replace(`${folder}/`, '').replace(`${folder}/`, '')),
     [
@@ -137,7 +128,7 @@ test('replay - files out of order are said in one line, and sorted where that is
     ],
   );
   assert.equal(plain.exactlyOnce.accepted, 1);
-  const sorted = await replay([later, earlier], { ...usual, sort: true }, environment);
+  const sorted = await replay([later, earlier], { ...usualReplay, sort: true }, replayEnvironment);
   assert.deepEqual([sorted.exactlyOnce.accepted, sorted.notes, sorted.files.length], [4, [], 2]);
 });
 
@@ -151,13 +142,13 @@ test('replay - link types that are not read are named, and a run that could read
     127,
   );
   const wired = await captureOf('wired.pcap', [[tcp('S'), 0]]);
-  const nothing = await replay([wireless], usual, environment);
+  const nothing = await replay([wireless], usualReplay, replayEnvironment);
   assert.deepEqual(nothing.problems, ['nothing of the captures could be read']);
   assert.match(
     reportInWords(nothing),
     /wireless\.pcap: packets that are not read: 2 of link type 127 \(802\.11 with radiotap header\)/,
   );
-  const some = await replay([wireless, wired], usual, environment);
+  const some = await replay([wireless, wired], usualReplay, replayEnvironment);
   assert.deepEqual([some.problems, some.exactlyOnce.accepted], [[], 1]);
 });
 
@@ -171,7 +162,7 @@ test('replay - tunnels are told: entered ones, and others by kind and cause', as
     'tunnels.pcap',
     packets.map((bytes) => [bytes, 0]),
   );
-  const report = await replay([path], { ...usual, tunnel: 'inner' }, environment);
+  const report = await replay([path], { ...usualReplay, tunnel: 'inner' }, replayEnvironment);
   assert.deepEqual(report.tunnels, { entered: { ipip: 1 }, notEntered: { esp: { unread: 1 } } });
   const words = reportInWords(report);
   assert.match(words, /keyed inside tunnels: ipip 1\n/);
@@ -179,7 +170,7 @@ test('replay - tunnels are told: entered ones, and others by kind and cause', as
 });
 
 test('replay - a capture without packets accepts nothing, which fails', async () => {
-  const { packets, problems } = await replay([await captureOf('none.pcap', [])], usual, environment);
+  const { packets, problems } = await replay([await captureOf('none.pcap', [])], usualReplay, replayEnvironment);
   assert.equal(packets.read, 0);
   assert.deepEqual(problems, ['nothing was accepted: there are no packets in the captures']);
 });
@@ -191,13 +182,13 @@ test('replay - a share of the bytes is one of the packets, also of a packed capt
   });
   const files = [await captureOf('share.pcap', packets), await captureOf('share.pcap.zst', packets)];
   for (const file of files) {
-    const { servers } = await replay([file], { ...usual, addAt: { share: 0.5 }, servers: 1 }, environment);
-    const half = await replay([file], { ...usual, addAt: { packets: 30 }, servers: 1 }, environment);
+    const { servers } = await replay([file], { ...usualReplay, addAt: { share: 0.5 }, servers: 1 }, replayEnvironment);
+    const half = await replay([file], { ...usualReplay, addAt: { packets: 30 }, servers: 1 }, replayEnvironment);
     assert.deepEqual(
       servers.map(({ flows }) => flows),
       half.servers.map(({ flows }) => flows),
     );
-    const last = await replay([file], { ...usual, drainAt: { share: 1 }, servers: 2 }, environment);
+    const last = await replay([file], { ...usualReplay, drainAt: { share: 1 }, servers: 2 }, replayEnvironment);
     assert.deepEqual(last.servers[0].flows > 0 && last.draining, [
       { server: 'g1-s1', flowsLeft: last.servers[0].flows },
     ]);
@@ -205,12 +196,12 @@ test('replay - a share of the bytes is one of the packets, also of a packed capt
 });
 
 test('replay - a moment that cannot be known is refused, and one that never comes is said', async () => {
-  await assert.rejects(replay(['-'], { ...usual, addAt: { share: 0.5 } }, environment), {
+  await assert.rejects(replay(['-'], { ...usualReplay, addAt: { share: 0.5 } }, replayEnvironment), {
     code: 'bad-config',
     message: 'standard input: a share of its bytes is not known before its end; name a number of packets',
   });
   const file = await captureOf('short.pcap', [[tcp('S'), 0]]);
-  const { notes } = await replay([file], { ...usual, drainAt: { packets: 1_000 } }, environment);
+  const { notes } = await replay([file], { ...usualReplay, drainAt: { packets: 1_000 } }, replayEnvironment);
   assert.deepEqual(notes, ['--drain-at: there are less than 1,000 packets, so nothing was done']);
 });
 
@@ -227,7 +218,7 @@ test('replay - with two directions apart, both of a connection are accepted', as
     packets.map((bytes, n): Timed => [bytes, n]),
   );
   for (const method of ['fig-6', 'fig-7'] as const) {
-    const { exactlyOnce, flows } = await replay([file], { ...usual, directed: true, method }, environment);
+    const { exactlyOnce, flows } = await replay([file], { ...usualReplay, directed: true, method }, replayEnvironment);
     assert.deepEqual([exactlyOnce.accepted, exactlyOnce.nobody, flows.seen], [8, {}, 2]);
   }
 });

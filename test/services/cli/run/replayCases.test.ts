@@ -3,21 +3,12 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, type TestContext, test } from 'node:test';
-import { type ReplayOptions, type ReplayReport, replay, replayedCluster } from '../../../../services/cli/run/replay.ts';
+import { type ReplayOptions, type ReplayReport, replay } from '../../../../services/cli/run/replay.ts';
 import { defaultIdle } from '../../../../shared/membership/idleLimits.ts';
 import { NatsServer, skipWithoutNatsServer } from '../../../support/natsServer.ts';
+import { replayEnvironment, usualReplay } from '../../../support/replaying.ts';
 import { sharedCase } from '../../../support/sharedCaptures.ts';
 
-const environment = { secret: 'test', auth: undefined, logLevel: 'silent' };
-const usual: ReplayOptions = {
-  ...replayedCluster,
-  groups: 1,
-  servers: 9,
-  bus: 'embedded',
-  speed: 'max',
-  handler: 'counting',
-  handlerOption: [],
-};
 const inner = { tunnel: 'inner' } as const;
 
 interface Case {
@@ -66,7 +57,7 @@ async function replayed(
   options: Partial<ReplayOptions>,
 ): Promise<ReplayReport | undefined> {
   const path = sharedCase(t, file);
-  return path === undefined ? undefined : replay([path], { ...usual, ...options }, environment);
+  return path === undefined ? undefined : replay([path], { ...usualReplay, ...options }, replayEnvironment);
 }
 
 async function check(t: TestContext, bus: string): Promise<void> {
