@@ -71,6 +71,26 @@ export async function* readCapture(
   }
 }
 
+/**
+ * Acts on each batch and resolves to what the reader returns. Whatever happens, the source is closed: an abandoned reader keeps
+ * its file open, and Node ends the process when it finds such a file. Rejects with what the reader or `act` throws.
+ */
+export async function eachBatch<T>(
+  reader: AsyncGenerator<CaptureBatch, T, void>,
+  act: (batch: CaptureBatch) => void | Promise<void>,
+): Promise<T> {
+  try {
+    for (;;) {
+      const { done, value } = await reader.next();
+      if (done) return value;
+      await act(value);
+    }
+  } finally {
+    // Only an early end leaves it open; what it would return then is of no use to anybody.
+    await reader.return(undefined as T);
+  }
+}
+
 /** The bytes read and not yet used, `[start, end)` of a buffer of fixed size. */
 class Window {
   readonly bytes = new Uint8Array(captureLimits.windowBytes);

@@ -5,7 +5,7 @@
 import { BatchRows, type CaptureBatch, captureLimits } from './batch.ts';
 import { CaptureError, CaptureFault } from './captureError.ts';
 import { PacketTimes } from './packetTimes.ts';
-import { type CaptureSummary, readCapture } from './reader.ts';
+import { type CaptureSummary, eachBatch, readCapture } from './reader.ts';
 
 /** One of the files. */
 export interface SortedFile {
@@ -31,13 +31,11 @@ export async function* readSorted(
   const files: SortedFile[] = [];
   for (const source of sources) {
     const times = new PacketTimes();
-    const reading = readCapture(source);
-    let next = await reading.next();
-    for (; !next.done; next = await reading.next()) {
-      times.mend(next.value);
-      held.add(next.value);
-    }
-    files.push({ source, summary: next.value, times });
+    const summary = await eachBatch(readCapture(source), (batch) => {
+      times.mend(batch);
+      held.add(batch);
+    });
+    files.push({ source, summary, times });
   }
   yield* held.sorted();
   return files;

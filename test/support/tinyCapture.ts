@@ -1,7 +1,7 @@
 // Captures for tests: packets as plain data, turned to a file in memory and back.
 
 import { Writable } from 'node:stream';
-import { type CaptureOptions, type CaptureSummary, readCapture } from '../../shared/capture/reader.ts';
+import { type CaptureOptions, type CaptureSummary, eachBatch, readCapture } from '../../shared/capture/reader.ts';
 import { CaptureWriter, type CaptureWriterOptions } from '../../shared/capture/writer.ts';
 
 export interface TinyPacket {
@@ -41,10 +41,8 @@ export async function readTiny(
   options?: CaptureOptions,
 ): Promise<ReadBack> {
   const packets: ReadBack['packets'] = [];
-  const reading = readCapture(source, options);
-  let next = await reading.next();
-  for (; !next.done; next = await reading.next()) {
-    const { buffer, count, offsets, lengths, originalLengths, timesMs, linkTypes, interfaces } = next.value;
+  const summary = await eachBatch(readCapture(source, options), (batch) => {
+    const { buffer, count, offsets, lengths, originalLengths, timesMs, linkTypes, interfaces } = batch;
     for (let i = 0; i < count; i++) {
       packets.push({
         bytes: buffer.slice(offsets[i], offsets[i] + lengths[i]),
@@ -54,8 +52,8 @@ export async function readTiny(
         from: interfaces[i],
       });
     }
-  }
-  return { packets, summary: next.value };
+  });
+  return { packets, summary };
 }
 
 /** The bytes as a stream, cut at the given places (any order, any number). */

@@ -10,7 +10,7 @@ import type { Writable } from 'node:stream';
 import { Command, Option } from 'commander';
 import { FlowherdError, reasonOf } from '../../../shared/base/errors.ts';
 import { limits } from '../../../shared/base/limits.ts';
-import { readCapture } from '../../../shared/capture/reader.ts';
+import { eachBatch, readCapture } from '../../../shared/capture/reader.ts';
 import { FrameFlags, protocolClassOf } from '../../../shared/flow/frameFlags.ts';
 import { FlowKeyer, type KeyOptions } from '../../../shared/flow/keyer.ts';
 import { notEnteredInWords } from '../../../shared/flow/tunnelCounts.ts';
@@ -179,29 +179,20 @@ export async function dissect(
   out.on('error', () => {});
   try {
     await write(out, writer.header);
-    const reading = readCapture(path);
-    try {
-      for (;;) {
-        const next = await reading.next();
-        if (next.done) {
-          const { packets, problem } = next.value;
-          const name = path === '-' ? 'standard input' : path;
-          const said = [problem, unread.words, notEnteredLine(dissector.keyer)].filter((line) => line !== undefined);
-          for (const line of said) complaints.write(`flowherd: ${name}: ${line}\n`);
-          return unread.isAll || (problem !== undefined && packets === 0) ? 1 : 0;
-        }
-        unread.add(next.value.linkTypes, next.value.count);
-        const { buffer, count, offsets, lengths, linkTypes, interfaces } = next.value;
-        const rows: DissectRow[] = [];
-        for (let index = 0; index < count; index++) {
-          const start = offsets[index];
-          rows.push(dissector.row(buffer, start, start + lengths[index], linkTypes[index], interfaces[index]));
-        }
-        await write(out, writer.rows(rows));
+    const { packets, problem } = await eachBatch(readCapture(path), async (batch) => {
+      const { buffer, count, offsets, lengths, linkTypes, interfaces } = batch;
+      unread.add(linkTypes, count);
+      const rows: DissectRow[] = [];
+      for (let index = 0; index < count; index++) {
+        const start = offsets[index];
+        rows.push(dissector.row(buffer, start, start + lengths[index], linkTypes[index], interfaces[index]));
       }
-    } finally {
-      await reading.return?.({ packets: 0, bytes: 0, format: '' });
-    }
+      await write(out, writer.rows(rows));
+    });
+    const name = path === '-' ? 'standard input' : path;
+    const said = [problem, unread.words, notEnteredLine(dissector.keyer)].filter((line) => line !== undefined);
+    for (const line of said) complaints.write(`flowherd: ${name}: ${line}\n`);
+    return unread.isAll || (problem !== undefined && packets === 0) ? 1 : 0;
   } catch (error) {
     if ((error as { code?: unknown }).code === 'EPIPE') return 0;
     complaints.write(`flowherd: ${reasonOf(error)}\n`);

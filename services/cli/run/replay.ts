@@ -4,7 +4,7 @@ import { stat } from 'node:fs/promises';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { systemClock } from '../../../shared/base/clock.ts';
 import { errorCodes, FlowherdError } from '../../../shared/base/errors.ts';
-import { type CaptureSummary, readCapture } from '../../../shared/capture/reader.ts';
+import { type CaptureSummary, eachBatch, readCapture } from '../../../shared/capture/reader.ts';
 import { readSorted } from '../../../shared/capture/sorted.ts';
 import { isSpare } from '../../../shared/membership/transitions.ts';
 import { UnreadLinkTypes } from '../../../shared/packet/decode/link/linkTypes.ts';
@@ -306,10 +306,7 @@ async function packetBytesOf(files: readonly string[]): Promise<number> {
       const text = `${nameOf(file)}: a share of its bytes is not known before its end; name a number of packets`;
       throw new FlowherdError(errorCodes.badConfig, text);
     }
-    const reading = readCapture(file);
-    let next = await reading.next();
-    while (!next.done) next = await reading.next();
-    bytes += next.value.bytes;
+    bytes += (await eachBatch(readCapture(file), () => {})).bytes;
   }
   return bytes;
 }

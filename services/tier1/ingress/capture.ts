@@ -106,57 +106,53 @@ export async function feedBatches<T>(
   const pace = new Pace(clock, speed);
   let packets = 0;
   let fedBytes = 0;
-  for (;;) {
-    const { done, value } = await reader.next();
-    if (done) {
+  try {
+    for (;;) {
+      const { done, value } = await reader.next();
+      if (done) {
+        tier1.fed();
+        return { end: value, packets };
+      }
+      const batch = value;
+      unread.add(batch.linkTypes, batch.count);
+      for (let row = 0; row < batch.count; row++) {
+        const timeMs = batch.timesMs[row];
+        const waitMs = pace.waitMs(timeMs);
+        fedBytes += batch.lengths[row];
+        const isRunOver = row % runLength === 0 || fedBytes >= runBytes;
+        if (isRunOver) fedBytes = 0;
+        if (waitMs > 0 || (isRunOver && !(tier1.isReady && tier1.isKeptUp))) {
+          tier1.fed();
+          await pause(clock, waitMs);
+          await tier1.keptUp();
+          if (stop?.aborted) return { end: undefined, packets };
+        }
+        if (between?.isDue()) {
+          tier1.fed();
+          await between.act();
+          if (stop?.aborted) return { end: undefined, packets };
+        }
+        packets++;
+        const start = batch.offsets[row];
+        tier1.distributor.packet(
+          batch.buffer,
+          start,
+          start + batch.lengths[row],
+          batch.linkTypes[row],
+          batch.interfaces[row],
+          packetTime === 'live' ? clock.nowMs() : timeMs,
+        );
+      }
       tier1.fed();
-      return { end: value, packets };
+      // Let deliveries and timers run between batches: on the embedded bus all of them share this thread.
+      await new Promise<void>((resolve) => clock.defer(resolve));
+      await tier1.keptUp();
+      await onBatch?.();
+      if (stop?.aborted) return { end: undefined, packets };
     }
-    const batch = value;
-    unread.add(batch.linkTypes, batch.count);
-    for (let row = 0; row < batch.count; row++) {
-      const timeMs = batch.timesMs[row];
-      const waitMs = pace.waitMs(timeMs);
-      fedBytes += batch.lengths[row];
-      const isRunOver = row % runLength === 0 || fedBytes >= runBytes;
-      if (isRunOver) fedBytes = 0;
-      if (waitMs > 0 || (isRunOver && !(tier1.isReady && tier1.isKeptUp))) {
-        tier1.fed();
-        await pause(clock, waitMs);
-        await tier1.keptUp();
-        if (stop?.aborted) return endEarly(reader, packets);
-      }
-      if (between?.isDue()) {
-        tier1.fed();
-        await between.act();
-        if (stop?.aborted) return endEarly(reader, packets);
-      }
-      packets++;
-      const start = batch.offsets[row];
-      tier1.distributor.packet(
-        batch.buffer,
-        start,
-        start + batch.lengths[row],
-        batch.linkTypes[row],
-        batch.interfaces[row],
-        packetTime === 'live' ? clock.nowMs() : timeMs,
-      );
-    }
-    tier1.fed();
-    // Let deliveries and timers run between batches: on the embedded bus all of them share this thread.
-    await new Promise<void>((resolve) => clock.defer(resolve));
-    await tier1.keptUp();
-    await onBatch?.();
-    if (stop?.aborted) return endEarly(reader, packets);
+  } finally {
+    await reader.return(undefined as T);
   }
-}
-
-async function endEarly<T>(
-  reader: AsyncGenerator<CaptureBatch, T, void>,
-  packets: number,
-): Promise<{ readonly end: undefined; readonly packets: number }> {
-  await reader.return(undefined as T);
-  return { end: undefined, packets };
 }
 
 /** When the next packet of a paced replay is due. */

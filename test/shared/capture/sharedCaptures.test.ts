@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { readCapture } from '../../../shared/capture/reader.ts';
+import { eachBatch, readCapture } from '../../../shared/capture/reader.ts';
 import { sharedCaptures } from '../../support/sharedCaptures.ts';
 
 test('capture reader - every packet of the public captures has the length, original length and time of the oracle', async (t) => {
@@ -12,14 +12,11 @@ test('capture reader - every packet of the public captures has the length, origi
   for (const capture of captures) {
     await t.test(capture.name, async () => {
       const oracle = capture.oracle();
-      const reading = readCapture(capture.path);
       let packets = 0;
       let truncated = 0;
       let bytes = 0;
       const linkTypes = new Set<number>();
-      let next = await reading.next();
-      for (; !next.done; next = await reading.next()) {
-        const batch = next.value;
+      const summary = await eachBatch(readCapture(capture.path), (batch) => {
         for (let i = 0; i < batch.count; i++) {
           const expected = oracle[packets++];
           const where = `packet ${packets}`;
@@ -35,8 +32,7 @@ test('capture reader - every packet of the public captures has the length, origi
           bytes += batch.lengths[i];
           if (batch.originalLengths[i] > batch.lengths[i]) truncated++;
         }
-      }
-      const summary = next.value;
+      });
       assert.equal(packets, Number(capture.manifest.packets));
       assert.equal(packets, oracle.length);
       assert.equal(summary.packets, packets);

@@ -1,7 +1,7 @@
 // Captures put in order of time: every packet once, those of one time in the order in which they were read, and a bound on memory.
 
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'node:test';
@@ -41,6 +41,19 @@ async function sorted(files: readonly string[], mostBytes?: number): Promise<[ti
   return found;
 }
 
+/** Of the captures here, those that this process has open (proc(5)). */
+function filesOpen(): string[] {
+  const open = readdirSync('/proc/self/fd').flatMap((descriptor) => {
+    try {
+      return [readlinkSync(`/proc/self/fd/${descriptor}`)];
+    } catch {
+      // The one that this list itself was read by is gone.
+      return [];
+    }
+  });
+  return open.filter((path) => path.startsWith(folder));
+}
+
 test('sorted captures - every packet comes once, in order of time, and of reading where times are alike', async () => {
   const time = fc.integer({ min: 1_700_000_000_000, max: 1_700_000_000_020 });
   await fc.assert(
@@ -68,5 +81,6 @@ test('sorted captures - more than may be held is refused, and so is what is no c
     sorted(files, 100),
     (error) => error instanceof CaptureError && /at most 100 bytes/.test(error.message),
   );
+  assert.deepEqual(filesOpen(), [], 'a file that is left open ends the process at some later time');
   await assert.rejects(sorted([join(folder, 'none.pcap')]), CaptureError);
 });
