@@ -128,6 +128,6 @@ export interface KeyValue {
    * begin again below the ones seen before.
    */
   watch(pattern: string, handler: (entry: KeyValueEntry) => void): Promise<() => void>;
-  /** Removes the bucket with all that is in it, for everybody. For what was made for one run alone. */
+  /** Removes the bucket with all that is in it, for everybody; one that is not there is fine. For what was made for one run alone. */
   destroy(): Promise<void>;
 }

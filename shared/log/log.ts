@@ -131,7 +131,7 @@ export interface GroupLog {
   make(): Promise<boolean>;
   /** Rejects with `log-missing` when there is no such log, `bus-disconnected`, `bus-timeout`. */
   bounds(): Promise<LogBounds>;
-  /** Removes the log with all that is in it, for everybody. For what was made for one run alone, and for tests. */
+  /** Removes the log with all that is in it, for everybody; one that is not there is fine. For what was made for one run alone, and for tests. */
   destroy(): Promise<void>;
   /** The entry at a position, a copy; undefined when the log does not hold it. Rejects as `bounds` does. */
   get(position: number): Promise<LogEntry | undefined>;

@@ -162,7 +162,10 @@ export class NatsKeyValue implements KeyValue {
 
   async destroy(): Promise<void> {
     this.close();
-    this.#assertNoError(await this.#api(`STREAM.DELETE.${this.stream}`, {}), 'removing the bucket');
+    const answer = await this.#api(`STREAM.DELETE.${this.stream}`, {});
+    // It is gone: by another, with its server, or by this request, when its answer was lost and it was sent again.
+    if (errorOf(answer) === apiErrors.streamNotFound) return;
+    this.#assertNoError(answer, 'removing the bucket');
   }
 
   /** Ends the watches. */

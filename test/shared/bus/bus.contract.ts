@@ -458,6 +458,7 @@ function keyValueContract(connect: Connect, unique: Unique): void {
     const mine = await bus.openKeyValue(bucket);
     await mine.create('map', bytesOf(1));
     await mine.destroy();
+    await mine.destroy();
     const again = await other.openKeyValue(bucket);
     assert.equal(await again.get('map'), undefined);
     assert.notEqual(await again.create('map', bytesOf(2)), undefined);

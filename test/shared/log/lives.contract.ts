@@ -88,6 +88,7 @@ export function lifeContract({ open, openMissing, until, wait, fill }: LogTools)
     two.onEntry = (entry) => entry.position === 2 && two.reader.stop();
     await until(() => three.entries.length === 3 && two.entries.length === 2 && none.reader.isLive);
     await wait(log.destroy());
+    await wait(other.destroy());
     await assert.rejects(wait(log.bounds()), hasCode(errorCodes.logMissing));
     const refused = new Appends(log);
     refused.add('command', 'x');
