@@ -16,7 +16,7 @@ export function handOut(
   held?: HeldFlows,
 ): void {
   if (effects.outcome === 'frame') handOutFrame(effects, egress, isAgain, held);
-  else if (effects.items.count > 0) handOutEnds(effects, egress);
+  else if (effects.items.count > 0) handOutMoves(effects, egress, held);
   if (audit === undefined) return;
   for (const { tier1Id, number, row, verdict } of effects.late) audit.onLate(tier1Id, number, row, verdict);
   if (effects.outcome === 'frame') audit.onFrame(effects.frame, effects.verdicts);
@@ -65,9 +65,11 @@ function handOutFrame(
   egress.end();
 }
 
-/** Without a frame flows can only end: they were idle for too long. */
-function handOutEnds({ items, timestampMs }: Effects, egress: Egress): void {
+/** Without a frame flows end, because they were idle for too long, and go on here, because their server has gone. */
+function handOutMoves({ items, timestampMs }: Effects, egress: Egress, held: HeldFlows | undefined): void {
   for (let item = 0, at = 0; item < items.count; item++, at += wordsPerItem) {
-    egress.flowEnded(items.words[at + 3], items.words[at + 4], endReasons[items.words[at + 1]], timestampMs);
+    const [kind, reason, , hi, lo] = items.words.subarray(at, at + wordsPerItem);
+    if (kind === ItemKind.flowEnded) egress.flowEnded(hi, lo, endReasons[reason], timestampMs);
+    else if (held?.goesOn(hi, lo) !== true) egress.flowStarted(hi, lo, timestampMs, 'promoted');
   }
 }

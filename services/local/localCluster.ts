@@ -10,10 +10,11 @@ import { MemoryHub } from '../../shared/bus/memory.ts';
 import type { NatsOptions } from '../../shared/bus/nats/nats.ts';
 import { embeddedUrl, openBus } from '../../shared/bus/open.ts';
 import { type Subjects, subjectsOf } from '../../shared/bus/subjects.ts';
-import { type ClusterMap, tunnelsOf } from '../../shared/config/map.ts';
+import { birthOf, type ClusterMap, tunnelsOf } from '../../shared/config/map.ts';
 import { settleMap } from '../../shared/config/store.ts';
 import type { FlowKeyer } from '../../shared/flow/keyer.ts';
 import type { GroupLog } from '../../shared/log/log.ts';
+import { hasStandbys } from '../../shared/membership/standbys.ts';
 import { busOptionsOf } from '../cli/process/environment.ts';
 import { handlerLog } from '../cli/process/log.ts';
 import { handlerPatienceMs, within } from '../cli/process/patience.ts';
@@ -35,6 +36,8 @@ export interface LocalClusterOptions {
   readonly map: ClusterMap;
   readonly keyer: FlowKeyer;
   readonly serversPerGroup: number;
+  /** Beside them, where backups are standbys: with `active-passive` one for each of so many servers, with `n-plus-m` for all. Default none. */
+  readonly standbysPerGroup?: number;
   /** Name of a shipped handler, or a module; see `loadHandler`. */
   readonly handler: string;
   readonly handlerOptions: Readonly<Record<string, string>>;
@@ -134,6 +137,7 @@ export class LocalCluster {
       for (let index = 0; index < options.serversPerGroup; index++) {
         for (let group = 0; group < options.map.groups.length; group++) await cluster.addServer(group);
       }
+      for (let group = 0; group < options.map.groups.length; group++) await cluster.#addStandbys(group);
       await cluster.tier1.start();
       await cluster.tier1.whenServed();
       if (options.overBus) await cluster.#takePackets();
@@ -159,13 +163,25 @@ export class LocalCluster {
     return this.servers.filter((server) => server.running && server.group === group);
   }
 
+  async #addStandbys(group: number): Promise<void> {
+    const { map, standbysPerGroup = 0 } = this.#options;
+    const { id } = map.groups[group];
+    const { availability } = birthOf(map, id).rules;
+    if (!hasStandbys(availability)) return;
+    const servers = this.membersOf(group).slice(0, standbysPerGroup);
+    for (const [index, { name }] of servers.entries())
+      await this.#add(group, `${id}-b${index + 1}`, availability === 'active-passive' ? [name] : []);
+  }
+
   /** Adds a server to a group: resolves when new flows may be placed at it. */
-  async addServer(group: number): Promise<LocalServer> {
-    const { id } = this.#options.map.groups[group];
-    const name = `${id}-s${++this.#named[group]}`;
+  addServer(group: number): Promise<LocalServer> {
+    return this.#add(group, `${this.#options.map.groups[group].id}-s${++this.#named[group]}`);
+  }
+
+  async #add(group: number, name: string, standsFor?: readonly string[]): Promise<LocalServer> {
     const bus = await open(this.#options, this.#hub, `${name} data`);
     try {
-      const server = await this.#startServer(name, group, bus);
+      const server = await this.#startServer(name, group, bus, standsFor);
       this.servers.push(server);
       await server.actor.whenActive(joinTimeoutMs);
       return server;
@@ -278,7 +294,12 @@ export class LocalCluster {
     this.#ingress = await SubjectIngress.open({ tier1, subjects, bus: this.#tier1Bus, controlBus, clock: this.#clock });
   }
 
-  async #startServer(name: string, group: number, bus: Bus): Promise<LocalServer> {
+  async #startServer(
+    name: string,
+    group: number,
+    bus: Bus,
+    standsFor: readonly string[] | undefined,
+  ): Promise<LocalServer> {
     const { map, handler, handlerOptions, log } = this.#options;
     const { id } = map.groups[group];
     const tunnels = tunnelsOf(map.keys);
@@ -305,8 +326,8 @@ export class LocalCluster {
         })
       : undefined;
     actor = new DsslActor({
-      birth: { group: id, placement: map.placement, seed: map.seed, rules: map.rules },
-      candidate: { server: name, incarnation, weight: 100 },
+      birth: birthOf(map, id),
+      candidate: { server: name, incarnation, weight: 100, ...(standsFor === undefined ? {} : { standsFor }) },
       subjects: this.subjects,
       dataBus: bus,
       controlBus: this.#controlBus,

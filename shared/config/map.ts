@@ -15,7 +15,16 @@ import {
   withinParts,
 } from '../flow/policies.ts';
 import type { LogSettings } from '../log/log.ts';
-import { defaultRules, type GroupRules, type PlacementName, placementNames, readRules } from '../membership/view.ts';
+import {
+  type AvailabilityName,
+  availabilityNames,
+  defaultRules,
+  type GroupBirth,
+  type GroupRules,
+  type PlacementName,
+  placementNames,
+  readRules,
+} from '../membership/view.ts';
 import { TunnelPorts } from '../packet/decode/tunnels/ports.ts';
 import { type ClusterSettings, settingsSchema } from './settings.ts';
 
@@ -31,6 +40,14 @@ export interface GroupSettings {
   readonly serves: ServedTypes;
   /** VLAN of the group's multicast domain where it is carried on Ethernet; 0 for none. */
   readonly vlan: number;
+  /** What becomes of flows whose server dies; undefined where the rules of all groups say it. */
+  readonly availability?: AvailabilityName;
+}
+
+/** What the first view of a group is made of. */
+export function birthOf({ groups, placement, seed, rules }: ClusterMap, group: string): GroupBirth {
+  const { availability = rules.availability } = groups.find(({ id }) => id === group) ?? {};
+  return { group, placement, seed, rules: { ...rules, availability } };
 }
 
 export const groupSelections = ['hash', 'weighted', 'source-last-byte'] as const;
@@ -154,7 +171,8 @@ function isGroup(value: unknown): value is GroupSettings {
     isName(value.id) &&
     isWhole(value.weight, 0, 65_535) &&
     isOneOf(servedTypes, value.serves) &&
-    isWhole(value.vlan, 0, 4_094)
+    isWhole(value.vlan, 0, 4_094) &&
+    (value.availability === undefined || isOneOf(availabilityNames, value.availability))
   );
 }
 

@@ -12,6 +12,7 @@
 
 import { limits } from '../base/limits.ts';
 import type { GroupSettings } from '../config/map.ts';
+import { isStandby } from './standbys.ts';
 import { countTaking, type JoinTerms } from './transitions.ts';
 import { findMember, type MemberState, type View } from './view.ts';
 
@@ -72,6 +73,15 @@ function neediest(groups: readonly GroupSettings[], views: Views): Place | undef
       one.inAll - other.inAll,
   );
   return best && { group: best.id, replaces: undefined, needAt: best.members };
+}
+
+/** Standbys for all servers of a group are no more than these; why there is no room for another one, or undefined. */
+export function standbyProblem(group: string, view: View | undefined, server: string): string | undefined {
+  const others = view?.members.filter((member) => member.server !== server) ?? [];
+  const standbys = others.filter((member) => isStandby(member)).length;
+  const servers = others.length - standbys;
+  if (standbys < servers) return undefined;
+  return `group ${group} has ${servers} ${servers === 1 ? 'server' : 'servers'} and ${standbys} ${standbys === 1 ? 'standby' : 'standbys'}: standby ${server} would stand for nobody`;
 }
 
 function hasRoom(view: View | undefined): boolean {

@@ -3,6 +3,7 @@
 // (services/dssl/replica/commands.ts), all of them at the same position.
 
 import { limits } from '../base/limits.ts';
+import { hasStandbys, isStandby, promoted, standInFor, successorOf, takesFlows, withTaker } from './standbys.ts';
 import type { Member, MemberState, View } from './view.ts';
 
 /** One life of a server: a process of that name from its start to its end. */
@@ -15,6 +16,8 @@ export interface Life {
 export interface Candidate extends Life {
   /** Share of new flows relative to the other members: an integer from 0 (none) to 65535. */
   readonly weight: number;
+  /** Only of a standby: the names of the servers that it stands for; empty for all of the group. */
+  readonly standsFor?: readonly string[];
 }
 
 /** What must hold when a place is taken: it was chosen by views that may be old by then (assignment.ts). */
@@ -27,22 +30,25 @@ export interface JoinTerms {
 
 /**
  * The candidate becomes a member, with this server number. It is `joining`: it fetches the group's state before it takes any flow. A former
- * life of the same server is replaced. The same view when the terms do not hold, or there is no room.
+ * life of the same server is replaced. A server whose place was taken stands by. The same view when the terms do not hold, or there is no room.
  */
 export function join(view: View, candidate: Candidate, number: number, terms: JoinTerms): View {
-  const present = view.members.find(({ server }) => server === candidate.server)?.incarnation;
-  if (present === candidate.incarnation || present !== terms.replaces) return view;
+  const former = view.members.find(({ server }) => server === candidate.server);
+  if (former?.incarnation === candidate.incarnation || former?.incarnation !== terms.replaces) return view;
   if (terms.needAt !== undefined && countTaking(view) > terms.needAt) return view;
-  const others = view.members.filter(({ server }) => server !== candidate.server);
+  const others = former === undefined ? view.members : membersWithout(view, former, false);
   if (others.length >= limits.groupMembers) return view;
-  const { server, incarnation, weight } = candidate;
+  const { server, incarnation } = candidate;
+  if (candidate.standsFor !== undefined && !hasStandbys(view.rules.availability)) return view;
+  const standsFor = candidate.standsFor ?? standInFor({ ...view, members: others }, server);
+  const weight = standsFor === undefined ? candidate.weight : 0;
   const member: Member = { server, incarnation, number, state: 'joining', weight, base: weight, flows: 0 };
-  return successor(view, [...others, member]);
+  return successor(view, [...others, standsFor === undefined ? member : { ...member, standsFor: [...standsFor] }]);
 }
 
-/** Members that count when a group is chosen: a draining one is on its way out. */
+/** Members that count when a group is chosen: a draining one is on its way out, and a standby takes no flows. */
 export function countTaking(view: View | undefined): number {
-  return view?.members.filter(({ state }) => state !== 'draining').length ?? 0;
+  return view?.members.filter((member) => member.state !== 'draining' && !isStandby(member)).length ?? 0;
 }
 
 /** The member holds the group's state: new flows may be placed at it. */
@@ -50,21 +56,29 @@ export function activate(view: View, life: Life): View {
   return changeState(view, life, 'joining', 'active');
 }
 
-/** The member gets no new flows from here on; those it has, it keeps. */
+/** The member gets no new flows from here on; those it has, it keeps. A standby may take its place. */
 export function drain(view: View, life: Life): View {
-  return changeState(view, life, 'active', 'draining');
+  const active = view.members.find((member) => isLifeOf(member, life) && member.state === 'active');
+  if (active === undefined) return view;
+  const drained: Member = { ...active, state: 'draining' };
+  const members = view.members.map((member) => (member === active ? drained : member));
+  const standby = successorOf({ ...view, members }, drained, true);
+  return successor(
+    view,
+    members.map((member) => (member === standby ? promoted(member, drained) : member)),
+  );
 }
 
 /** Whether somebody else takes new flows, or nobody will: the only one that does waits with draining for those that join. */
-export function isSpare({ members }: View, life: Life): boolean {
-  const others = members.filter((member) => !isLifeOf(member, life));
-  return others.some(({ state }) => state === 'active') || !others.some(({ state }) => state === 'joining');
+export function isSpare(view: View, life: Life): boolean {
+  const others = drain(view, life).members.filter((member) => !isLifeOf(member, life));
+  return others.some(takesFlows) || !others.some((member) => member.state === 'joining' && !isStandby(member));
 }
 
-/** The member is gone. */
+/** The member is gone, of its own will. A standby may take its place. */
 export function leave(view: View, life: Life): View {
-  const members = view.members.filter((member) => !isLifeOf(member, life));
-  return members.length === view.members.length ? view : successor(view, members);
+  const gone = view.members.find((member) => isLifeOf(member, life));
+  return gone === undefined ? view : successor(view, membersWithout(view, gone, true));
 }
 
 /**
@@ -73,8 +87,17 @@ export function leave(view: View, life: Life): View {
  */
 export function remove(view: View, life: Life, by: Life): View {
   const isMember = view.members.some((member) => isLifeOf(member, by));
-  const goesOn = view.members.some((member) => member.state === 'active' && !isLifeOf(member, life));
-  return isMember && goesOn ? leave(view, life) : view;
+  const gone = view.members.find((member) => isLifeOf(member, life));
+  if (!isMember || gone === undefined) return view;
+  const next = successor(view, membersWithout(view, gone, false));
+  return next.members.some(takesFlows) ? next : view;
+}
+
+/** The others, one of which may have taken the place of the one that goes. */
+function membersWithout(view: View, gone: Member, isPlanned: boolean): readonly Member[] {
+  const standby = successorOf(view, gone, isPlanned);
+  const others = view.members.filter((member) => member !== gone);
+  return others.map((member) => (member === standby ? promoted(member, gone) : member));
 }
 
 /**
@@ -84,7 +107,7 @@ export function remove(view: View, life: Life, by: Life): View {
  */
 export function reweigh(view: View, weights: ReadonlyMap<string, number>): View {
   const members = view.members.map((member) => {
-    const weight = member.state === 'active' ? (weights.get(member.server) ?? member.weight) : member.weight;
+    const weight = takesFlows(member) ? (weights.get(member.server) ?? member.weight) : member.weight;
     return weight === member.weight ? member : { ...member, weight };
   });
   return members.every((member, index) => member === view.members[index]) ? view : successor(view, members);
@@ -100,7 +123,7 @@ export function isLifeOf(one: Life, other: Life): boolean {
  */
 export function configureWeight(view: View, life: Life, base: number): View {
   const member = view.members.find((each) => isLifeOf(each, life));
-  if (member === undefined || member.base === base) return view;
+  if (member === undefined || member.base === base || isStandby(member)) return view;
   const scaled = member.base === 0 ? base : Math.min(65_535, Math.round((member.weight * base) / member.base));
   // What is small is not nothing.
   const weight = scaled === 0 && member.weight > 0 && base > 0 ? 1 : scaled;
@@ -131,5 +154,5 @@ function changeState(view: View, life: Life, from: MemberState, to: MemberState)
 }
 
 function successor(view: View, members: readonly Member[]): View {
-  return { ...view, number: view.number + 1, members };
+  return { ...view, number: view.number + 1, members: withTaker(members) };
 }

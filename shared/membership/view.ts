@@ -27,6 +27,10 @@ export interface Member {
   readonly base: number;
   /** Flows this member held when the view was made; what `fewest-flows` places by. */
   readonly flows: number;
+  /** Only of a standby (standbys.ts): the names of the servers that it stands for; empty for all of the group. */
+  readonly standsFor?: readonly string[];
+  /** Name of the server whose place a standby has taken. */
+  readonly inPlaceOf?: string;
 }
 
 export const placementNames = [
@@ -41,10 +45,10 @@ export const placementNames = [
 export type PlacementName = (typeof placementNames)[number];
 
 /**
- * What happens to the flows of a server that dies or leaves before they have ended. `none`: they are lost, or placed anew. `active-active`: each has a
- * backup, the second choice of the same placement, and goes on there.
+ * What happens to the flows of a server that dies or leaves before they have ended. `none`: they are lost, or placed anew. Else each has a backup, and
+ * goes on there: with `active-active` the second choice of the same placement, with `active-passive` and `n-plus-m` a standby (standbys.ts).
  */
-export const availabilityNames = ['none', 'active-active'] as const;
+export const availabilityNames = ['none', 'active-active', 'active-passive', 'n-plus-m'] as const;
 export type AvailabilityName = (typeof availabilityNames)[number];
 
 /** How the replicas of the group decide; part of the view because all of them must do the same with the same entry. */
@@ -111,14 +115,10 @@ export function readView(value: unknown): View | undefined {
   return {
     ...birth,
     number,
-    members: members.map(({ server, incarnation, number: serverNumber, state, weight, base, flows }) => ({
-      server,
-      incarnation,
-      number: serverNumber,
-      state,
-      weight,
-      base,
-      flows,
+    members: members.map(({ server, incarnation, number, state, weight, base, flows, standsFor, inPlaceOf }) => ({
+      ...{ server, incarnation, number, state, weight, base, flows },
+      ...(standsFor === undefined ? {} : { standsFor: [...standsFor] }),
+      ...(inPlaceOf === undefined ? {} : { inPlaceOf }),
     })),
   };
 }
@@ -167,6 +167,17 @@ function isMember(value: unknown): value is Member {
     isOneOf(memberStates, value.state) &&
     isWhole(value.weight, 0, 65_535) &&
     isWhole(value.base, 0, 65_535) &&
-    isWhole(value.flows, 0, Number.MAX_SAFE_INTEGER)
+    isWhole(value.flows, 0, Number.MAX_SAFE_INTEGER) &&
+    (value.standsFor === undefined || isStandsFor(value.standsFor)) &&
+    (value.inPlaceOf === undefined || isServerName(value.inPlaceOf))
   );
+}
+
+/** Whether these can be the names of the servers that a standby stands for. */
+export function isStandsFor(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.length <= limits.groupMembers && value.every(isServerName);
+}
+
+function isServerName(value: unknown): value is string {
+  return typeof value === 'string' && isName(value);
 }

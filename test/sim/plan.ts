@@ -10,6 +10,8 @@ export interface Plan {
   readonly tier1s: number;
   readonly groups: number;
   readonly serversPerGroup: number;
+  /** Beside them, where backups are standbys: with `active-passive` one for each of so many servers, with `n-plus-m` one for all. */
+  readonly standbysPerGroup: number;
   /** Nodes of the bus that processes are spread over: one server, or a cluster of three. */
   readonly nodes: number;
   readonly flows: number;
@@ -34,7 +36,7 @@ export interface Plan {
   readonly logBytes: number;
   /** Largest error of a process's clock at its start. */
   readonly skewMs: number;
-  /** How long a server works on a packet: when it dies before, it has not had it. By Fig. 6 nobody else could say whose it was. */
+  /** How long a server works on a packet: when it dies before, it has not had it. */
   readonly workMs: number;
   readonly rules: ClusterMap['rules'];
   readonly placement: ClusterMap['placement'];
@@ -51,6 +53,7 @@ export function drawPlan(prng: Prng, durationMs: number): Plan {
     tier1s: prng.between(1, 3),
     groups: prng.between(1, 3),
     serversPerGroup: prng.between(1, 4),
+    standbysPerGroup: prng.fork('standbys').between(1, 3),
     nodes: prng.chance(1, 3) ? 3 : 1,
     flows: prng.between(10, 80),
     packetsPerSecond: prng.between(40, 240),
@@ -73,7 +76,7 @@ export function drawPlan(prng: Prng, durationMs: number): Plan {
       availability: prng.pick(availabilityNames),
     },
     placement: prng.pick(placementNames),
-    workMs: prng.pick([0, 0, 20, 300]) * (typeOneMethod === 'fig-7' ? 1 : 0),
+    workMs: prng.pick([0, 0, 20, 300]),
   };
 }
 
@@ -83,6 +86,7 @@ export function standardPlan(durationMs: number): Plan {
     tier1s: 3,
     groups: 4,
     serversPerGroup: 3,
+    standbysPerGroup: 0,
     nodes: 1,
     flows: 10_000,
     packetsPerSecond: 1_000,

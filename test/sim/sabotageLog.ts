@@ -87,7 +87,7 @@ export const logSabotages: Readonly<Record<string, Sabotage>> = {
     what: 'a tier 1 goes on with its numbers when a group has begun another line, in which they leave a gap',
     caughtWithin: 10,
     kinds: ['log-emptied', 'log-tail', 'short-log', 'slow-reader'],
-    plan: fig7,
+    plan: { ...fig7, workMs: 0 },
     apply: () => replace(Outlet, 'renew', () => undefined),
   },
   'cold-start-unasked': {

@@ -7,7 +7,7 @@ import { HandledUpTo } from '../../services/dssl/egress/handledUpTo.ts';
 import { type DecisionAudit, type Effects, ItemKind, wordsPerItem } from '../../services/dssl/replica/effects.ts';
 import type { Replica } from '../../services/dssl/replica/replica.ts';
 import type { Subjects } from '../../shared/bus/subjects.ts';
-import type { ClusterMap } from '../../shared/config/map.ts';
+import { birthOf, type ClusterMap } from '../../shared/config/map.ts';
 import { readStamp } from '../../shared/packet/stamp.ts';
 import { compareApplied } from './checkers/replicas.ts';
 import type { Ledger, ServerLife } from './ledger.ts';
@@ -20,6 +20,7 @@ export interface ServerOptions {
   readonly group: string;
   readonly incarnation: number;
   readonly weight: number;
+  readonly standsFor: readonly string[] | undefined;
   readonly map: ClusterMap;
   readonly reference: Reference;
   readonly subjects: Subjects;
@@ -56,11 +57,11 @@ export class SimServer {
   divergence: string | undefined;
 
   constructor(options: ServerOptions) {
-    const { name, group, incarnation, weight, map } = options;
+    const { name, group, incarnation, weight, standsFor, map } = options;
     this.options = options;
     this.actor = new DsslActor({
-      birth: { group, placement: map.placement, seed: map.seed, rules: map.rules },
-      candidate: { server: name, incarnation, weight },
+      birth: birthOf(map, group),
+      candidate: { server: name, incarnation, weight, ...(standsFor === undefined ? {} : { standsFor }) },
       subjects: options.subjects,
       dataBus: options.dataBus,
       controlBus: options.controlBus,

@@ -8,7 +8,8 @@ import { mapKey, type Subjects, subjectsOf } from '../../shared/bus/subjects.ts'
 import { type ClusterMap, encodeMap } from '../../shared/config/map.ts';
 import { defaultSettings } from '../../shared/config/settings.ts';
 import { type Command, encodeCommand } from '../../shared/log/records/command.ts';
-import type { View } from '../../shared/membership/view.ts';
+import { hasStandbys, successorOf, takesFlows } from '../../shared/membership/standbys.ts';
+import { findMember, type View } from '../../shared/membership/view.ts';
 import { befall } from './befall.ts';
 import { Clients } from './clients.ts';
 import { drawFaults, type Fault } from './faults.ts';
@@ -26,6 +27,7 @@ import { Weather } from './weather.ts';
 export interface Slot {
   readonly name: string;
   readonly group: string;
+  readonly standsFor: readonly string[] | undefined;
   running: SimServer | undefined;
   /** False when an operator has told it to leave. When it dies before it has left, it is started again, and told again. */
   isWanted: boolean;
@@ -136,6 +138,10 @@ export class World {
     for (let index = 0; index < plan.serversPerGroup; index++) {
       for (const { id } of this.map.groups) this.addSlot(id);
     }
+    // A standby that came before its server would take that one's place.
+    clock.setTimer(1_000, () => {
+      for (const { id } of this.map.groups) this.#addStandbys(id);
+    });
     for (let index = 0; index < plan.tier1s; index++) this.startTier1(`t${index + 1}`);
     for (const fault of this.faults) clock.setTimer(fault.atMs, () => befall(this, fault));
     clock.setTimer(2_000, () => this.clients.start());
@@ -206,8 +212,18 @@ export class World {
     return new SimProcess(name, this.clock, skewMs);
   }
 
-  addSlot(group: string): void {
-    const slot: Slot = { name: `s${++this.#names}`, group, running: undefined, isWanted: true, hasLeft: false };
+  /** With `active-passive` each stands for a server of its own. */
+  #addStandbys(group: string): void {
+    const { standbysPerGroup, rules } = this.plan;
+    if (!hasStandbys(rules.availability)) return;
+    const servers = this.slots.filter((slot) => slot.group === group);
+    for (const { name } of servers.slice(0, standbysPerGroup))
+      this.addSlot(group, rules.availability === 'active-passive' ? [name] : []);
+  }
+
+  addSlot(group: string, standsFor?: readonly string[]): void {
+    const name = `s${++this.#names}`;
+    const slot: Slot = { name, group, standsFor, running: undefined, isWanted: true, hasLeft: false };
     this.slots.push(slot);
     this.#startServer(slot);
   }
@@ -224,6 +240,7 @@ export class World {
       group: slot.group,
       incarnation,
       weight: 100,
+      standsFor: slot.standsFor,
       map: this.map,
       reference: this.referenceOf(slot.group),
       subjects: this.#subjects,
@@ -350,11 +367,14 @@ export class World {
     this.#leave(slot);
   }
 
-  /** Nobody drains or kills the last server that takes flows. */
+  /** Nobody drains or kills the last server that takes flows, unless a standby takes its place. */
   #hasAnother({ group, name: mine }: Slot): boolean {
     const isWanted = (server: string) => this.slots.find(({ name }) => name === server)?.isWanted === true;
-    const { members } = this.viewOf(group);
-    return members.some(({ server, state }) => server !== mine && state === 'active' && isWanted(server));
+    const view = this.viewOf(group);
+    const member = findMember(view, mine);
+    const standby = member && successorOf(view, member, false);
+    const others = view.members.filter((each) => each.server !== mine && isWanted(each.server));
+    return others.some((each) => takesFlows(each) || each === standby);
   }
 
   #leave(slot: Slot): void {

@@ -22,6 +22,7 @@ import {
   rulesProblem,
 } from '../../../shared/membership/view.ts';
 import { wholeNumber } from '../process/parse.ts';
+import { type AvailabilityChoice, parseAvailability, usualAvailability, withAvailability } from './availability.ts';
 import { type AskedSettings, configOption, nothingAsked } from './config.ts';
 import { addKeyOptions, type KeyChoice, keyChoices, keyerOf, keySettings, usualKeys } from './keys.ts';
 
@@ -36,7 +37,7 @@ export interface ClusterOptions extends KeyChoice {
   readonly midFlow: GroupRules['midFlow'];
   readonly maxFlows: number;
   readonly idle: GroupRules['idle'];
-  readonly availability: GroupRules['availability'];
+  readonly availability: AvailabilityChoice;
   readonly time: GroupRules['time'];
   readonly seed: number;
   readonly logStorage: LogSettings['storage'];
@@ -60,7 +61,7 @@ export const usualCluster: ClusterOptions = {
   midFlow: defaultRules.midFlow,
   maxFlows: defaultRules.maxFlows,
   idle: defaultRules.idle,
-  availability: defaultRules.availability,
+  availability: usualAvailability,
   time: defaultRules.time,
   seed: 1,
   logStorage: defaultLogSettings.storage,
@@ -121,10 +122,10 @@ export function addClusterOptions(command: Command, usual: ClusterOptions = usua
     .addOption(
       new Option(
         '--availability <how>',
-        'what becomes of the flows of a server that dies: lost, or they go on at a backup',
+        `what becomes of the flows of a server that dies: ${availabilityNames.join(', ')}; for some groups otherwise, such as none,g1=active-active`,
       )
-        .choices(availabilityNames)
-        .default(usual.availability),
+        .default(usual.availability, `"${usual.availability.usual}"`)
+        .argParser(parseAvailability),
     )
     .addOption(
       new Option('--time <which>', 'what flows age by: the stamps of the log, or the time that packets carry')
@@ -168,7 +169,7 @@ const leastMegabytes = Math.ceil((2 * limits.appendWindowBytes) / bytesPerMegaby
 /** The parts of a cluster map, and the options that each is made from. */
 const partsOfMap = {
   groupSelection: ['groupBy'],
-  groups: ['groups', 'group'],
+  groups: ['groups', 'group', 'availability'],
   keys: keyChoices,
   placement: ['placement'],
   rules: ['method', 'tableFirst', 'midFlow', 'maxFlows', 'idle', 'availability', 'time'],
@@ -204,8 +205,10 @@ export function mapFromOptions(
   secret: string,
   { settings }: Pick<AskedSettings, 'settings'> = nothingAsked,
 ): ClusterMap {
-  const groups = options.group ?? Array.from({ length: options.groups }, (_, index) => groupSettings(`g${index + 1}`));
-  const { tableFirst = false, midFlow, maxFlows, idle, availability, time } = options;
+  const named = options.group ?? Array.from({ length: options.groups }, (_, index) => groupSettings(`g${index + 1}`));
+  const groups = withAvailability(named, options.availability);
+  const { tableFirst = false, midFlow, maxFlows, idle, time } = options;
+  const availability = options.availability.usual;
   // The variant that asks the table first is one of Fig. 6; asking for it is asking for that.
   const typeOneMethod = options.method ?? (tableFirst ? 'fig-6' : defaultRules.typeOneMethod);
   const rules = { typeOneMethod, tableFirst, midFlow, maxFlows, idle, availability, time };

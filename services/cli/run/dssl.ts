@@ -4,6 +4,8 @@
 
 import { Command, Option } from 'commander';
 import type { Logger } from 'pino';
+import type { ClusterMap } from '../../../shared/config/map.ts';
+import type { ClusterSettings } from '../../../shared/config/settings.ts';
 import type { MapFollower } from '../../../shared/config/store.ts';
 import { followSettings } from '../config/liveSettings.ts';
 import { Health } from '../operate/health.ts';
@@ -12,7 +14,7 @@ import { type Environment, environmentHelp } from '../process/environment.ts';
 import { serviceLog } from '../process/log.ts';
 import { LoopDelay } from '../process/loopDelay.ts';
 import { Machine } from '../process/machineLoad.ts';
-import { nameOption, wholeNumber } from '../process/parse.ts';
+import { wholeNumber } from '../process/parse.ts';
 import { serverOption, uniqueServerName } from '../process/serverName.ts';
 import { addServiceOptions, connectCluster, connectionConditions, type ServiceOptions } from '../process/service.ts';
 import { onSignals } from '../process/signals.ts';
@@ -20,8 +22,9 @@ import { Thermometer } from '../process/thermometer.ts';
 import type { LifeOptions } from './dssl/life.ts';
 import { Lives } from './dssl/lives.ts';
 import { tellCounts } from './dssl/report.ts';
+import { memberOfOption, type RoleOptions, rolesOf, standbyForOption } from './dssl/roles.ts';
 
-type DsslOptions = Omit<ServiceOptions, 'group'> & Omit<LifeOptions, 'backendAddress'> & { readonly memberOf?: string };
+type DsslOptions = Omit<ServiceOptions, 'group'> & Omit<LifeOptions, 'backendAddress'> & RoleOptions;
 
 const example = `
 Examples:
@@ -29,6 +32,8 @@ Examples:
   $ FLOWHERD_SECRET=s3cret npx flowherd dssl --server lab-7 --handler ./my-server.ts --handler-option port=9000
   $ FLOWHERD_SECRET=s3cret npx flowherd dssl --server ns1 --backend udp://192.0.2.53:53
   $ FLOWHERD_SECRET=s3cret npx flowherd dssl --server s1 --egress bus      # and elsewhere: npx flowherd server --of s1
+  $ FLOWHERD_SECRET=s3cret npx flowherd dssl --server b1 --member-of g1 --standby-for s1
+  $ FLOWHERD_SECRET=s3cret npx flowherd dssl --server spare --member-of all --standby-for all
 
 SIGINT or SIGTERM drains: no new flows, the old ones to their end, at most --drain-seconds; a second signal ends it at once.
 A server that the others removed because they did not hear it, or that its group's log has left too far behind, gives up
@@ -44,12 +49,8 @@ export function dsslCommand(environment: () => Environment): Command {
       'One DSSL actor and its server as a process of its own: takes the packets of its flows and hands them to its server.',
     )
     .addOption(serverOption())
-    .addOption(
-      nameOption(
-        '--member-of <group>',
-        'group to join (default: its former one, else the one with the fewest members for its weight)',
-      ),
-    )
+    .addOption(memberOfOption())
+    .addOption(standbyForOption())
     .addOption(
       new Option('--weight <n>', 'share of new flows relative to the others')
         .default(100)
@@ -82,31 +83,56 @@ async function runDssl(asked: DsslOptions, environment: Environment): Promise<vo
   void thermometer.refresh();
   const machine = new Machine({ loop, thermometer });
   const ended = new AbortController();
-  const lives = new Lives({ server, options, cluster, machine, log, ended: ended.signal }, options.memberOf);
-  health.check('subscribed', () => lives.current?.hasServed === true || 'not yet');
-  health.check('member', () => membership(lives));
-  health.check('log', () => lives.current?.followsLog() ?? 'not yet');
-  onSignals((signal) => {
-    tellSignal(signal, lives, options.drainSeconds, log);
-    ended.abort();
-  });
+  let members: readonly Lives[] = [];
   let following: MapFollower | undefined;
   try {
+    const context = { options, cluster, machine, log, ended: ended.signal };
+    members = rolesOf(options, server, cluster.map).map((role) => new Lives({ ...context, ...role }, role.memberOf));
+    health.check('subscribed', () => members.every(({ current }) => current?.hasServed === true) || 'not yet');
+    health.check('member', () => first(members.map(membership)));
+    health.check('log', () => first(members.map(({ current }) => current?.followsLog() ?? 'not yet')));
+    onSignals((signal) => {
+      for (const lives of members) tellSignal(signal, lives, options.drainSeconds, log);
+      ended.abort();
+    });
     const { store, map } = cluster;
-    following = await followSettings({ store, map, log, onSettings: (settings) => lives.retune(settings) });
-    const end = await lives.run(following.map);
-    if (end.kind === 'stuck') process.exitCode = 1;
-    if (end.kind === 'replaced') throw end.error;
+    const retune = (settings: ClusterSettings): void => {
+      for (const lives of members) lives.retune(settings);
+    };
+    following = await followSettings({ store, map, log, onSettings: retune });
+    await runAll(members, following.map, ended);
   } finally {
     health.stop();
     loop.stop();
     following?.stop();
     const { dataBus, controlBus, gossipBus } = cluster;
     await Promise.all([dataBus, controlBus, gossipBus].map((bus) => bus.close()));
-    const { counts, number } = lives;
-    const run = { server, lives: number, asJson: options.json === true };
-    if (counts !== undefined) tellCounts(run, counts, log, environment.logTo);
+    for (const { server: name, counts, number } of members) {
+      const run = { server: name, lives: number, asJson: options.json === true };
+      if (counts !== undefined) tellCounts(run, counts, log, environment.logTo);
+    }
   }
+}
+
+/** Runs all memberships to their end. When one fails, the others leave. */
+async function runAll(members: readonly Lives[], map: ClusterMap, ended: AbortController): Promise<void> {
+  const ends = members.map(async (lives) => {
+    try {
+      const end = await lives.run(map);
+      if (end.kind === 'stuck') process.exitCode = 1;
+      if (end.kind === 'replaced') throw end.error;
+    } catch (error) {
+      ended.abort();
+      throw error;
+    }
+  });
+  const failed = (await Promise.allSettled(ends)).find((end) => end.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
+}
+
+/** The first that is wrong. */
+function first(conditions: readonly (true | string)[]): true | string {
+  return conditions.find((condition) => condition !== true) ?? true;
 }
 
 function membership({ current }: Lives): true | string {

@@ -6,6 +6,7 @@ import { systemClock } from '../../../shared/base/clock.ts';
 import { errorCodes, FlowherdError } from '../../../shared/base/errors.ts';
 import { type CaptureSummary, eachBatch, readCapture } from '../../../shared/capture/reader.ts';
 import { readSorted } from '../../../shared/capture/sorted.ts';
+import { hasStandbys } from '../../../shared/membership/standbys.ts';
 import { isSpare } from '../../../shared/membership/transitions.ts';
 import { UnreadLinkTypes } from '../../../shared/packet/decode/link/linkTypes.ts';
 import { LocalCluster, type LocalServer } from '../../local/localCluster.ts';
@@ -30,6 +31,7 @@ import { type CaptureRead, captureNotes, mendedNotes, nameOf } from './captureNo
 /** What `replay` is asked for: the options of the command, parsed. */
 export interface ReplayOptions extends ClusterOptions {
   readonly servers: number;
+  readonly standbys?: number;
   readonly bus: string;
   readonly speed: 'max' | number;
   readonly handler: string;
@@ -65,6 +67,12 @@ export function replayCommand(environment: () => Environment): Command {
     .argument('<file...>', 'capture files (pcap, pcapng, packed with gzip or zstd too), "-" for standard input');
   addClusterOptions(command, replayedCluster)
     .addOption(new Option('--servers <n>', 'servers in each group').default(3).argParser(wholeNumber(1, 64)))
+    .addOption(
+      new Option(
+        '--standbys <n>',
+        'standbys in each group (--availability active-passive, n-plus-m; default: one for each server, or 1)',
+      ).argParser(wholeNumber(0, 64)),
+    )
     .addOption(
       new Option('--bus <url>', '"embedded", or the address of a NATS server (nats://host:port)').default('embedded'),
     )
@@ -114,6 +122,21 @@ export interface ReplayReport extends ClusterReport {
   readonly draining: readonly { readonly server: string; readonly flowsLeft: number }[];
 }
 
+/** Standbys of a group with standbys. Throws a FlowherdError `bad-config` when there would be more than servers, or none may be. */
+function standbysOf({ standbys, servers, availability: { usual, groups } }: ReplayOptions): number {
+  const modes = [usual, ...Object.values(groups)];
+  if (standbys !== undefined && !modes.some(hasStandbys)) {
+    const text = `--standbys ${standbys}: there are standbys with --availability active-passive and n-plus-m only`;
+    throw new FlowherdError(errorCodes.badConfig, text);
+  }
+  if (standbys !== undefined && standbys > servers)
+    throw new FlowherdError(
+      errorCodes.badConfig,
+      `--standbys ${standbys}: there are only ${servers} servers to stand for`,
+    );
+  return standbys ?? (modes.includes('active-passive') ? servers : 1);
+}
+
 /** Runs the captures and reports. Rejects with a FlowherdError when there is no cluster or no capture to begin with. */
 export async function replay(
   files: readonly string[],
@@ -132,6 +155,7 @@ export async function replay(
     map,
     keyer: keyerFor(map, secret),
     serversPerGroup: options.servers,
+    standbysPerGroup: standbysOf(options),
     handler: options.handler,
     handlerOptions,
     packetTime: 'capture',

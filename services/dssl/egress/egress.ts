@@ -15,7 +15,10 @@ export interface Egress {
   add(offset: number, length: number, hi: number, lo: number, flags: number): void;
   /** Closes the run: the packets added since `begin` go to the server. A run without packets is no event. */
   end(): void;
-  /** A flow is this server's from the next packet on; `origin` is `new` where it is not told. Comes between `begin` and `end`, before its first packet. */
+  /**
+   * A flow is this server's from the next packet on; `origin` is `new` where it is not told. Comes before its first packet: between `begin` and `end`, and
+   * for a flow whose server has gone at any time.
+   */
   flowStarted(hi: number, lo: number, timestampMs: number, origin?: FlowOrigin): void;
   /** About once a second of wall time, whether packets come or not. */
   tick?(nowMs: number): void;

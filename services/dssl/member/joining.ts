@@ -45,9 +45,10 @@ export class Joining {
     const pending = this.#pending;
     if (pending === undefined || nowMs - pending.sentAtMs < againMs) return;
     pending.sentAtMs = nowMs;
-    const { server, incarnation, weight } = this.#candidate;
+    const { server, incarnation, weight, standsFor } = this.#candidate;
     const { replaces, needAt } = pending.terms;
-    this.#append({ kind: 'join', author: { server, incarnation }, epoch, weight, replaces, needAt });
+    const role = standsFor === undefined ? {} : { standsFor };
+    this.#append({ kind: 'join', author: { server, incarnation }, epoch, weight, replaces, needAt, ...role });
   }
 
   /** The view in force. `command`: the one that was applied just now. */

@@ -18,12 +18,19 @@ import type { Clock } from '../../../shared/base/clock.ts';
 import { errorCodes, FlowherdError } from '../../../shared/base/errors.ts';
 import type { Bus, KeyValue } from '../../../shared/bus/bus.ts';
 import type { Subjects } from '../../../shared/bus/subjects.ts';
-import type { ClusterMap } from '../../../shared/config/map.ts';
+import { birthOf, type ClusterMap } from '../../../shared/config/map.ts';
 import { readMirrors } from '../../../shared/config/store.ts';
 import { encodeCommand } from '../../../shared/log/records/command.ts';
-import { type FoundLife, findPlace, livesOf, type Place, type Views } from '../../../shared/membership/assignment.ts';
+import {
+  type FoundLife,
+  findPlace,
+  livesOf,
+  type Place,
+  standbyProblem,
+  type Views,
+} from '../../../shared/membership/assignment.ts';
 import { isLifeOf, type Life } from '../../../shared/membership/transitions.ts';
-import { findMember, type GroupBirth } from '../../../shared/membership/view.ts';
+import { findMember } from '../../../shared/membership/view.ts';
 import { DsslActor, type DsslActorOptions } from '../actor.ts';
 import type { Egress } from '../egress/egress.ts';
 import { LateEgress } from '../egress/late.ts';
@@ -55,6 +62,8 @@ const triesMax = 1_000;
 /** A join is mirrored within this, or the store is down. */
 const mirroredMs = 4_000;
 const lookPauseMs = 50;
+/** A standby waits so long for servers that it can stand for. */
+const serversMs = 30_000;
 /** How long it may take to give a place back. */
 const giveBackMs = 2_500;
 /** Two processes of one name that met wait for a random time up to this before they try again. */
@@ -88,6 +97,8 @@ class PlaceFinder {
   readonly #store: KeyValue;
   readonly #groups: readonly string[];
   #self: Life;
+  /** Since when a standby has waited for servers. */
+  #lacksSinceMs: number | undefined;
   /** Incarnations that were asked and did not answer. */
   readonly #dead = new Set<number>();
   #listening: { readonly actor: DsslActor; readonly egress: LateEgress } | undefined;
@@ -121,12 +132,26 @@ class PlaceFinder {
     const former = this.#others(views);
     await this.#assertDead(former);
     const place = findPlace(map.groups, views, this.#self.server, memberOf);
+    if (place !== undefined && (await this.#lacksServers(place.group, views))) return this.#choose();
     if (place !== undefined) {
       await this.#removeElsewhere(former, place.group);
       return place;
     }
     const where = memberOf === undefined ? 'every group of this cluster' : `group ${memberOf}`;
     throw new FlowherdError(errorCodes.limitExceeded, `${where} is full: no room for server ${this.#self.server}`);
+  }
+
+  /** Whether there are as many standbys as servers: more servers may come yet, but not for ever. */
+  async #lacksServers(group: string, views: Views): Promise<boolean> {
+    const { candidate, clock, stop, log } = this.#options;
+    const isForAll = candidate.standsFor?.length === 0;
+    const problem = isForAll ? standbyProblem(group, views.get(group), candidate.server) : undefined;
+    if (problem === undefined || stop.aborted) return false;
+    if (this.#lacksSinceMs === undefined) log.info({ group }, `${problem}; waits for servers`);
+    this.#lacksSinceMs ??= clock.monotonicMs();
+    if (clock.monotonicMs() - this.#lacksSinceMs >= serversMs) throw new FlowherdError(errorCodes.badState, problem);
+    await pause(clock, lookPauseMs);
+    return true;
   }
 
   /** Joins if the actor listens there already; else it listens there, and the choice is to be made again. */
@@ -287,9 +312,4 @@ async function answers(
 
 function pause(clock: Clock, ms: number): Promise<void> {
   return new Promise((resolve) => clock.setTimer(ms, resolve));
-}
-
-/** What the first view of a group is made of, by the cluster map. */
-export function birthOf({ placement, seed, rules }: ClusterMap, group: string): GroupBirth {
-  return { group, placement, seed, rules };
 }

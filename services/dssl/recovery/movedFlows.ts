@@ -34,7 +34,7 @@ export function tellUnseen(
   self: Life,
   tell: (kind: 'warn', fields: object, message: string) => void,
 ): number {
-  if (rules.availability === 'none' || rules.typeOneMethod === 'fig-6') return 0;
+  if (rules.availability === 'none') return 0;
   const isGone = (life: Life) => !isLifeOf(life, self) && !members.some((member) => isLifeOf(member, life));
   const servers = former.view.members.filter(isGone).map(({ server }) => server);
   if (servers.length > 0)

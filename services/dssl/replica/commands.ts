@@ -52,7 +52,8 @@ function nextView(view: View, roster: Roster, command: Command, timeMs: number):
     case 'join': {
       const number = roster.next(timeMs);
       if (isOperator || number === noServer || roster.numberOf(author) !== noServer) return view;
-      return join(view, { ...author, weight: command.weight }, number, command);
+      const { weight, standsFor } = command;
+      return join(view, { ...author, weight, ...(standsFor === undefined ? {} : { standsFor }) }, number, command);
     }
     case 'activate':
       return activate(view, author);

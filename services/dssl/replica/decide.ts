@@ -28,7 +28,17 @@
 import { FrameFlags, isSingle, ProtocolClass, protocolClassShift } from '../../../shared/flow/frameFlags.ts';
 import { End, type ItemBuffer } from './effects.ts';
 import { firstState, hasEnded, isRestart, nextState } from './flowLife.ts';
-import { backupOf, EndReason, FlowState, noBackup, noServer, ownerOf, stateOf } from './flows/entry.ts';
+import {
+  backupOf,
+  EndReason,
+  FlowState,
+  noBackup,
+  noServer,
+  ownerOf,
+  stateOf,
+  withBackup,
+  withOwner,
+} from './flows/entry.ts';
 import { FlowTable } from './flows/table.ts';
 import type { CompiledView } from './global/compiledView.ts';
 import { RecentStarts } from './global/recentStarts.ts';
@@ -50,6 +60,8 @@ export class Decider {
   owner = noServer;
   /** Who stands behind the owner, where flows have backups; means nothing without an owner. */
   backup = noBackup;
+  /** By Fig. 6: the owner of the packet decided last, as only that one and who stands behind it know. */
+  privateOwner = noServer;
   readonly #items: ItemBuffer;
   readonly #absent: AbsentSlices;
   #view: CompiledView;
@@ -86,12 +98,34 @@ export class Decider {
     this.recentStarts.table.expire(tick);
   }
 
+  /** Forgets what is over in a slice. Flows that have no packets get other owners and backups here, where theirs have gone, as the others do with a packet. */
+  sweepSlice(slice: number): void {
+    const { table, ownTable } = this;
+    table.sweepSlice(slice, this.#tick);
+    ownTable?.sweepSlice(slice, this.#tick);
+    if (!this.#view.protects || (this.#absent.some && this.#absent.covers(slice))) return;
+    table.revise(slice, this.#tick, (hi, lo, info) => this.#revised(hi, lo, info));
+  }
+
+  #revised(hi: number, lo: number, info: number): number {
+    const { isMember, stays } = this.#view;
+    const [owner, backup] = [ownerOf(info), backupOf(info)];
+    if (isMember[owner] === 1) {
+      return stays[backup] === 1 ? info : withBackup(info, this.#backupFor(hi, lo, owner, backup));
+    }
+    if (isMember[backup] !== 1 || hasEnded(stateOf(info))) return info;
+    if (owner === this.#self) this.#items.flowEnded(hi, lo, End.moved);
+    if (backup === this.#self) this.#items.flowPromoted(hi, lo);
+    return withBackup(withOwner(info, backup), this.#view.placeBackup(hi, lo, backup));
+  }
+
   /**
    * The verdict on one packet. `ordinal` numbers the flow start that it is, or is -1; `row` is where its hash is
    * in the frame, or -1. Items for the server that belong before the
    * packet are there by then; the packet itself is the caller's to add.
    */
   decide(hi: number, lo: number, flags: number, ordinal: number, row: number): number {
+    this.privateOwner = noServer;
     if (isSingle(flags)) return this.#single(hi, lo, ordinal);
     const verdict =
       this.ownTable !== undefined && (flags & (TYPE1 | AGGREGATE)) === TYPE1
@@ -123,6 +157,7 @@ export class Decider {
     const handle = own.find(hi, lo, this.#tick);
     const isMine = owner === this.#self;
     const backup = owner === noServer ? noBackup : view.placeBackup(hi, lo, owner);
+    this.backup = backup;
     if (owner === noServer || (!isMine && backup !== this.#self)) {
       // The start went to somebody else, who sees this packet too: whatever is held here on this tuple is stale.
       if (handle !== -1) this.#drop(own, hi, lo, handle, hasEnded(stateOf(own.foundInfo)) ? End.closed : End.moved);
@@ -153,6 +188,8 @@ export class Decider {
     const handle = own.meet(hi, lo, this.#tick);
     if (handle === -1) return V.ignoreNotMine;
     const owner = ownerOf(own.foundInfo);
+    this.privateOwner = owner;
+    this.backup = backupOf(own.foundInfo);
     // What another server owns is here because this one stands behind it.
     if (owner !== this.#self && this.#view.isMember[owner] !== 1) return this.#promote(own, handle, hi, lo, flags);
     this.#follow(own, handle, stateOf(own.foundInfo), flags);
@@ -209,14 +246,16 @@ export class Decider {
 
   /** Another member stands behind the owner where the former one has gone, or is about to go. */
   #keepBackup(handle: number, hi: number, lo: number, owner: number, former: number): void {
-    const view = this.#view;
     this.backup = former;
-    if (view.stays[former] === 1) return;
-    const backup = view.placeBackup(hi, lo, owner);
+    if (this.#view.stays[former] === 1) return;
+    this.backup = this.#backupFor(hi, lo, owner, former);
+    if (this.backup !== former) this.table.setBackup(handle, this.backup);
+  }
+
+  #backupFor(hi: number, lo: number, owner: number, former: number): number {
+    const backup = this.#view.placeBackup(hi, lo, owner);
     // One that drains is better than none.
-    if (backup === noServer && view.isMember[former] === 1) return;
-    this.backup = backup;
-    if (backup !== former) this.table.setBackup(handle, backup);
+    return backup === noServer && this.#view.isMember[former] === 1 ? former : backup;
   }
 
   /**
@@ -226,8 +265,9 @@ export class Decider {
   heirOf(gone: number, hi: number, lo: number, formerBackup: number): number | undefined {
     if (this.#absent.some && this.#absent.covers(hi >>> 24)) return undefined;
     const { isMember } = this.#view;
-    if (this.table.find(hi, lo, this.#tick) !== -1) {
-      const info = this.table.foundInfo;
+    for (const table of [this.table, this.ownTable]) {
+      if (table === undefined || table.find(hi, lo, this.#tick) === -1) continue;
+      const info = table.foundInfo;
       if (ownerOf(info) === gone && isMember[backupOf(info)] === 1) return backupOf(info);
     }
     return isMember[formerBackup] === 1 ? formerBackup : this.#view.place(hi, lo, -1);
@@ -241,6 +281,7 @@ export class Decider {
     table.setOwner(handle, owner, backup);
     this.#follow(table, handle, stateOf(info), flags);
     if (table === this.table) this.owner = owner;
+    else this.privateOwner = owner;
     this.backup = backup;
     if (ownerOf(info) === this.#self) this.#items.flowEnded(hi, lo, End.moved);
     if (owner !== this.#self) return V.ignoreElsewhere;

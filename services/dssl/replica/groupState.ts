@@ -72,8 +72,7 @@ export class GroupState {
     this.decider.setTick(tick);
     for (let turn = (tick - passed) * slicesPerTick; turn < tick * slicesPerTick; turn++) {
       const slice = turn & (sliceCount - 1);
-      this.decider.table.sweepSlice(slice, tick);
-      this.decider.ownTable?.sweepSlice(slice, tick);
+      this.decider.sweepSlice(slice);
     }
   }
 
@@ -97,6 +96,9 @@ export class GroupState {
     this.viewPosition = position;
     this.#setView(next);
     if (command.kind === 'remove') this.#inherit(view, command, entry);
+    // Another life has the place before the others had noticed that the former one is dead: nobody says how far that had come.
+    if (command.kind === 'join' && command.replaces !== undefined)
+      this.#inherit(view, { life: { ...command.author, incarnation: command.replaces }, handled: 0 }, entry);
     return true;
   }
 
@@ -170,7 +172,7 @@ export class GroupState {
   }
 
   /** What the server that has gone had not handled goes to its heirs. */
-  #inherit(before: View, { life, handled }: RemoveCommand, entry: LogEntry): void {
+  #inherit(before: View, { life, handled }: Pick<RemoveCommand, 'life' | 'handled'>, entry: LogEntry): void {
     const { recent } = this.rows;
     const gone = before.members.find((member) => isLifeOf(member, life));
     if (recent === undefined || gone === undefined) return;
@@ -191,8 +193,8 @@ export class GroupState {
     this.#viewFingerprint = undefined;
     this.selfNumber = this.roster.numberOf(this.#self);
     this.decider.setView(this.#compiled, this.selfNumber);
-    // By Fig. 6 nobody else knows whose the packets of connections are.
-    if (view.rules.availability === 'none' || view.rules.typeOneMethod === 'fig-6') this.rows.recent = undefined;
+    // By Fig. 6 only the owner and its backup know whose the packets of a connection are; the one is the other's heir.
+    if (view.rules.availability === 'none') this.rows.recent = undefined;
     else if (this.rows.recent === undefined) {
       this.rows.recent = new RecentRows();
       this.rows.recent.clear(this.viewPosition);

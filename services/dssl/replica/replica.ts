@@ -147,9 +147,10 @@ export class Replica {
     return this.#state.roster.entry(number);
   }
 
-  /** The table's word on a flow (flows/entry.ts); 0 when there is none. */
+  /** The word on a flow (flows/entry.ts) in the shared table, or by Fig. 6 in this server's; 0 when there is none. */
   flowInfo(hi: number, lo: number): number {
-    return this.table.peek(hi, lo, this.#state.tick);
+    const { tick } = this.#state;
+    return this.table.peek(hi, lo, tick) || (this.ownTable?.peek(hi, lo, tick) ?? 0);
   }
 
   /** Shows the flows of this replica's server in one slice. */

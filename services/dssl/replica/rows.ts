@@ -125,16 +125,18 @@ export class Rows {
     for (const fragment of this.fragments.release(datagramHi, datagramLo)) {
       const verdict = this.#decider.decide(hi, lo, laterFlags(flags), -1, -1);
       if (accepts(verdict)) items.acceptLate(fragment, hi, lo, laterFlags(flags));
-      const { owner, backup } = this.#decider;
+      const { owner, privateOwner, backup } = this.#decider;
+      const server = owner === noServer ? privateOwner : owner;
       if (verdict === V.ignoreAbsent) this.recent?.missed(this.#position);
-      else if (owner !== noServer) this.recent?.noteLate(fragment, { hi, lo, owner, backup }, this.#position);
+      else if (server !== noServer) this.recent?.noteLate(fragment, { hi, lo, owner: server, backup }, this.#position);
       this.#late(fragment, verdict, owner);
     }
   }
 
   #remember(recent: RecentRows, row: number, hi: number, lo: number, verdict: number): void {
-    const { owner, backup } = this.#decider;
+    const { owner, privateOwner, backup } = this.#decider;
     if (owner !== noServer) recent.note(row, hi, lo, owner, backup);
+    else if (privateOwner !== noServer) recent.note(row, hi, lo, privateOwner, backup);
     else if (verdict === V.ignoreAbsent) recent.missed(this.#position);
   }
 

@@ -3,7 +3,8 @@
 //
 //   [ format, kind, server, incarnation, epoch, ... ]        author: a life of a server, or '' and 0 for an operator
 //
-//   join       weight, replaces, needAt       the author wants to be a member (transitions.ts: JoinTerms; nil where not set)
+//   join       weight, replaces, needAt, standsFor
+//                                             the author wants to be a member (transitions.ts: JoinTerms; nil where not set)
 //   activate                                  the author holds the group's state
 //   drain      server, incarnation            this life gets no new flows
 //   leave      server, incarnation            this life is gone, of its own will or because it gave up joining
@@ -27,6 +28,7 @@ import type { Life } from '../../membership/transitions.ts';
 import {
   type GroupBirth,
   type GroupRules,
+  isStandsFor,
   type PlacementName,
   placementNames,
   readBirth,
@@ -49,6 +51,8 @@ export interface JoinCommand extends Common {
   readonly weight: number;
   readonly replaces: number | undefined;
   readonly needAt: number | undefined;
+  /** Only of a standby (standbys.ts). */
+  readonly standsFor?: readonly string[];
 }
 
 export interface LifeCommand extends Common {
@@ -136,7 +140,7 @@ export function encodeCommand(command: Command): Uint8Array {
 function fieldsOf(command: Command): readonly unknown[] {
   switch (command.kind) {
     case 'join':
-      return [command.weight, command.replaces ?? null, command.needAt ?? null];
+      return [command.weight, command.replaces ?? null, command.needAt ?? null, command.standsFor ?? null];
     case 'drain':
     case 'leave':
       return [command.life.server, command.life.incarnation];
@@ -209,10 +213,12 @@ function readKind(kind: CommandKind, common: Common, rest: readonly unknown[]): 
 }
 
 function readJoin(common: Common, rest: readonly unknown[]): JoinCommand | undefined {
-  const [weight, replaces, needAt] = rest;
-  if (rest.length !== 3 || !isWeight(weight)) return undefined;
+  const [weight, replaces, needAt, standsFor] = rest;
+  if (rest.length !== 4 || !isWeight(weight)) return undefined;
   if ((replaces !== null && !isCount(replaces)) || (needAt !== null && !isCount(needAt))) return undefined;
-  return { ...common, kind: 'join', weight, replaces: replaces ?? undefined, needAt: needAt ?? undefined };
+  if (standsFor !== null && !isStandsFor(standsFor)) return undefined;
+  const terms = { replaces: replaces ?? undefined, needAt: needAt ?? undefined };
+  return { ...common, kind: 'join', weight, ...terms, ...(standsFor === null ? {} : { standsFor }) };
 }
 
 function readRulesCommand(common: Common, rest: readonly unknown[]): RulesCommand | undefined {

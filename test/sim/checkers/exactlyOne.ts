@@ -41,7 +41,8 @@ function markProblem(world: World, { repeatedBy, fate, formerFates }: PacketReco
 
 /** How many heirs a packet may have had, one after the other. */
 function marksOf(world: World, { group, epoch, owner, dueAt }: Fate, repeatedBy: readonly number[]): number {
-  let heirs = new Set([owner]);
+  // By Fig. 6 the middle of a connection has no owner that all know.
+  let heirs = new Set(owner === -1 ? world.ledger.lives.keys() : [owner]);
   let due = dueAt;
   let marks = 0;
   for (const { life, handled, position, epoch: its } of deaths(world, group)) {

@@ -36,12 +36,16 @@ export function viewAt(world: World, group: string, atMs: number): View | undefi
   return world.referenceOf(group).views.findLast((change) => change.atMs <= atMs)?.view;
 }
 
-/** The removals of members by command, that tell how far each had handled the log. */
+/** The removals of members by command, that tell how far each had handled the log; and lives whose places others took, of which nobody knew that. */
 export function deaths(world: World, group: string): Death[] {
   return world.referenceOf(group).views.flatMap(({ command, position, atMs, epoch }) => {
-    if (command?.kind !== 'remove') return [];
-    const life = world.ledger.lifeOf(command.life.server, command.life.incarnation);
-    return [{ life, handled: command.handled, position, atMs, epoch }];
+    if (command?.kind === 'remove') {
+      const life = world.ledger.lifeOf(command.life.server, command.life.incarnation);
+      return [{ life, handled: command.handled, position, atMs, epoch }];
+    }
+    if (command?.kind !== 'join' || command.replaces === undefined) return [];
+    const life = world.ledger.lifeOf(command.author.server, command.replaces);
+    return [{ life, handled: 0, position, atMs, epoch }];
   });
 }
 
@@ -54,9 +58,9 @@ export interface Death {
   readonly epoch: string;
 }
 
-/** Flows have backups, and every member knows whose each packet is: what a dead server had not handled is replayed. */
+/** Flows have backups: what a dead server had not handled is replayed. */
 export function replays(world: World): boolean {
-  return world.plan.rules.availability !== 'none' && !world.isPrivate;
+  return world.plan.rules.availability !== 'none';
 }
 
 export interface Removal {

@@ -25,6 +25,7 @@
 // Pauses, slow messages, lost gossip, wrong clocks of processes and logs, and whatever else operators do explain nothing.
 
 import { type Verdict, verdicts } from '../../../services/dssl/replica/verdict.ts';
+import { hasStandbys, standbysOf, takesFlows } from '../../../shared/membership/standbys.ts';
 import { isLifeOf, type Life } from '../../../shared/membership/transitions.ts';
 import type { View } from '../../../shared/membership/view.ts';
 import type { Trouble } from '../faults.ts';
@@ -159,7 +160,7 @@ function isNobodys(world: World, flow: FlowRecord, packet: PacketRecord, fate: F
     case 'ignorePlacedElsewhere':
       return world.hasSmallTables;
     case 'dropNoOwner':
-      return viewAt(world, fate.group, fate.atMs)?.members.some(({ state }) => state === 'active') !== true;
+      return viewAt(world, fate.group, fate.atMs)?.members.some(takesFlows) !== true;
     case 'dropFragment':
       return isWithoutFirst(world, flow, packet, fate);
     default:
@@ -190,13 +191,16 @@ function isBroken(world: World, flow: FlowRecord, packet: PacketRecord, fate: Fa
   if (isDiverted(world, flow, first.sentMs, fate.atMs + recoveryMs)) return true;
   // What the heir of a dead server got in its place was that one's.
   const homeOf = ({ acceptedBy, repeatedBy, fate: its }: PacketRecord) =>
-    acceptedBy.slice(0, 1).map((taker) => (repeatedBy.includes(taker) ? (its?.owner ?? taker) : taker));
+    acceptedBy
+      .slice(0, 1)
+      .map((taker) => (repeatedBy.includes(taker) ? (its?.owner ?? taker) : taker))
+      .filter((life) => life !== -1);
   const homes = earlier.flatMap(homeOf);
   const home = ledger.lives[homes[homes.length - 1]];
   if (world.hasSmallTables || earlier.some((each) => each.fate?.isLost === true)) return true;
   if (!isMember(world, home, fate.atMs)) return !leftEarly(world, home) && !hasBackup(world, home, last.fate, fate);
-  // By Fig. 6 its server alone knows that it is its own.
-  return world.isPrivate && isOwnerGone(world, home, fate);
+  // By Fig. 6 its server alone knows that it is its own, and who stands behind it, if anybody does any more.
+  return world.isPrivate && (isOwnerGone(world, home, fate) || diedAtWork(world, home, fate));
 }
 
 /**
@@ -205,10 +209,17 @@ function isBroken(world: World, flow: FlowRecord, packet: PacketRecord, fate: Fa
  */
 function hasBackup(world: World, home: ServerLife, last: Fate, { group, atMs, epoch }: Fate): boolean {
   if (world.plan.rules.availability === 'none' || world.isPrivate || last.epoch !== epoch) return false;
-  const before = viewAt(world, group, last.atMs)?.members ?? [];
-  const others = before.filter(({ state, server }) => state === 'active' && server !== home.name);
+  const before = viewAt(world, group, last.atMs);
+  if (before === undefined || !mayBeBackedUp(before, home)) return false;
+  const others = before.members.filter(({ state, server }) => state === 'active' && server !== home.name);
   const present = viewAt(world, group, atMs)?.members ?? [];
   return others.length > 0 && others.every((other) => present.some((member) => isLifeOf(member, other)));
+}
+
+/** Whether a standby stands for it, where backups are standbys. */
+function mayBeBackedUp(view: View, { name, incarnation }: ServerLife): boolean {
+  const member = view.members.find((each) => each.server === name && each.incarnation === incarnation);
+  return !hasStandbys(view.rules.availability) || (member !== undefined && standbysOf(view).has(member.number));
 }
 
 /** A server that was told to leave stays until its flows have ended, or for as long as it was told to. */

@@ -32,7 +32,8 @@ export function stickiness(world: World): Finding | undefined {
       const isForgotten = hasEnded && atMs - lastAcceptedMs > closingMs;
       if (isForgotten || isStartAnew) home = -1;
       hasEnded = (hasEnded && !isStartAnew) || kind === 'end';
-      isReset = kind === 'reset';
+      // By Fig. 6 its server alone learns from the data behind it that a reset was none.
+      isReset = kind === 'reset' || (isReset && world.isPrivate && !isStartAnew);
       if (acceptedBy.length === 0) continue;
       lastAcceptedMs = atMs;
       // What the heir of a dead server got in its place was that one's, and says nothing of where the flow goes on.

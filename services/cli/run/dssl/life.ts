@@ -40,6 +40,8 @@ export interface LifeOptions extends CheckedEgress {
 /** What all lives of a process have in common. */
 export interface LifeContext {
   readonly server: string;
+  /** Only of a standby: the servers that it stands for; empty for all of the group. */
+  readonly standsFor?: readonly string[];
   readonly options: LifeOptions;
   readonly cluster: ClusterConnection;
   readonly machine: Machine;
@@ -156,13 +158,14 @@ export class Life {
   }
 
   #takePlace(map: ClusterMap, memberOf: string | undefined): Promise<TakenPlace | undefined> {
-    const { server, options, cluster, log, ended } = this.#context;
+    const { server, standsFor, options, cluster, log, ended } = this.#context;
     const { subjects, dataBus, controlBus, gossipBus } = cluster;
+    const role = standsFor === undefined ? {} : { standsFor };
     return takePlace({
       map,
       memberOf,
       stop: ended,
-      candidate: { server, incarnation: randomInt(2 ** 47), weight: options.weight },
+      candidate: { server, incarnation: randomInt(2 ** 47), weight: options.weight, ...role },
       logSettings: map.log,
       subjects,
       dataBus,

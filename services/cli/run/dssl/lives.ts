@@ -38,6 +38,10 @@ export class Lives {
     this.#memberOf = memberOf;
   }
 
+  get server(): string {
+    return this.#context.server;
+  }
+
   /** The present life. */
   get current(): Life | undefined {
     return this.#current;

@@ -123,3 +123,26 @@ function binOf(hi: number): number {
 function ageOf(rank: number, idle: number): number {
   return Math.min(Math.max(rank === Rank.silent ? Math.floor(idle / silentStep) : idle, 0), maxAge);
 }
+
+/** Ends that many flows that may give way, or as many as there are, each after `end` was told; returns how many. */
+export function evict(
+  segments: readonly FlowSegment[],
+  tick: number,
+  wanted: number,
+  end: (segment: FlowSegment, slot: number) => void,
+): number {
+  const line = evictionLine(segments, tick, wanted);
+  if (line === undefined) return 0;
+  let ended = 0;
+  for (const segment of segments) {
+    segment.drop((slot) => {
+      const { data } = segment;
+      const at = slot << 2;
+      if (!givesWay(line, tick, data[at + 1], segment.loAt(slot), data[at + 2], data[at + 3])) return false;
+      end(segment, slot);
+      ended++;
+      return true;
+    });
+  }
+  return ended;
+}

@@ -32,12 +32,14 @@ import {
   ownerOf,
   packInfo,
   stateOf,
+  withBackup,
+  withOwner,
   withState,
 } from './entry.ts';
-import { evictionLine, givesWay } from './evict.ts';
+import { evict } from './evict.ts';
 import { OwnerCounts } from './ownerCounts.ts';
 import type { FlowSegment } from './segment.ts';
-import { livingEntries, type SliceContent, sumOf } from './sliceContent.ts';
+import { livingEntries, type ReviseEntry, reviseEntries, type SliceContent, sumOf } from './sliceContent.ts';
 
 /**
  * Told about each flow that the table itself ends, own or elsewhere: int32 hashes, the info word (entry.ts) and
@@ -300,24 +302,28 @@ export class FlowTable {
   }
 
   setBackup(handle: number, backup: number): void {
-    this.#setInfo(handle, (this.info(handle) & ~0xff_f000) | (backup << 12));
+    const info = this.info(handle);
+    this.#setInfo(handle, info, withBackup(info, backup));
   }
 
   /** The flow goes on at another server, with another one behind it. */
   setOwner(handle: number, owner: number, backup: number): void {
     const info = this.info(handle);
-    const next = (info & ~0xff_ffff) | (backup << 12) | owner;
-    this.#owners.add(info, -1);
-    this.#owners.add(next, 1);
-    this.#setInfo(handle, next);
+    this.#setInfo(handle, info, withBackup(withOwner(info, owner), backup));
   }
 
   setState(handle: number, state: FlowState): void {
     const info = this.info(handle);
-    const next = withState(info, state);
-    this.#owners.add(info, -1);
-    this.#owners.add(next, 1);
-    this.#setInfo(handle, next);
+    this.#setInfo(handle, info, withState(info, state));
+  }
+
+  /** Puts other info words in the place of those of a slice's living entries. */
+  revise(slice: number, tick: number, revise: ReviseEntry): void {
+    reviseEntries(this.#segments.ofSlice(slice), tick, this.#idleTicks, (hi, lo, info) => {
+      const next = revise(hi, lo, info);
+      if (next !== info) this.#recount(info, next);
+      return next;
+    });
   }
 
   /** Entries of one owner, expired ones that nobody has met yet included. */
@@ -347,35 +353,25 @@ export class FlowTable {
     const living = segments.reduce((sum, { count }) => sum + count, 0);
     const batch = Math.max(1, this.#cap >> 4);
     const wanted = living + batch - this.#cap;
-    const free = this.#cap - living + (wanted > 0 ? this.#evict(segments, tick, wanted) : 0);
+    const end = (segment: FlowSegment, slot: number) => this.#end(segment, slot, EndReason.evicted);
+    const free = this.#cap - living + (wanted > 0 ? evict(segments, tick, wanted, end) : 0);
     this.#allowances[slice] = Math.max(0, free);
     this.#rests[slice] = free < batch ? (tick + restTicks) | 0 : tick;
     return free > 0;
-  }
-
-  /** Ends that many flows that may give way, or as many as there are; returns how many. */
-  #evict(segments: readonly FlowSegment[], tick: number, wanted: number): number {
-    const line = evictionLine(segments, tick, wanted);
-    if (line === undefined) return 0;
-    const before = this.#size;
-    for (const segment of segments) {
-      segment.drop((slot) => {
-        const { data } = segment;
-        const at = slot << 2;
-        if (!givesWay(line, tick, data[at + 1], segment.loAt(slot), data[at + 2], data[at + 3])) return false;
-        this.#end(segment, slot, EndReason.evicted);
-        return true;
-      });
-    }
-    return before - this.#size;
   }
 
   #restOf(slice: number, tick: number): number {
     return Math.min(Math.max((this.#rests[slice] - tick) | 0, 0), restTicks);
   }
 
-  #setInfo(handle: number, info: number): void {
-    this.#segments.all[handle >>> slotBits].data[((handle & slotMask) << 2) + 3] = info;
+  #setInfo(handle: number, info: number, next: number): void {
+    this.#recount(info, next);
+    this.#segments.all[handle >>> slotBits].data[((handle & slotMask) << 2) + 3] = next;
+  }
+
+  #recount(info: number, next: number): void {
+    this.#owners.add(info, -1);
+    this.#owners.add(next, 1);
   }
 
   #forget(info: number): void {

@@ -5,6 +5,7 @@
 // gone: its flows are placed anew at their next packet.
 
 import { limits } from '../../../../shared/base/limits.ts';
+import { hasStandbys } from '../../../../shared/membership/standbys.ts';
 import type { View } from '../../../../shared/membership/view.ts';
 import { noServer } from '../flows/entry.ts';
 import { compilePlacement, type Placement } from './placement.ts';
@@ -13,7 +14,7 @@ export class CompiledView {
   readonly view: View;
   /** By server number: 1 for the members. */
   readonly isMember: Uint8Array = new Uint8Array(limits.knownServers);
-  /** By server number: 1 for the members that stay: one that drains is a poor backup. */
+  /** By server number: 1 for the members that stay somebody's backup: one that drains is a poor one, and one that has taken another's place has flows of its own. */
   readonly stays: Uint8Array = new Uint8Array(limits.knownServers);
   /** The group's rules as plain facts, asked for every packet: comparing names would cost as much as the look-up. */
   readonly ownFlowsOnly: boolean;
@@ -35,9 +36,9 @@ export class CompiledView {
     this.usesCaptureTime = rules.time === 'capture';
     this.protects = rules.availability !== 'none' && members.some(({ state }) => state === 'active');
     this.#serverNumbers = Uint16Array.from(members, ({ number }) => number);
-    for (const { number, state } of members) {
+    for (const { number, state, standsFor } of members) {
       this.isMember[number] = 1;
-      if (state === 'active') this.stays[number] = 1;
+      if (state === 'active' && (!hasStandbys(rules.availability) || standsFor !== undefined)) this.stays[number] = 1;
     }
   }
 

@@ -7,7 +7,7 @@
 // keeps the share it had, because its incarnation plays no part.
 //
 // Candidates are the active members with a weight; if no active member has one, all active members alike. Joining and
-// draining members never get a new flow.
+// draining members and standbys never get a new flow.
 //
 //   policy                 owner                                         when membership changes
 //   rendezvous             best draw, by weight                          only flows of who left, or to who came
@@ -23,12 +23,13 @@
 // The round robins need the ordinal of the start: the group's log counts all starts of the group (rows.ts). A packet that is
 // no start has none (-1); a flow that begins with one is placed by its hash, as rendezvous would.
 //
-// The backup is, under every policy, whom rendezvous hashing with the policy's weights prefers among the candidates
-// without the owner: it spreads a lost server's flows over all survivors, and it stays when somebody else leaves. Where
-// the owner is the only candidate, the backup is one of the active members with weight 0: a standby that gets no flows
-// of its own.
+// The backup (`active-active`) is, under every policy, whom rendezvous hashing with the policy's weights prefers among the
+// candidates without the owner: it spreads a lost server's flows over all survivors, and it stays when somebody else leaves.
+// Where the owner is the only candidate, the backup is one of the active members with weight 0. With standbys it is the
+// owner's standby, whatever the flow (shared/membership/standbys.ts).
 
 import { mixSeeded } from '../../../../shared/hash/mix.ts';
+import { hasStandbys, standbysOf, takesFlows } from '../../../../shared/membership/standbys.ts';
 import type { PlacementName, View } from '../../../../shared/membership/view.ts';
 import { maglevTable } from '../../../../shared/placement/maglev.ts';
 import { type Candidate, Rendezvous } from '../../../../shared/placement/rendezvous.ts';
@@ -61,19 +62,20 @@ export function compilePlacement(view: View): Placement {
       name: member.server,
       weight: member.weight,
       flows: member.flows,
-      state: member.state,
+      takesFlows: takesFlows(member),
     }))
-    .filter((member) => member.state === 'active')
+    .filter((member) => member.takesFlows)
     .sort((a, b) => compareNames(a.name, b.name));
   const weighted = active.filter((member) => member.weight > 0);
   const candidates = weighted.length > 0 ? weighted : active.map((member) => ({ ...member, weight: 1 }));
-  const standbys = active.filter((member) => !candidates.some((candidate) => candidate.index === member.index));
+  const others = active.filter((member) => !candidates.some((candidate) => candidate.index === member.index));
 
   const race = new Rendezvous(effectiveWeights(view.placement, candidates), view.seed);
   const choose = chooser(view.placement, candidates, race, view.seed);
-  const standby = new Rendezvous(alike(standbys), view.seed);
+  const otherRace = new Rendezvous(alike(others), view.seed);
   const candidateIndex = Int32Array.from(candidates, ({ index }) => index);
-  const standbyIndex = Int32Array.from(standbys, ({ index }) => index);
+  const otherIndex = Int32Array.from(others, ({ index }) => index);
+  const standbyIndex = standbyIndexes(view);
   const candidateOf = new Int32Array(view.members.length).fill(-1);
   for (const [at, { index }] of candidates.entries()) candidateOf[index] = at;
 
@@ -83,12 +85,23 @@ export function compilePlacement(view: View): Placement {
     },
     placeBackup(hi, lo, owner) {
       const except = owner < 0 ? -1 : candidateOf[owner];
+      if (standbyIndex !== undefined) return owner < 0 ? -1 : standbyIndex[owner];
       const best = race.best(hi, lo, except);
       if (best >= 0) return candidateIndex[best];
-      const other = standby.best(hi, lo, standbyIndex.indexOf(owner));
-      return other < 0 ? -1 : standbyIndex[other];
+      const other = otherRace.best(hi, lo, otherIndex.indexOf(owner));
+      return other < 0 ? -1 : otherIndex[other];
     },
   };
+}
+
+/** For each member the index of its standby, or -1; undefined where the backup is chosen for each flow. */
+function standbyIndexes(view: View): Int32Array | undefined {
+  if (!hasStandbys(view.rules.availability)) return undefined;
+  const standbys = standbysOf(view);
+  return Int32Array.from(view.members, ({ number }) => {
+    const standby = standbys.get(number);
+    return standby === undefined ? -1 : view.members.indexOf(standby);
+  });
 }
 
 /** Index into the candidates (one at least) of the owner. */

@@ -139,13 +139,55 @@ test('heritage - a replica that joined later says that it does not remember ever
   group.catchUp((_, { heritage }) => assert.equal(heritage?.isWhole, false));
 });
 
-test('heritage - nothing is remembered without backups, or by Fig. 6', () => {
-  for (const rules of [{}, { ...protectedRules, typeOneMethod: 'fig-6' }] as const) {
-    const group = new TestGroup(3, rules);
-    for (const flow of flows) group.owner({ flow, flags: udp });
-    group.log.command(lifeOf('b'), { kind: 'remove', life: lifeOf('a'), handled: 0 });
-    group.catchUp((_, { heritage }) => assert.equal(heritage, undefined));
+test('heritage - nothing is remembered without backups', () => {
+  const group = new TestGroup(3);
+  for (const flow of flows) group.owner({ flow, flags: udp });
+  group.log.command(lifeOf('b'), { kind: 'remove', life: lifeOf('a'), handled: 0 });
+  group.catchUp((_, { heritage }) => assert.equal(heritage, undefined));
+});
+
+test('heritage - by Fig. 6 the middle of a connection goes to whom it goes on at, and to nobody else', () => {
+  const group = new TestGroup(3, { ...protectedRules, typeOneMethod: 'fig-6' });
+  const takers = flows.map((flow) => group.owner({ flow, flags: syn }));
+  const handled = group.log.entries.length;
+  const frames = [tcp, tcp, fin].map((flags) => group.log.frame(flows.map((flow) => ({ flow, flags }))).position);
+  group.catchUp();
+  const [gone] = takers;
+  const by = [...group.replicas.keys()].find((server) => server !== gone) ?? '';
+  group.log.command(lifeOf(by), { kind: 'remove', life: lifeOf(gone), handled });
+  const heirs = new Map<string, string[]>();
+  group.catchUp((heir, { heritage }) => {
+    for (const { position, rows } of heritage?.frames ?? [])
+      for (const row of rows) heirs.set(`${position} ${row}`, [...(heirs.get(`${position} ${row}`) ?? []), heir]);
+  });
+  const due = flows.filter((flow) => takers[flow] === gone);
+  assert.ok(due.length > 5);
+  assert.deepEqual(
+    [...heirs.keys()].sort(),
+    frames.flatMap((position) => due.map((flow) => `${position} ${flow}`)).sort(),
+  );
+  for (const [row, servers] of heirs) assert.equal(servers.length, 1, row);
+  for (const flow of due) {
+    assert.deepEqual(heirs.get(`${frames[0]} ${flow}`), [group.owner({ flow, flags: tcp | FrameFlags.SIDE })]);
   }
+});
+
+test('heritage - another life that takes the place of one that nobody has missed leaves its rows to the others', () => {
+  const watched = new WatchedGroup(3);
+  watched.frame(flows.map((flow) => ({ flow, flags: udp })));
+  const { group } = watched;
+  const due = watched.rows.filter(({ owner }) => owner === 'a').length;
+  group.log.command(
+    { server: 'a', incarnation: 99 },
+    { kind: 'join', weight: 100, replaces: lifeOf('a').incarnation, needAt: undefined },
+  );
+  let packets = 0;
+  group.catchUp((_, { heritage }) => {
+    assert.equal(heritage?.isWhole, true);
+    packets += heritage?.packets ?? 0;
+  });
+  assert.ok(due > 5);
+  assert.equal(packets, due);
 });
 
 test('heritage - whatever starts, ends, goes and comes, each row that was not handled has one heir', () => {

@@ -122,7 +122,16 @@ test('command - its bytes are five fields in front of those of its kind', () => 
   );
   assert.deepEqual(fields, [1, commandKinds.indexOf('remove'), 'a', 1, 'e1', 'b', 2, 9]);
   const join = encodeCommand({ ...plain, kind: 'join', weight: 5, replaces: undefined, needAt: 3 });
-  assert.deepEqual(packr.unpack(join), [1, 0, 'a', 1, 'e1', 5, null, 3]);
+  assert.deepEqual(packr.unpack(join), [1, 0, 'a', 1, 'e1', 5, null, 3, null]);
+  const standby = encodeCommand({
+    ...plain,
+    kind: 'join',
+    weight: 5,
+    replaces: 2,
+    needAt: undefined,
+    standsFor: ['b'],
+  });
+  assert.deepEqual(packr.unpack(standby), [1, 0, 'a', 1, 'e1', 5, 2, null, ['b']]);
 });
 
 test('command - another format, an unknown kind, a field too many and a bad name are refused', () => {

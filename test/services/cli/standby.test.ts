@@ -1,0 +1,109 @@
+// Standbys as processes: a server is killed under traffic and its standby takes its place, for one server and for all, by both methods; the server
+// that comes back stands by, and takes over when the other one is killed. And what cannot be is refused in a line.
+
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import type { TrafficReport } from '../../../services/loadgen/report.ts';
+import { NatsServer, skipWithoutNatsServer } from '../../support/natsServer.ts';
+import { Service } from '../../support/processes.ts';
+
+const modes = [
+  { availability: 'active-passive', method: 'fig-7', standbyFor: 's2' },
+  { availability: 'active-passive', method: 'fig-6', standbyFor: 's2' },
+  { availability: 'n-plus-m', method: 'fig-7', standbyFor: 'all' },
+] as const;
+
+describe('standby', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () => {
+  let nats: NatsServer;
+  const services: Service[] = [];
+
+  const start = (args: readonly string[]): Service => {
+    const service = new Service(args);
+    services.push(service);
+    return service;
+  };
+  before(async () => {
+    nats = await NatsServer.start();
+  });
+  after(async () => {
+    await Promise.all(services.map((service) => service.end('SIGKILL')));
+    await nats?.stop();
+  });
+
+  for (const { availability, method, standbyFor } of modes) {
+    test(`standby - ${availability}, ${method}: takes the place of a server that is killed, and is followed by it in turn`, async (t) => {
+      const cluster = `${availability}-${method}`;
+      const common = ['--bus', nats.url, '--cluster', cluster, '--groups', '1'];
+      const birth = ['--availability', availability, '--method', method];
+      const dssl = (name: string, ...more: readonly string[]) =>
+        start(['dssl', ...common, ...birth, '--server', name, '--receipts', '--drain-seconds', '1', '--json', ...more]);
+      const servers = ['s1', 's2'].map((name) => dssl(name));
+      await Promise.all(servers.map((server) => server.says(/server is active/)));
+      const standby = dssl('b1', '--standby-for', standbyFor);
+      await standby.says(/server is active/);
+      const tier1 = start(['tier1', ...common, ...birth, '--name', 't1', '--input', 'bus', '--json']);
+      await tier1.says(/taking packets from the bus/);
+      const flows = ['--flows', '200', '--packets-per-flow', '40-80', '--rate', '2000', '--warm-up', '0'];
+      const run = start(['traffic', '--to', nats.url, '--cluster', cluster, '--seconds', '90', '--json', ...flows]);
+      await Promise.all(['s1', 's2'].map((name) => run.says(new RegExp(`^receipts come from .*\\b${name}\\b`))));
+
+      await servers[1].end('SIGKILL');
+      const first = await standby.says(/^replayed \d+ packets of server s2$/);
+      await run.says(/^receipts come from .*\bb1\b/);
+      const again = dssl('s2');
+      await again.says(/server is active/);
+      await standby.end('SIGKILL');
+      const second = await again.says(/^replayed \d+ packets of server b1$/);
+
+      const exitCode = await run.end('SIGINT');
+      const report = JSON.parse(run.stdout) as TrafficReport;
+      assert.deepEqual([report.problems, report.double, report.movedFlows], [[], 0, 0], run.stdout);
+      if (method === 'fig-7') assert.deepEqual([report.nobody, report.lost], [{}, 0], run.stdout);
+      assert.equal(exitCode, 0);
+      t.diagnostic(`${report.sent} sent, ${JSON.stringify(report.nobody)}; ${first}, then ${second}`);
+      assert.equal(await again.end(), 0);
+    });
+  }
+
+  test('standby - what cannot be is refused in one line that says why', async () => {
+    const common = ['--bus', nats.url, '--groups', '2'];
+    const dssl = (...args: readonly string[]) => start(['dssl', ...common, ...args]);
+    const passive = ['--cluster', 'no1', '--availability', 'active-passive'];
+    const pool = ['--cluster', 'no2', '--availability', 'n-plus-m,g2=none'];
+    const refusals: readonly (readonly [readonly string[], RegExp])[] = [
+      [
+        [...passive, '--server', 'b', '--member-of', 'g1', '--standby-for', 'b'],
+        /server b cannot be a standby for itself/,
+      ],
+      [
+        [...passive, '--server', 'b', '--member-of', 'g1', '--standby-for', 'all'],
+        /active-passive.* names the servers/,
+      ],
+      [
+        [...passive, '--server', 'b', '--standby-for', 'a'],
+        /say in which group, with --member-of; the groups are g1, g2/,
+      ],
+      [[...passive, '--server', 'b', '--member-of', 'g1,g2', '--standby-for', 'a'], /only a standby for all/],
+      [[...passive, '--server', 'b', '--member-of', 'g1,g2'], /a server is in one group/],
+      [[...pool, '--server', 'b', '--member-of', 'g1', '--standby-for', 'a'], /n-plus-m.* stand for all/],
+      [
+        [...pool, '--server', 'b', '--member-of', 'g2', '--standby-for', 'all'],
+        /group g2 has no standbys, its availability is none/,
+      ],
+      [[...pool, '--server', 'b', '--member-of', 'g7'], /there is no group g7 in this cluster; its groups are g1, g2/],
+    ];
+    const wrong = await Promise.all(
+      refusals.map(async ([args, line]) => {
+        const service = dssl(...args);
+        const exitCode = await service.ended();
+        return exitCode === 2 && line.test(service.messages.join('\n'))
+          ? undefined
+          : [args.join(' '), exitCode, service.messages];
+      }),
+    );
+    assert.deepEqual(
+      wrong.filter((each) => each !== undefined),
+      [],
+    );
+  });
+});
