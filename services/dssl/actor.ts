@@ -250,6 +250,7 @@ export class DsslActor {
 
   /** Settings of the cluster have changed. */
   retune(settings: ClusterSettings): void {
+    this.failover.retune(settings);
     this.steward.retune(settings);
   }
 
@@ -270,10 +271,12 @@ export class DsslActor {
     const { egress, audit, onApplied, clock } = this.#options;
     const nowMs = clock.monotonicMs();
     try {
+      if (!this.failover.admits(this.#lag.lateMs(entry.timeMs, clock.nowMs()))) return;
       const effects = this.recovery.onEntry(entry, nowMs);
       if (effects === undefined) return;
       this.#lag.onEntry(entry.timeMs, clock.nowMs());
-      handOut(effects, egress, audit, this.recovery.wasHanded, this.failover.held);
+      const isKept = this.recovery.wasHanded || this.failover.lease.isFencing;
+      handOut(effects, egress, audit, isKept, this.failover.held);
       const { replica } = this;
       if (replica !== undefined) onApplied?.(replica, effects);
       const { command } = effects;

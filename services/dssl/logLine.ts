@@ -42,6 +42,7 @@ export class LogLine {
   #reader: LogReader | undefined;
   #scout: LogReader | undefined;
   #rereader: LogReader | undefined;
+  #lookout: LogReader | undefined;
   /** The reader is to wait; where it will go on. */
   #isHeld = false;
   #held: { readonly after: number; readonly expect: EntryMark | undefined } | undefined;
@@ -111,6 +112,22 @@ export class LogLine {
     this.#rereader = undefined;
   }
 
+  /** Reads the commands behind a position, which the main reader has not come to. */
+  lookAhead(after: number, handlers: ReadHandlers): void {
+    this.stopLooking();
+    if (!this.#stopped) this.#lookout = this.#log.read({ after, kinds: ['command'] }, handlers);
+  }
+
+  stopLooking(): void {
+    this.#lookout?.stop();
+    this.#lookout = undefined;
+  }
+
+  /** All commands that there are have been seen by who looks ahead. */
+  get hasLookedAhead(): boolean {
+    return this.#lookout?.isLive === true && this.#lookout.pending === 0;
+  }
+
   /** Asks what the log holds; nothing comes where there is none, or nobody answers. */
   measure(onBounds: (bounds: LogBounds) => void): void {
     this.#log.bounds().then(
@@ -172,6 +189,7 @@ export class LogLine {
     this.stopReading();
     this.stopScouting();
     this.stopRereading();
+    this.stopLooking();
     this.#stopped = true;
     // A connection outlives actors, and may keep readers that have stopped: what is behind the listener it must not keep.
     this.#listener = nobody;

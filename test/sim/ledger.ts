@@ -11,6 +11,8 @@ export interface ServerLife {
   readonly startedMs: number;
   /** When it crashed, or left for good; infinite while it lives. */
   endedMs: number;
+  /** When the log had the command by which others took its place, or gave it up; infinite when none did. */
+  removedMs: number;
 }
 
 /** What a log says of a packet: where it is, and whose it is by the reference replica of its group. */
@@ -98,6 +100,7 @@ export class Ledger {
       incarnation,
       startedMs,
       endedMs: Number.POSITIVE_INFINITY,
+      removedMs: Number.POSITIVE_INFINITY,
     };
     this.lives.push(life);
     this.#lives.set(`${name}/${incarnation}`, life.index);

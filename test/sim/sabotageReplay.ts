@@ -1,6 +1,7 @@
 // Sabotages of what becomes of a dead server's packets: see sabotage.ts.
 
 import { HandledUpTo } from '../../services/dssl/egress/handledUpTo.ts';
+import { Lease } from '../../services/dssl/failover/lease.ts';
 import { Replay } from '../../services/dssl/failover/replay.ts';
 import { LogLine } from '../../services/dssl/logLine.ts';
 import { defaultRules } from '../../shared/membership/view.ts';
@@ -42,6 +43,13 @@ export const replaySabotages: Readonly<Record<string, Sabotage>> = {
             original.call(this, packets, false, handled);
           },
       ),
+  },
+  'no-lease': {
+    what: 'a server that was asleep hands out what is in the log before it was removed',
+    caughtWithin: 15,
+    kinds: ['pause'],
+    plan: { ...plan, workMs: 0 },
+    apply: () => replace(Lease, 'admits', () => true),
   },
   'replay-beside-the-reader': {
     what: 'an heir goes on with the log while it replays',

@@ -37,6 +37,9 @@ export interface ServerOptions {
   readonly log: ActorLog;
 }
 
+/** A server that was removed knows it within this: what it is handed is as young as half the time in which it is given up, or what it looked at is. */
+const leaseMs = 700;
+
 export class SimServer {
   readonly options: ServerOptions;
   readonly actor: DsslActor;
@@ -53,6 +56,8 @@ export class SimServer {
   /** What it works on. */
   readonly #work = new Set<() => void>();
   #last: { readonly position: number; readonly epoch: string } | undefined;
+  /** The first thing that it was handed when it should have known that it was removed. */
+  overslept: string | undefined;
   /** The first thing that its replica made otherwise than the reference. */
   divergence: string | undefined;
 
@@ -84,8 +89,8 @@ export class SimServer {
     let accepted = 0;
     for (let at = 0; at < count * wordsPerItem; at += wordsPerItem)
       if (words[at] === ItemKind.accept || words[at] === ItemKind.acceptLate) accepted++;
-    // What it has been handed before, it is not handed once more.
-    if (!this.actor.recovery.wasHanded) this.accepted += accepted;
+    // What it has been handed before, it is not handed once more, nor what it had been removed for.
+    if (!this.actor.recovery.wasHanded && !this.actor.failover.lease.isFencing) this.accepted += accepted;
     compareApplied(this.options.reference, this, replica, effects);
   }
 
@@ -97,6 +102,7 @@ export class SimServer {
   /** The server has been handed these. */
   workOn(packets: readonly number[], isRepeat: boolean, handled: HandledUpTo): void {
     const { ledger, life, nowMs, workMs, process } = this.options;
+    this.#noteLease(packets[0]);
     const accept = () => {
       for (const id of packets) ledger.accept(id, life, nowMs(), isRepeat);
     };
@@ -113,6 +119,14 @@ export class SimServer {
     };
     const timer = process.clock.setTimer(workMs, done);
     this.#work.add(done);
+  }
+
+  /** Handed out long after it was removed, it may be what others have had and gone on behind. */
+  #noteLease(packet: number): void {
+    const { life, nowMs, map } = this.options;
+    const lateMs = nowMs() - life.removedMs;
+    if (map.rules.availability === 'none' || lateMs < leaseMs || this.isLeaving) return;
+    this.overslept ??= `${life.name} was handed packet ${packet} ${Math.round(lateMs)} ms after it had been removed`;
   }
 
   get isLeaving(): boolean {

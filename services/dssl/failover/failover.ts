@@ -1,15 +1,17 @@
-// What an actor does for when servers die: it knows how far its own server has handled the log, which gossip tells, and hands out what a dead one had
-// not (replay.ts).
+// What an actor does for when servers die: it knows how far its own server has handled the log, which gossip tells, hands out what a dead one had
+// not (replay.ts), and does not hand out what others have by now because it was asleep (lease.ts).
 
+import type { ClusterSettings } from '../../../shared/config/settings.ts';
 import { FrameFlags, isSingle } from '../../../shared/flow/frameFlags.ts';
 import type { Frame } from '../../../shared/log/records/frame.ts';
 import type { DsslActorOptions } from '../actor.ts';
 import type { LogLine } from '../logLine.ts';
-import type { Effects } from '../replica/effects.ts';
+import { type Effects, ItemKind, wordsPerItem } from '../replica/effects.ts';
 import { backupOf, ownerOf } from '../replica/flows/entry.ts';
 import type { DueFrame } from '../replica/global/recentRows.ts';
 import type { Replica } from '../replica/replica.ts';
 import { HeldFlows } from './heldFlows.ts';
+import { Lease } from './lease.ts';
 import { Replay } from './replay.ts';
 
 export interface FailoverParts {
@@ -21,12 +23,13 @@ export interface FailoverParts {
 export class Failover {
   readonly held = new HeldFlows();
   readonly replay: Replay;
+  readonly lease: Lease;
   readonly #options: DsslActorOptions;
   readonly #parts: FailoverParts;
   #handled = { epoch: '', position: 0 };
 
   constructor(options: DsslActorOptions, parts: FailoverParts) {
-    const { clock, log } = options;
+    const { clock, log, candidate, settings } = options;
     this.#options = options;
     this.#parts = parts;
     const nowMs = () => clock.monotonicMs();
@@ -43,6 +46,30 @@ export class Failover {
       hand: (frame, due) => this.#hand(frame, due),
       tell: (kind, fields, message) => log[kind](fields, message),
     });
+    this.lease = new Lease(candidate, givenUpMs(settings) / 2, {
+      hold: (at) => parts.line()?.hold(at),
+      release: () => parts.line()?.release(),
+      lookAhead: (after) =>
+        parts.line()?.lookAhead(after, {
+          onEntry: (entry) => this.lease.onCommand(entry, nowMs()),
+          onBroken: () => this.lease.onBroken(nowMs()),
+        }),
+      stopLooking: () => parts.line()?.stopLooking(),
+      isCurrent: () => parts.line()?.hasLookedAhead === true,
+      tell: (fields, message) => log.warn(fields, message),
+    });
+  }
+
+  /** Settings of the cluster have changed. */
+  retune(settings: ClusterSettings): void {
+    this.lease.limitMs = givenUpMs(settings) / 2;
+  }
+
+  /** Whether an entry that comes so late may be applied now. */
+  admits(lateMs: number): boolean {
+    const replica = this.#parts.replica();
+    if (replica === undefined || replica.view.rules.availability === 'none' || !isMember(replica)) return true;
+    return this.lease.admits(lateMs, replica, this.#options.clock.monotonicMs());
   }
 
   /** Position up to which the server has handled the log of an epoch; 0 when that is not known. */
@@ -51,14 +78,31 @@ export class Failover {
   }
 
   /** An entry was applied, and what it meant for the server has been handed out. */
-  onApplied({ heritage }: Effects): void {
-    if (heritage !== undefined) this.replay.begin(heritage, this.#options.clock.monotonicMs());
+  onApplied({ heritage, items, epochBegun }: Effects): void {
+    const nowMs = this.#options.clock.monotonicMs();
+    if (epochBegun !== undefined) this.lease.clear();
+    // What a server inherits while it is fenced is its own heirs' next.
+    if (this.lease.isFencing) this.#fence(items, nowMs);
+    else if (heritage !== undefined) this.replay.begin(heritage, nowMs);
     this.#note();
+  }
+
+  /** What was not handed out is an heir's, unless this life is a member all the same. */
+  #fence({ words, count }: Effects['items'], nowMs: number): void {
+    const replica = this.#parts.replica();
+    if (replica === undefined) return;
+    let rows = 0;
+    for (let at = 0; at < count * wordsPerItem; at += wordsPerItem)
+      if (words[at] === ItemKind.accept || words[at] === ItemKind.acceptLate) rows++;
+    const behind = this.lease.onApplied(replica.position, isMember(replica), rows);
+    if (behind !== undefined) this.replay.begin(replica.ownHeritage(behind), nowMs);
   }
 
   /** To be called every few tens of milliseconds. */
   tick(): void {
-    this.replay.tick(this.#options.clock.monotonicMs());
+    const nowMs = this.#options.clock.monotonicMs();
+    this.lease.tick(nowMs);
+    this.replay.tick(nowMs);
     this.#note();
   }
 
@@ -72,17 +116,17 @@ export class Failover {
   /** A removal is handled when what came of it has been replayed: until then others must take the server for one that has not come so far. */
   #note(): void {
     const replica = this.#parts.replica();
-    if (replica?.epoch === undefined || this.replay.isRunning) return;
+    if (replica?.epoch === undefined || this.replay.isRunning || this.lease.isFencing) return;
     const position = this.#options.egress.handled?.(replica.position) ?? replica.position;
     const { id } = replica.epoch;
     if (this.#handled.epoch === id) this.#handled.position = position;
     else this.#handled = { epoch: id, position };
   }
 
-  #hand(frame: Frame, { rows, hi, lo }: DueFrame): void {
+  #hand(frame: Frame, { rows, hi, lo, isRepeat }: DueFrame): void {
     const { egress } = this.#options;
     const { timestampMs } = frame;
-    egress.begin(frame.payload, timestampMs, frame.tier1Id, true);
+    egress.begin(frame.payload, timestampMs, frame.tier1Id, isRepeat);
     let offset = 0;
     for (let row = 0, next = 0; next < rows.length; row++) {
       const length = frame.length(row);
@@ -118,6 +162,16 @@ export class Failover {
     const isMember = (number: number) => members.some((member) => member.number === number);
     return !isMember(ownerOf(info)) && isMember(replica.selfNumber);
   }
+}
+
+/** Whether the server takes flows, or did until it began to drain. */
+function isMember({ view, selfNumber }: Replica): boolean {
+  return view.members.some(({ number, state }) => number === selfNumber && state !== 'joining');
+}
+
+/** How long a member is silent before the others give it up, at the least. */
+function givenUpMs({ watching: { suspectMs, confirmMs } }: ClusterSettings): number {
+  return suspectMs + confirmMs;
 }
 
 /** As a packet's server gets them: what is no first fragment starts and ends nothing. */

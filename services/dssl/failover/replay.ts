@@ -71,7 +71,7 @@ export class Replay {
   /** A server has been removed, whose heir this one may be. */
   begin(heritage: Heritage, nowMs: number): void {
     const { life, handled, frames, isWhole } = heritage;
-    if (!isWhole) {
+    if (!isWhole && heritage.isOwn !== true) {
       this.counters.partialReplays++;
       const fields = { server: life.server, handled };
       this.#ports.tell('warn', fields, 'this replica does not remember all that the dead server had not handled');
@@ -95,8 +95,9 @@ export class Replay {
     this.#heardAtMs = nowMs;
     this.#asks = 0;
     this.#dropUpTo(entry.position - 1);
-    const due = heritage.frames[this.#next];
-    if (due !== undefined && due.position === entry.position) {
+    for (;;) {
+      const due = heritage.frames[this.#next];
+      if (due === undefined || due.position !== entry.position) break;
       if (markOf(entry) !== due.mark || this.#frame.decode(entry.data) !== 'none') {
         this.#end('the log is another one now');
         return;

@@ -22,6 +22,11 @@ export class LagMeter {
     } else if (difference < this.#leastNow) this.#leastNow = difference;
   }
 
+  /** How late an entry with this stamp comes; negative where nothing is known. */
+  lateMs(stampMs: number, wallMs: number): number {
+    return wallMs - stampMs - Math.min(this.#leastNow, this.#leastBefore);
+  }
+
   /** How old the entry applied last is, when `pending` more wait; 0 when none does. */
   lagMs(pending: number, wallMs: number): number {
     if (pending === 0 || this.#lastStampMs === 0) return 0;

@@ -83,6 +83,8 @@ export interface Heritage {
   readonly packets: number;
   /** Everything behind `handled` is remembered here. */
   readonly isWhole: boolean;
+  /** It is this server's own, which was kept from it (failover/lease.ts): nobody else has had it. */
+  readonly isOwn?: boolean;
 }
 
 export interface Effects {

@@ -14,7 +14,7 @@ import { noServer } from './flows/entry.ts';
 import { CompiledView } from './global/compiledView.ts';
 import { EpochLine } from './global/epochLine.ts';
 import { LineTime } from './global/lineTime.ts';
-import { RecentRows } from './global/recentRows.ts';
+import { type DueFrame, RecentRows } from './global/recentRows.ts';
 import { Roster } from './global/roster.ts';
 import { Tier1Lasts } from './global/tier1Lasts.ts';
 import { longestIdleMs } from './idleLimits.ts';
@@ -186,6 +186,12 @@ export class GroupState {
     const packets = frames.reduce((sum, { rows }) => sum + rows.length, 0);
     const mark = markOf(entry);
     this.#effects.heritage = { life, number, handled, position, mark, frames, packets, isWhole };
+  }
+
+  /** The rows of this replica's own server that are due behind a position, as of an entry. */
+  ownBehind(behind: number, position: number): readonly DueFrame[] {
+    const { selfNumber } = this;
+    return this.rows.recent?.inherit(selfNumber, behind, position, () => selfNumber, selfNumber) ?? [];
   }
 
   #setView(view: View): void {

@@ -20,7 +20,7 @@ import { type Command, decodeCommand, type EpochCommand } from '../../../shared/
 import type { FrameFault } from '../../../shared/log/records/frame.ts';
 import { isLifeOf, type Life } from '../../../shared/membership/transitions.ts';
 import { defaultRules, emptyView, type GroupBirth, type View } from '../../../shared/membership/view.ts';
-import { type Effects, EffectsBuffer } from './effects.ts';
+import { type Effects, EffectsBuffer, type Heritage } from './effects.ts';
 import { sliceCount } from './flows/directory.ts';
 import { noServer, ownerOf } from './flows/entry.ts';
 import type { FlowTable } from './flows/table.ts';
@@ -140,6 +140,14 @@ export class Replica {
   /** By Fig. 6: starts that are remembered. */
   get recentStarts(): number {
     return this.#state.decider.recentStarts.table.size;
+  }
+
+  /** What this replica's server should have had of the entries behind a position, as if it had inherited it. */
+  ownHeritage(handled: number): Heritage {
+    const { position, mark, selfNumber: number } = this;
+    const frames = this.#state.ownBehind(handled, position);
+    const packets = frames.reduce((sum, { rows }) => sum + rows.length, 0);
+    return { life: this.#self, number, handled, position, mark, frames, packets, isWhole: true, isOwn: true };
   }
 
   /** The life that a server number means; undefined when it was never given. */

@@ -3,6 +3,7 @@
 import { counters } from './counters.ts';
 import { exactlyOne } from './exactlyOne.ts';
 import type { Checker } from './finding.ts';
+import { lease } from './lease.ts';
 import { tableLimits } from './limits.ts';
 import { mapping } from './mapping.ts';
 import { membership } from './membership.ts';
@@ -14,6 +15,7 @@ import { views } from './views.ts';
 
 export const checkers: readonly Checker[] = [
   exactlyOne,
+  lease,
   order,
   replicas,
   stickiness,

@@ -22,6 +22,8 @@ export interface DueFrame {
   /** Flows of the rows: for a later fragment that of its first one. */
   readonly hi: number[];
   readonly lo: number[];
+  /** A server that has died may have had them. */
+  readonly isRepeat: boolean;
 }
 
 /** Where a frame lies; its rows are numbered from `first` on. */
@@ -41,9 +43,11 @@ interface FrameNote {
 export type HeirOf = (hi: number, lo: number, backup: number) => number | undefined;
 
 const firstRows = 1_024;
-/** Words a row: hash, owner and backup, and by how much later than its position it is due. */
+/** Words a row: hash, owner and backup and whether they came to the owner from one that has died, and by how much later than its position it is due. */
 const wordsPerNote = 4;
 const nobody = (noServer << 12) | noServer;
+/** Above owner and backup: the row has been inherited. */
+const fromOthers = 0x8000_0000 | 0;
 
 export class RecentRows {
   /** All rows of frames behind this position are here. */
@@ -120,7 +124,7 @@ export class RecentRows {
 
   /**
    * A server has been removed at the entry `at`, and had handled the log up to `handled`. What is due behind that is its heirs' from now on; the rows
-   * of one of them come out, in order.
+   * of one of them come out, in order. Of a server that inherits from itself, what it had from others comes behind its own of the same frame.
    */
   inherit(gone: number, handled: number, at: number, heirOf: HeirOf, heir: number): DueFrame[] {
     const due: DueFrame[] = [];
@@ -128,28 +132,30 @@ export class RecentRows {
       const note = this.#frames[each];
       if (note.lastDue <= handled) continue;
       const { position, mark, first, count } = note;
-      let frame: DueFrame | undefined;
+      const own: DueFrame = { position, mark, rows: [], hi: [], lo: [], isRepeat: false };
+      const others: DueFrame = { position, mark, rows: [], hi: [], lo: [], isRepeat: true };
       for (let row = 0; row < count; row++) {
         const word = this.#at(first + row);
         const who = this.#words[word + 2];
         if ((who & 0xfff) !== gone || position + this.#words[word + 3] <= handled) continue;
         const hi = this.#words[word];
         const lo = this.#words[word + 1];
-        const backup = who >>> 12;
+        const backup = (who >>> 12) & 0xfff;
         const next = heirOf(hi, lo, backup);
         if (next === undefined) {
           this.since = at;
           continue;
         }
         note.lastDue = at;
-        this.#set(first + row, hi, lo, next, backup, at - position);
+        const isOthers = who < 0 || next !== gone;
+        this.#set(first + row, hi, lo, next | (isOthers ? fromOthers : 0), backup, at - position);
         if (next !== heir) continue;
-        frame ??= { position, mark, rows: [], hi: [], lo: [] };
+        const frame = isOthers ? others : own;
         frame.rows.push(row);
         frame.hi.push(hi);
         frame.lo.push(lo);
       }
-      if (frame !== undefined) due.push(frame);
+      for (const frame of [own, others]) if (frame.rows.length > 0) due.push(frame);
     }
     return due;
   }

@@ -42,6 +42,7 @@ class Case {
       rows: position === 3 ? [0, 1] : [1],
       hi: [],
       lo: [],
+      isRepeat: true,
     }));
     const heritage = { life: lifeOf('x'), number: 0, handled: 1, position: 6, mark: 9, frames, packets: 4, isWhole };
     this.replay.begin(heritage, 0);
