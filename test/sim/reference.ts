@@ -254,7 +254,8 @@ export class Reference implements LogWatcher {
     const epoch = replica.epoch?.id ?? '';
     // Where a line departs, entries are applied again.
     const again = judged.find((known) => known.mark === replica.mark && known.epoch === epoch);
-    const readers = { appliedBy: again?.appliedBy ?? [], passedOverBy: again?.passedOverBy ?? [] };
+    const { appliedBy, passedOverBy } = again ?? { appliedBy: [], passedOverBy: [] };
+    const readers = { appliedBy, passedOverBy };
     const isFrame = effects.outcome === 'frame';
     // What a log has lost may come again when later frames have been taken to be behind a gap.
     const isLateRepeat = effects.outcome === 'repeated' && this.lineless.length > 0;
@@ -286,7 +287,8 @@ export class Reference implements LogWatcher {
       nobodys,
       lateNobodys,
       late,
-      ...readers,
+      appliedBy,
+      passedOverBy,
       slices,
       digests,
       fingerprint: replica.globalFingerprint(),
@@ -310,7 +312,7 @@ export class Reference implements LogWatcher {
   #noteFates(
     { position, atMs }: SimEntry,
     { frame, verdicts, owners }: Effects,
-    readers: Readers,
+    { appliedBy, passedOverBy }: Readers,
   ): (Fate | undefined)[] {
     const nobodys: (Fate | undefined)[] = [];
     const { group } = this;
@@ -336,7 +338,8 @@ export class Reference implements LogWatcher {
           line,
           verdict: verdicts[row],
           owner,
-          ...readers,
+          appliedBy,
+          passedOverBy,
           isLost: false,
         };
         this.#ledger.decide(id, fate);
