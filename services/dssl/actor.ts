@@ -84,6 +84,7 @@ export class DsslActor {
   #view: View;
   #subscriptions: Subscription[] = [];
   #timer: Timer | undefined;
+  readonly #onTick = (): void => this.#tick();
   #egressTickedAtMs = 0;
   #lostBecause: string | undefined;
   #stopped = false;
@@ -368,8 +369,10 @@ export class DsslActor {
         // Also a join would pass for a sign that somebody follows the line.
         if (isOnLine) this.#joining.tick(epoch, nowMs);
         const { ownFlows, ownEndedFlows: endedFlows } = replica;
-        const facts = { view: this.#view, epoch, isWhole, isOnLine, ownFlows, endedFlows, lag: this.lag.entries };
-        this.standing.tick({ ...facts, othersFollow: recovery.seek.isFollowed(epoch, nowMs) }, nowMs);
+        const lag = this.#line?.pending ?? 0;
+        const othersFollow = () => recovery.seek.isFollowed(epoch, nowMs);
+        const facts = { view: this.#view, epoch, isWhole, isOnLine, ownFlows, endedFlows, lag, othersFollow };
+        this.standing.tick(facts, nowMs);
         const mirror = isWhole ? this.#mirrorOf(replica) : undefined;
         if (mirror !== undefined) this.#mirror.tick(mirror, () => this.steward.isFirst(nowMs), nowMs);
       }
@@ -382,7 +385,7 @@ export class DsslActor {
     }
     this.failover.tick();
     this.#tellPhase();
-    this.#timer = this.#options.clock.setTimer(tickMs, () => this.#tick());
+    this.#timer = this.#options.clock.setTimer(tickMs, this.#onTick);
   }
 
   #mirrorOf(replica: Replica | undefined): Mirror | undefined {

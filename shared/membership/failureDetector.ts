@@ -201,20 +201,20 @@ export class FailureDetector {
     const judges = nowMs >= this.#deafUntilMs;
     if (!judges) this.#excuse(nowMs);
     if (this.#wholeSince < wholeEchoes) return nothing;
-    const suspects: Suspect[] = [];
-    const dead: Death[] = [];
+    let suspects: Suspect[] | undefined;
+    let dead: Death[] | undefined;
     for (const name of this.#watched) {
       const member = this.#members.get(name);
       if (member === undefined) continue;
       if (this.#suspects(member, nowMs)) {
         const isSure = this.#isSureOf(member);
         member.suspecters.set(this.#self.server, { atMs: nowMs, isSure });
-        if (this.#isNews(member, isSure, nowMs)) suspects.push({ life: member.life, isSure });
+        if (this.#isNews(member, isSure, nowMs)) suspects = [...(suspects ?? []), { life: member.life, isSure }];
       }
       const death = judges ? this.#deathOf(member, nowMs) : undefined;
-      if (death !== undefined) dead.push(death);
+      if (death !== undefined) dead = [...(dead ?? []), death];
     }
-    return suspects.length === 0 && dead.length === 0 ? nothing : { suspects, dead };
+    return suspects === undefined && dead === undefined ? nothing : { suspects: suspects ?? [], dead: dead ?? [] };
   }
 
   /** How long it has been silent while this member could hear. */

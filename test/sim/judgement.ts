@@ -15,7 +15,7 @@ export interface Judgement {
   readonly line: number;
   readonly epoch: string;
   /** By row; empty where the entry is no frame that counts. */
-  readonly owners: Uint16Array;
+  readonly owners: readonly number[];
   /** Packets that are nobody's, by row: members tell why. Empty where there is none. */
   readonly nobodys: readonly (Fate | undefined)[];
   /** The same of rows of earlier frames, in the order in which replicas tell of them. */

@@ -8,6 +8,9 @@ export interface SeedRange {
   readonly count: number;
 }
 
+/** What a seed makes lives as long as the seed: room for all of it at once spares the collector copying it to and fro. */
+const resourceLimits = { maxYoungGenerationSizeMb: 256 };
+
 /** Runs every seed once, on `jobs` threads; `take` gets the results as they come. */
 export async function runSeeds(
   { first, count }: SeedRange,
@@ -17,7 +20,7 @@ export async function runSeeds(
 ): Promise<void> {
   let next = first;
   const work = async (): Promise<void> => {
-    const worker = new Worker(new URL('./worker.ts', import.meta.url), { workerData: setup });
+    const worker = new Worker(new URL('./worker.ts', import.meta.url), { workerData: setup, resourceLimits });
     while (next < first + count) {
       worker.postMessage(next++);
       take(await answerOf(worker));

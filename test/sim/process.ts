@@ -66,16 +66,30 @@ export class SimProcess {
   }
 
   #setTimer(delayMs: number, fn: () => void): Timer {
-    let cancelled = false;
-    const timer = this.#world.setTimer(delayMs, () =>
-      this.enter(() => {
-        if (!cancelled) fn();
-      }),
-    );
-    const cancel = (): void => {
-      cancelled = true;
-      timer.cancel();
+    const timer = new ProcessTimer(fn);
+    timer.inWorld = this.#world.setTimer(delayMs, () => this.enter(timer.fire));
+    return timer;
+  }
+}
+
+/** What falls due in a paused process waits there, and may be cancelled yet. */
+class ProcessTimer implements Timer {
+  inWorld: Timer | undefined;
+  readonly fire: () => void;
+  #isCancelled = false;
+
+  constructor(fn: () => void) {
+    this.fire = () => {
+      if (!this.#isCancelled) fn();
     };
-    return { cancel, unref: () => undefined };
+  }
+
+  cancel(): void {
+    this.#isCancelled = true;
+    this.inWorld?.cancel();
+  }
+
+  unref(): void {
+    // Virtual time keeps no process alive.
   }
 }

@@ -27,7 +27,6 @@ interface Base {
 
 const emptyBase: Base = { position: 0, global: undefined, slices: [] };
 const self = { server: 'reference', incarnation: 0 };
-const noOwners = new Uint16Array(0);
 const nothing: readonly never[] = [];
 
 /** Whoever follows a line applies an entry within this: members tick every second. */
@@ -45,7 +44,7 @@ export class Reference implements LogWatcher {
   /** Undefined while the donor of the epoch has not applied its entry. */
   replica: Replica | undefined;
   /** What was made of the entries, by position; on several lines it may be several things. */
-  readonly #judged = new Map<number, Judgement[]>();
+  readonly #judged: (Judgement[] | undefined)[] = [];
   readonly #log: SimLog;
   readonly #ledger: Ledger;
   readonly #nowMs: () => number;
@@ -136,13 +135,17 @@ export class Reference implements LogWatcher {
 
   /** What was made of the entry at the replica's position, on the replica's line; undefined for a line that is gone. */
   judgementOf(replica: Replica): Judgement | undefined {
-    const judged = this.#judged.get(replica.position);
-    return judged?.findLast(({ mark, epoch }) => mark === replica.mark && epoch === (replica.epoch?.id ?? ''));
+    const judged = this.#judged[replica.position];
+    const [only] = judged ?? nothing;
+    const id = replica.epoch?.id ?? '';
+    // As a rule there is one line, and one judgement.
+    if (judged?.length === 1 && only.mark === replica.mark && only.epoch === id) return only;
+    return judged?.findLast(({ mark, epoch }) => mark === replica.mark && epoch === id);
   }
 
   /** Whether the replica is on the line that the log holds. */
   isOnLine(replica: Replica): boolean {
-    const judged = this.#judged.get(replica.position);
+    const judged = this.#judged[replica.position];
     const newest = judged?.[judged.length - 1];
     return replica.position <= this.#log.last && newest?.mark === replica.mark;
   }
@@ -251,7 +254,8 @@ export class Reference implements LogWatcher {
     const epoch = replica.epoch?.id ?? '';
     // Where a line departs, entries are applied again.
     const again = judged.find((known) => known.mark === replica.mark && known.epoch === epoch);
-    const readers = { appliedBy: again?.appliedBy ?? [], passedOverBy: again?.passedOverBy ?? [] };
+    const { appliedBy, passedOverBy } = again ?? { appliedBy: [], passedOverBy: [] };
+    const readers = { appliedBy, passedOverBy };
     const isFrame = effects.outcome === 'frame';
     // What a log has lost may come again when later frames have been taken to be behind a gap.
     const isLateRepeat = effects.outcome === 'repeated' && this.lineless.length > 0;
@@ -259,13 +263,13 @@ export class Reference implements LogWatcher {
     if (effects.outcome === 'gap' || isIgnoredFrame || isLateRepeat) this.#notePassedOver(entry);
     const slices: number[] = [];
     const digests: number[] = [];
-    let owners: Uint16Array = noOwners;
+    const owners: number[] = [];
     let nobodys: readonly (Fate | undefined)[] = nothing;
     const late = effects.late.length === 0 ? nothing : lateOf(effects);
     if (isFrame) {
       const { frame } = effects;
-      owners = effects.owners.slice(0, frame.count);
       for (let row = 0; row < frame.count; row++) {
+        owners.push(effects.owners[row]);
         const slice = frame.hashHi(row) >>> 24;
         if (!slices.includes(slice)) slices.push(slice);
       }
@@ -283,11 +287,12 @@ export class Reference implements LogWatcher {
       nobodys,
       lateNobodys,
       late,
-      ...readers,
+      appliedBy,
+      passedOverBy,
       slices,
       digests,
       fingerprint: replica.globalFingerprint(),
-      due: effects.digests.flatMap(({ slice, digest }) => [slice, digest]),
+      due: effects.digests.length === 0 ? nothing : effects.digests.flatMap(({ slice, digest }) => [slice, digest]),
     };
     if (again === undefined) judged.push(judgement);
     else if (again.fingerprint !== judgement.fingerprint)
@@ -295,10 +300,10 @@ export class Reference implements LogWatcher {
   }
 
   #judgedAt(position: number): Judgement[] {
-    let judged = this.#judged.get(position);
+    let judged = this.#judged[position];
     if (judged === undefined) {
       judged = [];
-      this.#judged.set(position, judged);
+      this.#judged[position] = judged;
     }
     return judged;
   }
@@ -307,7 +312,7 @@ export class Reference implements LogWatcher {
   #noteFates(
     { position, atMs }: SimEntry,
     { frame, verdicts, owners }: Effects,
-    readers: Readers,
+    { appliedBy, passedOverBy }: Readers,
   ): (Fate | undefined)[] {
     const nobodys: (Fate | undefined)[] = [];
     const { group } = this;
@@ -333,7 +338,8 @@ export class Reference implements LogWatcher {
           line,
           verdict: verdicts[row],
           owner,
-          ...readers,
+          appliedBy,
+          passedOverBy,
           isLost: false,
         };
         this.#ledger.decide(id, fate);

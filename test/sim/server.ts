@@ -55,9 +55,11 @@ export class SimServer {
   hasBeenWhole = false;
   /** What it works on. */
   readonly #work = new Set<() => void>();
-  #last: { readonly position: number; readonly epoch: string } | undefined;
   /** The first thing that it was handed when it should have known that it was removed. */
   overslept: string | undefined;
+  /** The entry that its replica applied last; at 0 none yet. */
+  #lastPosition = 0;
+  #lastEpoch = '';
   /** The first thing that its replica made otherwise than the reference. */
   divergence: string | undefined;
 
@@ -142,12 +144,13 @@ export class SimServer {
 
   /** Its replica has applied the entry at this position. */
   noteApplied(position: number, epoch: string): void {
-    this.#last = { position, epoch };
+    this.#lastPosition = position;
+    this.#lastEpoch = epoch;
   }
 
   /** Whether its replica, which did not apply the entry at this position, went on behind it or on another line. */
   hasSkipped(epoch: string, position: number): boolean {
-    return this.#last !== undefined && (this.#last.epoch !== epoch || this.#last.position >= position);
+    return this.#lastPosition > 0 && (this.#lastEpoch !== epoch || this.#lastPosition >= position);
   }
 
   get life(): ServerLife {

@@ -151,6 +151,7 @@ export class StewardGroup {
         weigh: (weights) => this.#append(member, reweigh(this.view, weights)),
         load: () => member.load,
         line: () => ({ ...usualLine, position: Math.floor(this.nowMs) }),
+        lineState: () => usualLine.state,
         digests: () => [],
         onState: () => undefined,
         onDead: () => undefined,

@@ -38,8 +38,8 @@ export interface StandingFacts {
   readonly ownFlows: number;
   /** Those of them that have ended, and are kept for late copies of their packets. */
   readonly endedFlows: number;
-  /** Another member says that it holds all of the group's state too; undefined where that is not asked. */
-  readonly othersFollow?: boolean;
+  /** Whether another member says that it holds all of the group's state too. */
+  othersFollow?(): boolean;
   /** Entries that wait in the log. */
   readonly lag: number;
 }
@@ -96,12 +96,15 @@ export class Standing {
 
   /** Time passes. */
   tick(facts: StandingFacts, nowMs: number): void {
-    const { view, epoch, isWhole } = facts;
-    const common = { author: this.#self, epoch };
+    const { view, isWhole } = facts;
     const life = this.#self;
-    const propose = (command: Command) => this.#proposals.propose(command.kind, command, nowMs);
     if (!facts.isOnLine) return;
-    this.#keepTime(view, isWhole, nowMs, () => propose({ ...common, kind: 'tick' }));
+    const isTickDue = this.#isTickDue(view, isWhole, nowMs);
+    // At rest, as nearly always.
+    if (!isTickDue && this.phase === 'active' && !this.wantsToLeave) return;
+    const common = { author: this.#self, epoch: facts.epoch };
+    const propose = (command: Command) => this.#proposals.propose(command.kind, command, nowMs);
+    if (isTickDue) propose({ ...common, kind: 'tick' });
     if (this.phase === 'joining') {
       if (this.wantsToLeave) propose({ ...common, kind: 'leave', life });
       else if (isWhole && this.mayActivate && facts.lag <= lagToActivate) propose({ ...common, kind: 'activate' });
@@ -121,18 +124,20 @@ export class Standing {
     if (!isDue) return false;
     // What the group knows is in those that follow its log. Somebody who joins may not have it yet, nor who has just lost it.
     const others = view.members.filter((member) => !isLifeOf(member, this.#self));
-    const isLast = others.length > 0 && (othersFollow === false || others.every(({ state }) => state === 'joining'));
+    const isLast =
+      others.length > 0 && (othersFollow?.() === false || others.every(({ state }) => state === 'joining'));
     return !isLast || nowMs >= Math.max(this.#leaveByMs, 0) + handOverMs;
   }
 
-  #keepTime(view: View, isWhole: boolean, nowMs: number, tick: () => void): void {
-    if (!isWhole) return;
+  /** Nobody has ticked for so long that it is this member's turn. */
+  #isTickDue(view: View, isWhole: boolean, nowMs: number): boolean {
+    if (!isWhole) return false;
     this.#tickedAtMs ??= nowMs;
-    if (nowMs - this.#tickedAtMs < tickEveryMs) return;
+    if (nowMs - this.#tickedAtMs < tickEveryMs) return false;
     const names = view.members.map(({ server }) => server).sort(compareNames);
     const at = names.indexOf(this.#self.server);
     // One that is no member has nobody before it only where there is none.
     const rank = at >= 0 ? Math.min(at, tickRanks) : names.length === 0 ? 0 : tickRanks + 1;
-    if (nowMs - this.#tickedAtMs >= tickEveryMs + rank * tickRankMs) tick();
+    return nowMs - this.#tickedAtMs >= tickEveryMs + rank * tickRankMs;
   }
 }

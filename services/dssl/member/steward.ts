@@ -17,6 +17,7 @@ import {
   decodeGossip,
   encodeGossip,
   type LineReport,
+  type LineState,
   type LiveState,
   type SliceDigest,
   type StateMessage,
@@ -42,6 +43,8 @@ export interface StewardPorts {
   load(): Load | undefined;
   /** How far it has come with the log; undefined before it has a log. */
   line(): LineReport | undefined;
+  /** The state in that report. */
+  lineState(): LineState | undefined;
   /** Digests to say with the next state. */
   digests(): readonly SliceDigest[];
   /** A state message of another member of the group. */
@@ -93,6 +96,8 @@ export class Steward {
   readonly #ports: StewardPorts;
   #settings: ClusterSettings;
   #view: View | undefined;
+  /** Whether this life is a member in it. */
+  #isMember = false;
   #watched = '';
   #beat = 0;
   /** When the last signs of life were sent, by their numbers. */
@@ -106,7 +111,7 @@ export class Steward {
   #found: Life[] = [];
   /** How far each life had handled the log when it said so last. */
   readonly #handled = new Map<string, Life & { readonly line: LineReport }>();
-  #saidLine: string | undefined;
+  #saidLine: LineState | undefined;
 
   constructor(self: Life, settings: ClusterSettings, ports: StewardPorts) {
     this.#self = { server: self.server, incarnation: self.incarnation };
@@ -127,6 +132,7 @@ export class Steward {
   onView(view: View, nowMs: number): void {
     if (view === this.#view) return;
     this.#view = view;
+    this.#isMember = view.members.some((member) => isLifeOf(member, this.#self));
     this.detector.follow(view, nowMs);
     for (const server of this.#handled.keys()) if (findMember(view, server) === undefined) this.#handled.delete(server);
     this.#found = this.#found.filter((life) => view.members.some((member) => isLifeOf(member, life)));
@@ -168,16 +174,11 @@ export class Steward {
       this.#send('beat', encodeGossip({ kind: 'beat', ...this.#self, beat: this.#nextBeat(nowMs) }));
     }
     const everyMs = stateEveryMs(this.#view?.members.length ?? 1, this.#settings.watching.stateMs);
-    const line = this.#ports.line();
-    const isNews = state !== this.#saidState || line?.state !== this.#saidLine;
+    const isNews = state !== this.#saidState || this.#ports.lineState() !== this.#saidLine;
     if (isNews || nowMs - this.#stateAtMs >= everyMs) this.#sayState(state, nowMs);
     if (!this.#isMember) return;
     this.#judge(nowMs);
     this.#govern(nowMs);
-  }
-
-  get #isMember(): boolean {
-    return this.#view?.members.some((member) => isLifeOf(member, this.#self)) ?? false;
   }
 
   #judge(nowMs: number): void {

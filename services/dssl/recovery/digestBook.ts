@@ -120,9 +120,9 @@ export class DigestBook {
   }
 
   #isComplete({ votes }: Sum, { members }: View): boolean {
-    return members.every(
-      ({ server, state }) => state === 'joining' || server === this.#self.server || votes.has(server),
-    );
+    for (const { server, state } of members)
+      if (state !== 'joining' && server !== this.#self.server && !votes.has(server)) return false;
+    return true;
   }
 
   /** State was replaced: what was summed up before says nothing any more. */
@@ -147,6 +147,7 @@ export class DigestBook {
   }
 
   #judge(sum: Sum, view: View, nowMs: number): Repair | undefined {
+    if (!isDisputed(sum)) return undefined;
     const numberOf = (server: string) => view.members.find((member) => member.server === server)?.number;
     const camps = new Map<number, { votes: number; oldest: number; from: string }>();
     const all = [...sum.votes, [this.#self.server, sum.digest] as const];
@@ -164,6 +165,11 @@ export class DigestBook {
     const again = restored !== undefined && nowMs - restored < twiceMs;
     return { slice: sum.slice, position: sum.position, from: best[1].from, again };
   }
+}
+
+function isDisputed({ digest, votes }: Sum): boolean {
+  for (const theirs of votes.values()) if (theirs !== digest) return true;
+  return false;
 }
 
 const nothing: readonly Repair[] = [];

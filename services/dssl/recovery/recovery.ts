@@ -212,7 +212,7 @@ export class Recovery {
       const [repair] = this.book.tick(this.replica.view, nowMs);
       if (repair !== undefined) this.#mend(this.replica, repair, nowMs);
     }
-    if (this.#fetch === undefined) {
+    if (this.#fetch === undefined && this.seek.isOn) {
       const offer = this.seek.tick(state, this.replica === undefined ? undefined : this.report(0, 0), nowMs);
       if (offer !== undefined) this.#startFetch(offer, nowMs);
     }

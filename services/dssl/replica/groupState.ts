@@ -155,10 +155,9 @@ export class GroupState {
   }
 
   fingerprint(position: number, mark: number): number {
-    const { logMs, captureMs, stampMs, captureStampMs } = this.time.state();
     this.#viewFingerprint ??= viewFingerprint(this.view);
     const sum = new Fingerprint().number(position).number(mark);
-    sum.number(logMs).number(captureMs).number(stampMs).number(captureStampMs);
+    this.time.addTo(sum);
     sum
       .number(this.#viewFingerprint)
       .number(this.viewPosition)

@@ -26,16 +26,17 @@ export function compareApplied(reference: Reference, server: SimServer, replica:
   if (judgement === undefined) return;
   server.noteApplied(replica.position, judgement.epoch);
   reference.followed(judgement.line);
-  const passedOver = isPartial(effects) ? judgement.passedOverBy : judgement.appliedBy;
-  passedOver.push(server.life.index);
-  noteCauses(judgement.nobodys, effects.verdicts);
+  const isPartial = lacksSlices(effects);
+  if (isPartial) judgement.passedOverBy.push(server.life.index);
+  else judgement.appliedBy.push(server.life.index);
+  if (judgement.nobodys.length > 0) noteCauses(judgement.nobodys, effects.verdicts);
   if (judgement.lateNobodys.length > 0)
     noteCauses(
       judgement.lateNobodys,
       effects.late.map(({ verdict }) => verdict),
     );
   if (server.divergence !== undefined) return;
-  const difference = tooEarly(server, replica, effects) ?? differenceOf(judgement, replica, effects);
+  const difference = tooEarly(server, replica, isPartial) ?? differenceOf(judgement, replica, effects, isPartial);
   if (difference === undefined) return;
   const { name, group } = server.options;
   server.divergence = `${name} differs at position ${replica.position} of ${group}, ${seconds(server.options.nowMs())}: ${difference}`;
@@ -65,20 +66,25 @@ export function replicas(world: World): Finding | undefined {
 }
 
 /** A joiner holds everything before it becomes active. One that has been whole before may lack something later. */
-function tooEarly(server: SimServer, { view }: Replica, effects: Effects): string | undefined {
+function tooEarly(server: SimServer, { view }: Replica, isPartial: boolean): string | undefined {
   if (server.actor.recovery.isWhole) server.hasBeenWhole = true;
   const { name, incarnation } = server.options;
-  if (server.hasBeenWhole || !isPartial(effects)) return undefined;
+  if (server.hasBeenWhole || !isPartial) return undefined;
   const member = view.members.find((each) => each.server === name && each.incarnation === incarnation);
   return member?.state === 'active' ? 'it is active, and lacks slices' : undefined;
 }
 
-function differenceOf(judgement: Judgement, replica: Replica, effects: Effects): string | undefined {
+function differenceOf(
+  judgement: Judgement,
+  replica: Replica,
+  effects: Effects,
+  isPartial: boolean,
+): string | undefined {
   const { outcome, owners, slices, digests, due, fingerprint, late } = judgement;
   if (effects.outcome !== outcome) return `the entry is ${effects.outcome}, for others ${outcome}`;
   if (outcome === 'frame') {
     const { frame } = effects;
-    const absent = absentIn(effects);
+    const absent = isPartial ? absentIn(effects) : undefined;
     const { selfNumber } = replica;
     for (let row = 0; row < owners.length; row++) {
       const verdict = effects.verdicts[row];
@@ -96,7 +102,7 @@ function differenceOf(judgement: Judgement, replica: Replica, effects: Effects):
         return `slice ${slices[index]} has digest ${digest}, for others ${digests[index]}, after rows of it`;
     }
   }
-  const own = lateOf(effects);
+  const own = effects.late.length === 0 ? none : lateOf(effects);
   // One whose slice is on its way yet is nobody's here.
   const isOther = (owner: number, at: number) =>
     owner !== late[at] && effects.late[Math.floor(at / 3)].verdict !== V.ignoreAbsent;
@@ -127,14 +133,17 @@ function noteCauses(nobodys: readonly (Fate | undefined)[], codes: ArrayLike<num
   }
 }
 
-function isPartial({ outcome, frame, verdicts }: Effects): boolean {
-  return outcome === 'frame' && verdicts.subarray(0, frame.count).includes(V.ignoreAbsent);
+const none: readonly number[] = [];
+
+/** Whether slices of the entry's rows are not here. */
+function lacksSlices({ outcome, frame, verdicts }: Effects): boolean {
+  if (outcome !== 'frame') return false;
+  for (let row = 0; row < frame.count; row++) if (verdicts[row] === V.ignoreAbsent) return true;
+  return false;
 }
 
 /** Slices of the entry's rows that are not here yet, or here as they are further on. */
-function absentIn(effects: Effects): ReadonlySet<number> | undefined {
-  if (!isPartial(effects)) return undefined;
-  const { frame, verdicts } = effects;
+function absentIn({ frame, verdicts }: Effects): ReadonlySet<number> {
   const slices = new Set<number>();
   for (let row = 0; row < frame.count; row++)
     if (verdicts[row] === V.ignoreAbsent) slices.add(frame.hashHi(row) >>> 24);

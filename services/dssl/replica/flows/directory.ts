@@ -61,6 +61,8 @@ export class SegmentDirectory {
   /** Segments by id. */
   readonly all: FlowSegment[] = [];
   readonly #counters: GrowthCounters;
+  /** By slice, in the order of their prefixes. */
+  readonly #bySlice: FlowSegment[][] = [];
   /** Leading bits of hashHi to segment id. */
   #directory = new Uint16Array(sliceCount);
   #shift = 32 - sliceDepth;
@@ -69,7 +71,9 @@ export class SegmentDirectory {
   constructor(counters: GrowthCounters) {
     this.#counters = counters;
     for (let slice = 0; slice < sliceCount; slice++) {
-      this.all.push(new FlowSegment(slice, (slice << this.#shift) >>> 0, sliceDepth));
+      const segment = new FlowSegment(slice, (slice << this.#shift) >>> 0, sliceDepth);
+      this.all.push(segment);
+      this.#bySlice.push([segment]);
       this.#directory[slice] = slice;
     }
   }
@@ -79,16 +83,9 @@ export class SegmentDirectory {
     return this.all[this.#directory[hi >>> this.#shift]];
   }
 
-  /** The segments of a slice, in the order of their prefixes. */
-  ofSlice(slice: number): FlowSegment[] {
-    const segments: FlowSegment[] = [];
-    const last = slice * 2 ** 24 + (2 ** 24 - 1);
-    for (let prefix = slice * 2 ** 24; prefix <= last; ) {
-      const segment = this.of(prefix);
-      segments.push(segment);
-      prefix = segment.prefix + 2 ** (32 - segment.depth);
-    }
-    return segments;
+  /** The segments of a slice, in the order of their prefixes. Holds until an entry is added. */
+  ofSlice(slice: number): readonly FlowSegment[] {
+    return this.#bySlice[slice];
   }
 
   /** Whether what `prefetch` found out is of this directory, and still true. */
@@ -212,6 +209,8 @@ export class SegmentDirectory {
     if (32 - this.#shift === left.depth) this.#doubleDirectory();
     left.depth++;
     this.all.push(right);
+    const ofSlice = this.#bySlice[right.prefix >>> 24];
+    ofSlice.splice(ofSlice.indexOf(left) + 1, 0, right);
     const start = right.prefix >>> this.#shift;
     this.#directory.fill(right.id, start, start + 2 ** (32 - this.#shift - right.depth));
     this.#segmentBytes += left.data.byteLength + right.data.byteLength - before;

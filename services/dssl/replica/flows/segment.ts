@@ -136,7 +136,7 @@ export class FlowSegment {
    * Removes the entries that are over at `tick`, each after `end` was told. `idleTicks` has the limits by `idleIndexOf`. The same
    * loop as in `drop`, with its question written out, since slices are swept many times a second.
    */
-  sweep(tick: number, idleTicks: Int32Array, end: (slot: number) => void): void {
+  sweep(tick: number, idleTicks: Int32Array, end: (segment: FlowSegment, slot: number) => void): void {
     const data = this.data;
     const slots = data.length >> 2;
     let gap = 0;
@@ -146,7 +146,7 @@ export class FlowSegment {
       if (info >= 0) {
         gap = slot + 1;
       } else if (isOver(tick, data[at + 2], idleTicks[idleIndexOf(info)])) {
-        end(slot);
+        end(this, slot);
         this.#free(slot);
         this.count--;
       } else {

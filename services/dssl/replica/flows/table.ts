@@ -82,6 +82,7 @@ export class FlowTable {
   readonly #rests = new Int32Array(sliceCount);
   #cap: number;
   readonly #owners = new OwnerCounts();
+  readonly #onOver = (segment: FlowSegment, slot: number): void => this.#end(segment, slot, EndReason.expired);
   #size = 0;
 
   /** Throws RangeError when an option is out of range. */
@@ -199,8 +200,7 @@ export class FlowTable {
   sweepSlice(slice: number, tick: number): void {
     for (const segment of this.#segments.ofSlice(slice)) {
       const before = segment.count;
-      if (before === 0) continue;
-      segment.sweep(tick, this.#idleTicks, (slot) => this.#end(segment, slot, EndReason.expired));
+      if (before > 0) segment.sweep(tick, this.#idleTicks, this.#onOver);
       if (segment.count < before) this.#segments.shrink(segment);
     }
     // A rest that is over long ago must not look like one to come when ticks wrap.

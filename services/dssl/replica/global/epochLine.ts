@@ -16,7 +16,7 @@
 import { type Command, type EpochCommand, operatorAuthor } from '../../../../shared/log/records/command.ts';
 import { isLifeOf, type Life } from '../../../../shared/membership/transitions.ts';
 import { compareNames } from '../../../../shared/placement/seed.ts';
-import type { Fingerprint } from '../snapshot/fingerprint.ts';
+import { Fingerprint } from '../snapshot/fingerprint.ts';
 
 export interface Epoch {
   readonly number: number;
@@ -52,6 +52,8 @@ export class EpochLine {
   inForce: Epoch | undefined;
   sign: Sign = noSign;
   #askings: readonly Asking[] = [];
+  /** The sum over the epoch that was in force when it was asked for last. */
+  #summed: { readonly epoch: Epoch | undefined; readonly sum: number } | undefined;
 
   /**
    * Takes in a command that has this position and stamp. Returns the epoch that is in force from here on, if it is one. `hasMembers`: whether
@@ -97,9 +99,11 @@ export class EpochLine {
   }
 
   addTo(sum: Fingerprint): void {
-    sum.number(this.inForce?.number).number(this.inForce?.position);
-    sum.number(this.sign.position).number(this.sign.stampMs);
-    if (this.inForce !== undefined) sum.text(this.inForce.id);
+    const { inForce, sign } = this;
+    if (this.#summed?.epoch !== inForce || this.#summed === undefined)
+      this.#summed = { epoch: inForce, sum: sumOf(inForce) };
+    sum.number(this.#summed.sum).number(sign.position).number(sign.stampMs);
+    if (this.#askings.length === 0) return;
     for (const { author, count, atMs } of this.askings()) sum.text(author).number(count).number(atMs);
   }
 
@@ -119,6 +123,10 @@ export class EpochLine {
     // A clock that was set back must not keep a group from going on.
     return number > this.inForce.number && Math.abs(stampMs - this.sign.stampMs) >= donorQuietMs;
   }
+}
+
+function sumOf(epoch: Epoch | undefined): number {
+  return epoch === undefined ? 0 : new Fingerprint().number(epoch.number).number(epoch.position).text(epoch.id).value;
 }
 
 const noSign: Sign = { position: 0, stampMs: 0 };

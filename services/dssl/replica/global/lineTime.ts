@@ -11,6 +11,7 @@
 // Both are kept side by side: the group's rules say which one flows age by, and the log's one times the second hand of epochs.
 
 import { mostIdleSeconds } from '../../../../shared/membership/idleLimits.ts';
+import type { Fingerprint } from '../snapshot/fingerprint.ts';
 
 /** Longest step between two entries, in milliseconds. */
 export const maxLogStepMs = 1_000;
@@ -60,6 +61,10 @@ export class LineTime {
   state(): LineTimeState {
     const { logMs, captureMs } = this;
     return { logMs, captureMs, stampMs: this.#stampMs, captureStampMs: this.#captureStampMs };
+  }
+
+  addTo(sum: Fingerprint): void {
+    sum.number(this.logMs).number(this.captureMs).number(this.#stampMs).number(this.#captureStampMs);
   }
 
   restore({ logMs, captureMs, stampMs, captureStampMs }: LineTimeState): void {

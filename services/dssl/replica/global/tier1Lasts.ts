@@ -23,13 +23,22 @@ export interface Tier1Last {
   readonly gapMs: number | undefined;
 }
 
+/** As it is kept. */
+interface Known {
+  last: number;
+  atMs: number;
+  gapMs: number | undefined;
+  /** Of all this and the name; undefined after a change. */
+  sum: number | undefined;
+}
+
 export const silentMs: number = 20 * 60_000;
 export const mostLives = 4_096;
 /** Whatever was only late has come after this. */
 export const gapPatienceMs = 10_000;
 
 export class Tier1Lasts {
-  readonly #lasts = new Map<string, { last: number; atMs: number; gapMs: number | undefined }>();
+  readonly #lasts = new Map<string, Known>();
 
   /** What becomes of a frame: `frame` says that it applies, and is noted. */
   judge(tier1Id: string, follows: number, number: number, timeMs: number): 'frame' | 'repeated' | 'gap' {
@@ -38,9 +47,10 @@ export class Tier1Lasts {
     if (number <= last) return 'repeated';
     if (known === undefined) {
       this.#makeRoom(timeMs);
-      known = { last, atMs: timeMs, gapMs: undefined };
+      known = { last, atMs: timeMs, gapMs: undefined, sum: undefined };
       this.#lasts.set(tier1Id, known);
     }
+    known.sum = undefined;
     if (follows > last) {
       known.gapMs ??= timeMs;
       if (timeMs - known.gapMs < gapPatienceMs) return 'gap';
@@ -57,7 +67,7 @@ export class Tier1Lasts {
 
   /** In the order of the names. */
   entries(): readonly Tier1Last[] {
-    const entries = [...this.#lasts].map(([tier1Id, known]) => ({ tier1Id, ...known }));
+    const entries = [...this.#lasts].map(([tier1Id, { last, atMs, gapMs }]) => ({ tier1Id, last, atMs, gapMs }));
     return entries.sort((a, b) => compareNames(a.tier1Id, b.tier1Id));
   }
 
@@ -66,7 +76,7 @@ export class Tier1Lasts {
     if (entries.length > mostLives) return false;
     for (const { tier1Id, last, atMs, gapMs } of entries) {
       if (this.#lasts.has(tier1Id)) return false;
-      this.#lasts.set(tier1Id, { last, atMs, gapMs });
+      this.#lasts.set(tier1Id, { last, atMs, gapMs, sum: undefined });
     }
     return true;
   }
@@ -74,10 +84,10 @@ export class Tier1Lasts {
   /** Into a sum. The order in which lives were heard first does not count. */
   addTo(sum: Fingerprint): void {
     let all = 0;
-    for (const [tier1Id, { last, atMs, gapMs }] of this.#lasts) {
+    for (const [tier1Id, known] of this.#lasts) {
+      known.sum ??= new Fingerprint().text(tier1Id).number(known.last).number(known.atMs).number(known.gapMs).value;
       // Half of the bits, so that sums stay exact.
-      const one = new Fingerprint().text(tier1Id).number(last).number(atMs).number(gapMs).value;
-      all = (all + (one % 2 ** 32)) % 2 ** 32;
+      all = (all + (known.sum % 2 ** 32)) % 2 ** 32;
     }
     sum.number(this.#lasts.size).number(all);
   }

@@ -120,8 +120,8 @@ test('standing - one that drains waits for another one that holds state: the oth
   const member = new Member('a', ['a', 'active'], ['b', 'active']);
   member.standing.drain(1_000);
   member.follow(['a', 'draining'], ['b', 'active']);
-  assert.equal(member.pass(5_000, { othersFollow: false }), '');
-  assert.equal(member.pass(100, { othersFollow: true }), 'leave');
+  assert.equal(member.pass(5_000, { othersFollow: () => false }), '');
+  assert.equal(member.pass(100, { othersFollow: () => true }), 'leave');
 });
 
 test('standing - a joiner that is to go leaves at once, whole or not', () => {

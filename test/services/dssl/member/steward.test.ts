@@ -27,6 +27,7 @@ const silent = {
   weigh: () => undefined,
   load: () => undefined,
   line: () => undefined,
+  lineState: () => undefined,
   digests: () => [],
   onState: () => undefined,
   onDead: () => undefined,
@@ -50,6 +51,7 @@ function single() {
   const steward = new Steward({ server: 's1', incarnation: 1 }, defaultSettings, {
     ...silent,
     line: () => ownLine,
+    lineState: () => ownLine.state,
     beat: echo,
     gossip: echo,
     watch: () => undefined,

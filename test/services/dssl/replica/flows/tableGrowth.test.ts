@@ -187,7 +187,7 @@ test('flow segment - a sweep removes what is over, tells each, and leaves the re
       for (const [index, { lo, spread, tick }] of entries.entries())
         segment.insert(index, spread ? Math.imul(lo, 0x0333_3333) : lo << 22, tick, -1);
       const ended: number[] = [];
-      segment.sweep(20, limitTicks, (slot) => ended.push(segment.data[4 * slot + 1]));
+      segment.sweep(20, limitTicks, (_, slot) => ended.push(segment.data[4 * slot + 1]));
       assertOrdered(segment);
       const over = entries.flatMap(({ tick }, index) => (tick < 10 ? [index] : []));
       assert.deepEqual(
