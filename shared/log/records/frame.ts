@@ -62,7 +62,6 @@ const copyBytes = Buffer.prototype.copy as (
   sourceEnd: number,
 ) => number;
 
-const { readDoubleBE, readUInt32BE } = Buffer.prototype;
 const packr = new Packr({ useRecords: false });
 
 /** Where a frame comes from, where it stands among its author's frames, and by which map it was built. */
@@ -292,33 +291,6 @@ export class Frame implements FrameHeader {
   decode(message: Uint8Array): FrameFault {
     if (message.length < 2 || message.length > limits.frameMaxBytes) return 'size';
     if (message[0] !== arrayOfNine) return 'encoding';
-    return this.#decodeOwn(message) ?? this.#decodeAny(message);
-  }
-
-  /** As a FrameBuilder writes it, with names in ASCII; undefined when the message looks otherwise, and may be right all the same. */
-  #decodeOwn(message: Uint8Array): FrameFault | undefined {
-    if (message[1] !== frameFormat) return undefined;
-    const isLongName = message[2] === 0xd9;
-    if (!isLongName && (message[2] & 0xe0) !== 0xa0) return undefined;
-    const nameAt = isLongName ? 4 : 3;
-    const at = nameAt + (isLongName ? message[3] : message[2] & 0x1f);
-    const metaAt = at + numbersBytes + binHeaderBytes;
-    for (let number = 0; number < 4; number++) if (message[at + number * floatBytes] !== 0xcb) return undefined;
-    if (message[at + 4 * floatBytes] !== 0xcd || message[metaAt - binHeaderBytes] !== 0xc6) return undefined;
-    if (metaAt > message.length) return undefined;
-    const metaEnd = metaAt + readUInt32BE.call(message, metaAt - 4);
-    const payloadAt = metaEnd + binHeaderBytes;
-    if (message[metaEnd] !== 0xc6 || payloadAt > message.length) return undefined;
-    if (payloadAt + readUInt32BE.call(message, payloadAt - 4) !== message.length) return undefined;
-    const tier1Id = this.#nameIn(message, nameAt, at);
-    if (tier1Id === undefined) return undefined;
-    const numberAt = (index: number) => readDoubleBE.call(message, at + index * floatBytes + 1);
-    const count = (message[at + 4 * floatBytes + 1] << 8) | message[at + 4 * floatBytes + 2];
-    const [meta, payload] = [message.subarray(metaAt, metaEnd), message.subarray(payloadAt)];
-    return this.#take(tier1Id, numberAt(0), numberAt(1), numberAt(2), numberAt(3), count, meta, payload);
-  }
-
-  #decodeAny(message: Uint8Array): FrameFault {
     let fields: unknown;
     try {
       fields = packr.unpack(message);
@@ -328,20 +300,6 @@ export class Frame implements FrameHeader {
     if (!Array.isArray(fields) || fields.length !== fieldCount) return 'shape';
     const [format, tier1Id, number, follows, mapVersion, timestampMs, count, meta, payload] = fields;
     if (format !== frameFormat) return typeof format === 'number' ? 'format' : 'shape';
-    return this.#take(tier1Id, number, follows, mapVersion, timestampMs, count, meta, payload);
-  }
-
-  /** The fields as they came, checked. */
-  #take(
-    tier1Id: unknown,
-    number: unknown,
-    follows: unknown,
-    mapVersion: unknown,
-    timestampMs: unknown,
-    count: unknown,
-    meta: unknown,
-    payload: unknown,
-  ): FrameFault {
     if (typeof tier1Id !== 'string' || tier1Id.length === 0 || tier1Id.length > lifeNameBytesMax) return 'shape';
     if (!isCounter(number) || !isCounter(follows) || follows >= number || !isCounter(mapVersion)) return 'shape';
     if (typeof timestampMs !== 'number' || !Number.isFinite(timestampMs)) return 'shape';
@@ -361,17 +319,6 @@ export class Frame implements FrameHeader {
     let sum = 0;
     for (let row = 0; row < count; row++) sum += this.words[row * wordsPerRow + 2] & 0xffff;
     return sum === payload.length ? 'none' : 'lengths';
-  }
-
-  /** The name that lies there, mostly that of the frame before; undefined when it is no ASCII. */
-  #nameIn(message: Uint8Array, from: number, to: number): string | undefined {
-    const { tier1Id } = this;
-    let isSame = tier1Id.length === to - from;
-    for (let at = from; at < to; at++) {
-      if (message[at] > 0x7f) return undefined;
-      isSame &&= message[at] === tier1Id.charCodeAt(at - from);
-    }
-    return isSame ? tier1Id : String.fromCharCode(...message.subarray(from, to));
   }
 
   hashHi(row: number): number {

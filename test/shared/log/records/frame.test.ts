@@ -11,7 +11,6 @@ import {
   FrameBuilder,
   type FrameHeader,
   frameFaults,
-  frameFormat,
   lifeName,
   lifeNameBytesMax,
   metaRowBytes,
@@ -157,24 +156,6 @@ test('frame - the lives of a tier 1 have names of their own, and tell whose they
   assert.deepEqual([lifeName('t-1', 1), lifeName('t-1', 2), lifeName('t-1', 10)], ['t-1', 't-1.2', 't-1.10']);
   for (const life of [1, 2, 10]) assert.equal(tier1Of(lifeName('t-1', life)), 't-1');
   assert.ok(lifeName('x'.repeat(64), 1_000_000).length <= lifeNameBytesMax);
-});
-
-test('frame - a message in other words for the same, as other writers of MessagePack make it, is the same frame', () => {
-  const rows = Uint8Array.from({ length: metaRowBytes }, (_, at) => (at === 8 ? 3 : at > 8 ? 0 : at));
-  const payload = Uint8Array.of(7, 8, 9);
-  for (const tier1Id of ['t', 'x'.repeat(40), 'zürich']) {
-    const builder = new FrameBuilder();
-    builder.add(payload, 0, 3, 0x03020100, 0x07060504, 0);
-    const header = { ...plain, tier1Id, number: 5, follows: 4 };
-    const [own, other] = [new Frame(), new Frame()];
-    assert.equal(own.decode(builder.finish(header)), 'none');
-    const fields = [frameFormat, tier1Id, 5, 4, header.mapVersion, header.timestampMs, 1, rows, payload];
-    assert.equal(other.decode(packr.pack(fields)), 'none');
-    const { meta: _own, ...one } = own;
-    const { meta: _other, ...two } = other;
-    assert.deepEqual({ ...one, payload: [...own.payload] }, { ...two, payload: [...other.payload] });
-    assert.deepEqual([...own.meta], [...other.meta]);
-  }
 });
 
 test('frame - any bytes are answered, never thrown at', () => {
