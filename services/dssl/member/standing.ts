@@ -124,7 +124,8 @@ export class Standing {
     if (!isDue) return false;
     // What the group knows is in those that follow its log. Somebody who joins may not have it yet, nor who has just lost it.
     const others = view.members.filter((member) => !isLifeOf(member, this.#self));
-    const isLast = others.length > 0 && (othersFollow?.() === false || others.every(({ state }) => state === 'joining'));
+    const isLast =
+      others.length > 0 && (othersFollow?.() === false || others.every(({ state }) => state === 'joining'));
     return !isLast || nowMs >= Math.max(this.#leaveByMs, 0) + handOverMs;
   }
 

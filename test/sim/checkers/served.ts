@@ -121,6 +121,11 @@ function isOwnerGone(world: World, owner: ServerLife, fate: Fate): boolean {
   return !isMember(world, owner, world.nowMs) || world.hasSkipped(owner, fate);
 }
 
+/** It was removed behind the packet, and did not hand it out when it woke up. */
+function isFenced(world: World, { removedMs }: ServerLife, { atMs }: Fate): boolean {
+  return replays(world) && removedMs !== Number.POSITIVE_INFINITY && removedMs >= atMs;
+}
+
 function diedAtWork({ plan }: World, owner: ServerLife, { appliedBy }: Fate): boolean {
   return plan.workMs > 0 && appliedBy.includes(owner.index) && owner.endedMs !== Number.POSITIVE_INFINITY;
 }
@@ -200,7 +205,8 @@ function isBroken(world: World, flow: FlowRecord, packet: PacketRecord, fate: Fa
   if (world.hasSmallTables || earlier.some((each) => each.fate?.isLost === true)) return true;
   if (!isMember(world, home, fate.atMs)) return !leftEarly(world, home) && !hasBackup(world, home, last.fate, fate);
   // By Fig. 6 its server alone knows that it is its own, and who stands behind it, if anybody does any more.
-  return world.isPrivate && (isOwnerGone(world, home, fate) || diedAtWork(world, home, fate));
+  const isGone = isOwnerGone(world, home, fate) || diedAtWork(world, home, fate) || isFenced(world, home, fate);
+  return world.isPrivate && isGone;
 }
 
 /**
