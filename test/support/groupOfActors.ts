@@ -84,7 +84,7 @@ export class GroupOfActors {
   }
 
   /** Starts an actor; it takes its place by itself. */
-  start(server: string, weight = 100): Actor {
+  start(server: string, weight = 100, standsFor?: readonly string[]): Actor {
     const gate = new GatedBus(this.hub.connect(server), this.clock);
     const { bus } = gate;
     const got: number[] = [];
@@ -115,7 +115,12 @@ export class GroupOfActors {
     };
     const actor = new DsslActor({
       birth: this.birth,
-      candidate: { server, incarnation: ++this.#incarnations, weight },
+      candidate: {
+        server,
+        incarnation: ++this.#incarnations,
+        weight,
+        ...(standsFor === undefined ? {} : { standsFor }),
+      },
       subjects: this.subjects,
       dataBus: bus,
       controlBus: bus,

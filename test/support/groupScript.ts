@@ -2,9 +2,10 @@
 // script says so. What is said of it: commands in the group's log and what came of them, what actors tell people, and which
 // server got which packet.
 //
-//   group M ... [fig-6] [active-active] [PLACEMENT]
+//   group M ... [fig-6] [AVAILABILITY] [PLACEMENT]
 //                                       servers that have started, one after the other, and are active; also idle limits, such as udp-opening=30
 //   start M [WEIGHT]                    a server starts, and takes its place by itself
+//   standby M [for M ...]               a standby starts, for these servers or for all
 //   send KIND FLOWS [, KIND FLOWS]      a frame of one packet of each flow (1 3 5-8); KIND: syn tcp fin bye udp; bye is the other end's fin
 //   traffic FLOWS until CONDITION       a frame of all flows each ten milliseconds
 //   append WHO WHAT [, WHO WHAT]        commands, one right behind the other; WHO: a server, or operator. WHAT: remove M, drain M, leave M,
@@ -28,7 +29,7 @@ import { isOneOf } from '../../shared/base/validate.ts';
 import type { GroupLog } from '../../shared/log/log.ts';
 import { type Command, decodeCommand, encodeCommand, operatorAuthor } from '../../shared/log/records/command.ts';
 import type { Life } from '../../shared/membership/transitions.ts';
-import { placementNames } from '../../shared/membership/view.ts';
+import { availabilityNames, placementNames } from '../../shared/membership/view.ts';
 import { type Actor, GroupOfActors, hashOf } from './groupOfActors.ts';
 import { commandInWords, flowsIn, flowsInWords, idleIn, joinAlike, numbersOf, viewInWords } from './groupWords.ts';
 
@@ -79,6 +80,10 @@ export class GroupScript {
     group: (words) => this.#begin(words),
     start: async ([name, weight]) => {
       this.#group.start(name, weight === undefined ? 100 : Number(weight));
+      await this.#group.run(1);
+    },
+    standby: async ([name, , ...servers]) => {
+      this.#group.start(name, 100, servers);
       await this.#group.run(1);
     },
     send: (words) => this.#send(words.join(' ').split(', ')),
@@ -159,7 +164,7 @@ export class GroupScript {
     const placement = words.find((word) => isOneOf(placementNames, word)) ?? 'rendezvous';
     assert.ok(isOneOf(placementNames, placement));
     const method = words.includes('fig-6') ? { typeOneMethod: 'fig-6' as const } : {};
-    const availability = words.includes('active-active') ? ('active-active' as const) : ('none' as const);
+    const availability = availabilityNames.find((word) => words.includes(word)) ?? 'none';
     const rules = { ...method, availability, idle: idleIn(words) };
     this.#group = new GroupOfActors(rules, {}, placement);
     const { clock } = this.#group;

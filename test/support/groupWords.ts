@@ -5,8 +5,12 @@ import { defaultIdle, type IdleLimits, parseIdle } from '../../shared/membership
 import type { Member, View } from '../../shared/membership/view.ts';
 
 export function viewInWords({ number, members }: View): string {
-  const each = ({ server, state, weight }: Member): string =>
-    `${server} ${state}${weight === 100 ? '' : ` of weight ${weight}`}`;
+  const each = ({ server, state, weight, standsFor, inPlaceOf }: Member): string => {
+    if (standsFor !== undefined)
+      return `${server} ${state === 'active' ? '' : `${state}, `}stands by for ${standsFor.join(' ') || 'all'}`;
+    const place = inPlaceOf === undefined ? '' : ` in the place of ${inPlaceOf}`;
+    return `${server} ${state}${weight === 100 ? '' : ` of weight ${weight}`}${place}`;
+  };
   return `view ${number}: ${members.map(each).join(', ') || 'nobody'}`;
 }
 

@@ -159,11 +159,12 @@ export class Replay {
     const heritage = this.#heritage;
     if (heritage === undefined) return;
     this.#dropUpTo(Number.POSITIVE_INFINITY);
-    const { life, packets, position } = heritage;
+    const { life, packets, position, isOwn } = heritage;
     const unreplayed = packets - this.#handed;
     this.#heritage = undefined;
     const fields = { server: life.server, packets: this.#handed, position };
-    this.#ports.tell('info', fields, `replayed ${this.#handed} packets of server ${life.server}`);
+    const what = isOwn === true ? 'handed out what was kept back:' : 'replayed';
+    this.#ports.tell('info', fields, `${what} ${this.#handed} packets of server ${life.server}`);
     if (unreplayed > 0) {
       const reason = problem ?? 'the log had trimmed them';
       const lost = { server: life.server, unreplayed, reason };
