@@ -13,7 +13,7 @@
 import { limits } from '../base/limits.ts';
 import type { GroupSettings } from '../config/map.ts';
 import { isStandby } from './standbys.ts';
-import { countTaking, type JoinTerms } from './transitions.ts';
+import { type Candidate, countTaking, type JoinTerms } from './transitions.ts';
 import { findMember, type MemberState, type View } from './view.ts';
 
 /** Newest view by group; groups that never had a member have none. */
@@ -75,13 +75,19 @@ function neediest(groups: readonly GroupSettings[], views: Views): Place | undef
   return best && { group: best.id, replaces: undefined, needAt: best.members };
 }
 
-/** Standbys for all servers of a group are no more than these; why there is no room for another one, or undefined. */
-export function standbyProblem(group: string, view: View | undefined, server: string): string | undefined {
+/** Why a standby has nobody to stand for in a group, or undefined: no server is there, or as many standbys for all as servers. */
+export function standbyProblem(
+  group: string,
+  view: View | undefined,
+  { server, standsFor }: Pick<Candidate, 'server' | 'standsFor'>,
+): string | undefined {
+  if (standsFor === undefined) return undefined;
   const others = view?.members.filter((member) => member.server !== server) ?? [];
   const standbys = others.filter((member) => isStandby(member)).length;
   const servers = others.length - standbys;
-  if (standbys < servers) return undefined;
-  return `group ${group} has ${servers} ${servers === 1 ? 'server' : 'servers'} and ${standbys} ${standbys === 1 ? 'standby' : 'standbys'}: standby ${server} would stand for nobody`;
+  if (servers > 0 && (standsFor.length > 0 || standbys < servers)) return undefined;
+  const count = (number: number, one: string, more: string) => `${number} ${number === 1 ? one : more}`;
+  return `group ${group} has ${count(servers, 'server', 'servers')} and ${count(standbys, 'standby', 'standbys')}: standby ${server} would stand for nobody`;
 }
 
 function hasRoom(view: View | undefined): boolean {

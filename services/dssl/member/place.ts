@@ -141,15 +141,20 @@ class PlaceFinder {
     throw new FlowherdError(errorCodes.limitExceeded, `${where} is full: no room for server ${this.#self.server}`);
   }
 
-  /** Whether there are as many standbys as servers: more servers may come yet, but not for ever. */
+  /**
+   * Whether a standby has to wait for servers: where there is none it would take a place itself, and of those for all there are no more than servers.
+   * After a while the one does so, since its server may be dead, and the other is refused.
+   */
   async #lacksServers(group: string, views: Views): Promise<boolean> {
     const { candidate, clock, stop, log } = this.#options;
-    const isForAll = candidate.standsFor?.length === 0;
-    const problem = isForAll ? standbyProblem(group, views.get(group), candidate.server) : undefined;
+    const problem = standbyProblem(group, views.get(group), candidate);
     if (problem === undefined || stop.aborted) return false;
     if (this.#lacksSinceMs === undefined) log.info({ group }, `${problem}; waits for servers`);
     this.#lacksSinceMs ??= clock.monotonicMs();
-    if (clock.monotonicMs() - this.#lacksSinceMs >= serversMs) throw new FlowherdError(errorCodes.badState, problem);
+    if (clock.monotonicMs() - this.#lacksSinceMs >= serversMs) {
+      if (candidate.standsFor?.length !== 0) return false;
+      throw new FlowherdError(errorCodes.badState, problem);
+    }
     await pause(clock, lookPauseMs);
     return true;
   }

@@ -7,12 +7,13 @@ import fc from 'fast-check';
 import { limits } from '../../../shared/base/limits.ts';
 import { Prng } from '../../../shared/base/prng.ts';
 import type { GroupSettings } from '../../../shared/config/map.ts';
-import { findPlace, livesOf, type Place } from '../../../shared/membership/assignment.ts';
+import { findPlace, livesOf, type Place, standbyProblem } from '../../../shared/membership/assignment.ts';
 import { type Candidate, isLifeOf, join } from '../../../shared/membership/transitions.ts';
 import {
   defaultRules,
   emptyView,
   type GroupBirth,
+  type Member,
   type MemberState,
   type View,
 } from '../../../shared/membership/view.ts';
@@ -191,4 +192,22 @@ test('assignment - with weights, nobody joined a group while another one was mor
     ),
     { numRuns: 300 },
   );
+});
+
+test('assignment - a standby has to have somebody to stand for', () => {
+  const member = (server: string, standsFor?: readonly string[]): Member => ({
+    ...{ server, incarnation: 1, number: 0, state: 'active', weight: 100, base: 100, flows: 0 },
+    ...(standsFor === undefined ? {} : { standsFor }),
+  });
+  const view = (...members: readonly Member[]): View => ({ ...emptyView(birthOf('g1')), number: 1, members });
+  const all = { server: 'x', standsFor: [] };
+  const one = { server: 'x', standsFor: ['a'] };
+  assert.equal(standbyProblem('g1', view(), { server: 'x' }), undefined);
+  assert.match(standbyProblem('g1', undefined, all) ?? '', /^group g1 has 0 servers and 0 standbys: standby x would/);
+  assert.match(standbyProblem('g1', view(), one) ?? '', /0 servers/);
+  assert.equal(standbyProblem('g1', view(member('a')), one), undefined);
+  assert.equal(standbyProblem('g1', view(member('a')), all), undefined);
+  assert.equal(standbyProblem('g1', view(member('a'), member('x', [])), all), undefined, 'its own former life');
+  assert.match(standbyProblem('g1', view(member('a'), member('y', [])), all) ?? '', /1 server and 1 standby:/);
+  assert.equal(standbyProblem('g1', view(member('a'), member('y', ['b'])), one), undefined);
 });
