@@ -34,7 +34,8 @@ import { Steward } from './member/steward.ts';
 import { decodePeer, encodePeer, type PeerMessage } from './recovery/messages.ts';
 import { Recovery } from './recovery/recovery.ts';
 import type { DecisionAudit, Effects } from './replica/effects.ts';
-import { noServer, type Replica } from './replica/replica.ts';
+import { noServer } from './replica/flows/entry.ts';
+import type { Replica } from './replica/replica.ts';
 import { onReconnected, recoveryPorts, stewardPorts, tellMade } from './wiring.ts';
 
 /** Lines for people about what happens to the actor; a pino logger fits. */
@@ -273,7 +274,7 @@ export class DsslActor {
       const effects = this.recovery.onEntry(entry, nowMs);
       if (effects === undefined) return;
       this.#lag.onEntry(entry.timeMs, clock.nowMs());
-      handOut(effects, egress, audit, this.recovery.wasHanded, this.failover.held);
+      handOut(effects, egress, audit, this.failover.handing(this.recovery));
       const { replica } = this;
       if (replica !== undefined) onApplied?.(replica, effects);
       const { command } = effects;
@@ -295,6 +296,7 @@ export class DsslActor {
     const nowMs = this.#options.clock.monotonicMs();
     if (message === undefined) this.counters.badPeerMessages++;
     else if (message.kind === 'probe') this.#onProbe(message);
+    else if (message.kind === 'want' || message.kind === 'states') this.failover.states?.onPeer(message, nowMs);
     else this.recovery.onPeer(message, this.#liveState, nowMs);
     this.#followView();
   }
@@ -330,7 +332,9 @@ export class DsslActor {
 
   #tellPhase(): void {
     if (this.phase === 'draining') for (const resolve of this.#whenDraining.splice(0)) resolve();
-    if (this.phase === 'left') for (const resolve of this.#whenLeft.splice(0)) resolve();
+    if (this.phase !== 'left') return;
+    this.failover.leave();
+    for (const resolve of this.#whenLeft.splice(0)) resolve();
   }
 
   #lose(reason: string): void {

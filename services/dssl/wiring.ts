@@ -78,7 +78,10 @@ export function stewardPorts(
     load: () => load?.(clock.monotonicMs()),
     line: () => recovery.report(lag().entries, lag().ms, (epoch) => failover.handledOf(epoch)),
     digests: () => recovery.book.takeUnsaid(),
-    onState: (message, nowMs) => recovery.onGossip(message, nowMs),
+    onState: (message, nowMs) => {
+      recovery.onGossip(message, nowMs);
+      failover.states?.onGossip(message);
+    },
     onDead: ({ server }, silentMs) =>
       log.warn({ server, silentMs: Math.round(silentMs) }, 'member has fallen silent; proposing to remove it'),
   };

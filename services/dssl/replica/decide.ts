@@ -65,9 +65,8 @@ export class Decider {
     const idleTicks = idleTicksOf(idle);
     this.idleTicks = idleTicks;
     const onEnd = (hi: number, lo: number, info: number, reason: EndReason) => {
-      if (ownerOf(info) !== this.#self) return;
       const closed = hasEnded(stateOf(info));
-      items.flowEnded(hi, lo, closed ? End.closed : reason === EndReason.evicted ? End.evicted : End.idle);
+      this.#ended(hi, lo, info, closed ? End.closed : reason === EndReason.evicted ? End.evicted : End.idle);
     };
     this.table = new FlowTable({ maxFlows, idleTicks, onEnd });
     if (view.ownFlowsOnly) this.ownTable = new FlowTable({ maxFlows, idleTicks, onEnd });
@@ -123,6 +122,7 @@ export class Decider {
     const handle = own.find(hi, lo, this.#tick);
     const isMine = owner === this.#self;
     const backup = owner === noServer ? noBackup : view.placeBackup(hi, lo, owner);
+    this.backup = backup;
     if (owner === noServer || (!isMine && backup !== this.#self)) {
       // The start went to somebody else, who sees this packet too: whatever is held here on this tuple is stale.
       if (handle !== -1) this.#drop(own, hi, lo, handle, hasEnded(stateOf(own.foundInfo)) ? End.closed : End.moved);
@@ -139,7 +139,11 @@ export class Decider {
     }
     const state = FlowState.unconfirmed;
     const isFull = own.insert(hi, lo, this.#tick, owner, state, protocolClassOf(flags), backup) === -1;
-    if (!isMine) return repeated ? V.ignoreRecentStart : V.ignorePlacedElsewhere;
+    if (!isMine) {
+      if (isFull) this.backup = noBackup;
+      else if (this.#items.behind !== undefined) this.#items.behindStarted(hi, lo, owner);
+      return repeated ? V.ignoreRecentStart : V.ignorePlacedElsewhere;
+    }
     if (isFull) return V.dropTableFull;
     this.#items.flowStarted(hi, lo);
     return V.acceptNew;
@@ -156,6 +160,7 @@ export class Decider {
     // What another server owns is here because this one stands behind it.
     if (owner !== this.#self && this.#view.isMember[owner] !== 1) return this.#promote(own, handle, hi, lo, flags);
     this.#follow(own, handle, stateOf(own.foundInfo), flags);
+    this.backup = backupOf(own.foundInfo);
     return owner === this.#self ? V.acceptKnown : V.ignoreElsewhere;
   }
 
@@ -177,6 +182,7 @@ export class Decider {
         // Most packets of most flows change nothing.
         if (state !== FlowState.established || (flags & END) !== 0) this.#follow(table, handle, state, flags);
         if (this.#view.protects) this.#keepBackup(handle, hi, lo, owner, backupOf(info));
+        else this.backup = backupOf(info);
         return owner === this.#self ? V.acceptKnown : V.ignoreElsewhere;
       }
       if (!isNext && this.#view.isMember[backupOf(info)] === 1) return this.#promote(table, handle, hi, lo, flags);
@@ -198,11 +204,15 @@ export class Decider {
     const backup = view.placeBackup(hi, lo, owner);
     const protocolClass = protocolClassOf(flags);
     if (this.table.insert(hi, lo, this.#tick, owner, firstState(flags), protocolClass, backup) === -1) {
+      this.backup = noBackup;
       return isMine ? V.dropTableFull : V.ignorePlacedElsewhere;
     }
     this.owner = owner;
     this.backup = backup;
-    if (!isMine) return V.ignorePlacedElsewhere;
+    if (!isMine) {
+      if (backup === this.#self && this.#items.behind !== undefined) this.#items.behindStarted(hi, lo, owner);
+      return V.ignorePlacedElsewhere;
+    }
     this.#items.flowStarted(hi, lo);
     return midFlow ? V.acceptAdopted : V.acceptNew;
   }
@@ -216,7 +226,15 @@ export class Decider {
     // One that drains is better than none.
     if (backup === noServer && view.isMember[former] === 1) return;
     this.backup = backup;
-    if (backup !== former) this.table.setBackup(handle, backup);
+    if (backup === former) return;
+    this.table.setBackup(handle, backup);
+    if (former === this.#self && this.#items.behind !== undefined) this.#items.behindLost(hi, lo);
+  }
+
+  /** Whether the packet that was decided last, with this verdict, is of another server's flow that this one stands behind. */
+  isBehind(verdict: number): boolean {
+    if (this.backup !== this.#self || this.#self === noServer) return false;
+    return verdict === V.ignoreElsewhere || verdict === V.ignorePlacedElsewhere || verdict === V.ignoreRecentStart;
   }
 
   /**
@@ -248,11 +266,20 @@ export class Decider {
     return V.acceptPromoted;
   }
 
-  /** Forgets an entry that has become stale, and tells the server if it was its own. */
+  /** Forgets an entry that has become stale. */
   #drop(table: FlowTable, hi: number, lo: number, handle: number, reason: number): void {
-    const isMine = ownerOf(table.foundInfo) === this.#self;
+    const info = table.foundInfo;
     table.remove(handle);
-    if (isMine) this.#items.flowEnded(hi, lo, reason);
+    this.#ended(hi, lo, info, reason);
+  }
+
+  /** Tells the server that a flow has ended, if it was its own, or one that it stood behind. */
+  #ended(hi: number, lo: number, info: number, reason: number): void {
+    const owner = ownerOf(info);
+    if (owner === this.#self) this.#items.flowEnded(hi, lo, reason);
+    else if (backupOf(info) === this.#self && this.#items.behind !== undefined) {
+      this.#items.behindEnded(hi, lo, reason, owner, this.#view.isMember[owner] !== 1);
+    }
   }
 
   /** The state of a recorded flow follows the protocol. */

@@ -97,6 +97,10 @@ export class GroupState {
     this.viewPosition = position;
     this.#setView(next);
     if (command.kind === 'remove') this.#inherit(view, command, entry);
+    // Who leaves has handled everything; what is wanted for the state of its flows is in the log alone.
+    else if (command.kind === 'leave' && this.#effects.items.behind?.packets === false) {
+      this.#inherit(view, { life: command.life, handled: position }, entry);
+    }
     return true;
   }
 
@@ -170,20 +174,22 @@ export class GroupState {
   }
 
   /** What the server that has gone had not handled goes to its heirs. */
-  #inherit(before: View, { life, handled }: RemoveCommand, entry: LogEntry): void {
+  #inherit(before: View, { life, handled }: Pick<RemoveCommand, 'life' | 'handled'>, entry: LogEntry): void {
     const { recent } = this.rows;
     const gone = before.members.find((member) => isLifeOf(member, life));
     if (recent === undefined || gone === undefined) return;
     const { number } = gone;
     const { position } = entry;
     const heirOf = (hi: number, lo: number, backup: number) => this.decider.heirOf(number, hi, lo, backup);
-    const frames = recent.inherit(number, handled, position, heirOf, this.selfNumber);
+    const { behind } = this.#effects.items;
+    const frames = recent.inherit(number, handled, position, heirOf, this.selfNumber, behind);
     // Where nobody knows how far it had come, all of its time in the group counts.
     const joinedAt = this.roster.entry(number)?.joinedAt ?? 0;
-    const isWhole = recent.since <= handled || (handled === 0 && recent.since <= joinedAt);
+    const { since } = recent;
+    const isWhole = since <= handled || (handled === 0 && since <= joinedAt);
     const packets = frames.reduce((sum, { rows }) => sum + rows.length, 0);
     const mark = markOf(entry);
-    this.#effects.heritage = { life, number, handled, position, mark, frames, packets, isWhole };
+    this.#effects.heritage = { life, number, handled, position, mark, frames, packets, isWhole, since };
   }
 
   #setView(view: View): void {

@@ -20,9 +20,9 @@ import { type Command, decodeCommand, type EpochCommand } from '../../../shared/
 import type { FrameFault } from '../../../shared/log/records/frame.ts';
 import { isLifeOf, type Life } from '../../../shared/membership/transitions.ts';
 import { defaultRules, emptyView, type GroupBirth, type View } from '../../../shared/membership/view.ts';
-import { type Effects, EffectsBuffer } from './effects.ts';
+import { type Behind, type Effects, EffectsBuffer } from './effects.ts';
 import { sliceCount } from './flows/directory.ts';
-import { noServer, ownerOf } from './flows/entry.ts';
+import { ownerOf } from './flows/entry.ts';
 import type { FlowTable } from './flows/table.ts';
 import type { Epoch } from './global/epochLine.ts';
 import { GroupState } from './groupState.ts';
@@ -99,6 +99,11 @@ export class Replica {
     return this.#state.line.inForce;
   }
 
+  /** What else is to come out from the next entry on. */
+  standBehind(behind: Behind | undefined): void {
+    this.#effects.items.behind = behind;
+  }
+
   /** Milliseconds since the line began, by the line's own time. */
   get timeMs(): number {
     return this.#state.timeMs;
@@ -149,7 +154,7 @@ export class Replica {
 
   /** The table's word on a flow (flows/entry.ts); 0 when there is none. */
   flowInfo(hi: number, lo: number): number {
-    return this.table.peek(hi, lo, this.#state.tick);
+    return this.table.peek(hi, lo, this.#state.tick) || (this.ownTable?.peek(hi, lo, this.#state.tick) ?? 0);
   }
 
   /** Shows the flows of this replica's server in one slice. */
@@ -393,5 +398,3 @@ export class Replica {
     return new GroupState(view, this.#self, this.#effects, this.counts);
   }
 }
-
-export { noServer };
