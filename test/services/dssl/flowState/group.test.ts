@@ -74,10 +74,10 @@ class Case {
   }
 
   /** Under traffic, unless told otherwise. */
-  async untilOut(server: string, kind: Partial<Packet> | undefined = {}): Promise<void> {
+  async untilOut(server: string, kind: Partial<Packet> | 'silent' = {}): Promise<void> {
     for (let spentMs = 0; !this.isOut(server); spentMs += 100) {
       assert.ok(spentMs < 20_000, `${server} is still in`);
-      if (kind === undefined) await this.group.run(100);
+      if (kind === 'silent') await this.group.run(100);
       else await this.traffic(100, kind);
     }
   }
@@ -181,7 +181,7 @@ for (const way of ways) {
     await one.traffic(2_000, { isUdp: true });
     one.crash('c');
     await one.traffic(300, { isUdp: true });
-    await one.untilOut('c', undefined);
+    await one.untilOut('c', 'silent');
     await one.settle(true);
   });
 
@@ -193,7 +193,7 @@ for (const way of ways) {
     await one.group.run(24_000);
     assert.ok(one.records.length > 0 && one.records.every(({ server }) => server !== 'c'));
     one.crash('c');
-    await one.untilOut('c', undefined);
+    await one.untilOut('c', 'silent');
     const finished = one.living().map(({ actor }) => actor.failover.states?.counters.finished ?? 0);
     assert.ok(finished.reduce((sum, each) => sum + each) > 5, `${finished}`);
     await one.settle(true);
