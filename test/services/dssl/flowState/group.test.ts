@@ -139,6 +139,41 @@ for (const [name, way, rules] of [
   });
 }
 
+test('flow state - shadow: answers take a while, under traffic: what comes meanwhile waits, and counts once', async () => {
+  const one = new Case('shadow');
+  await one.begin('a', 'b', 'c', 'd');
+  await one.send({ start: true });
+  await one.traffic(1_000);
+  for (const { gate } of one.group.actors) gate.peerDelayMs = 120;
+  for (const gone of ['d', 'c', 'b']) {
+    one.crash(gone);
+    for (let turn = 0; turn < 150 || !one.isOut(gone); turn++) await one.send();
+  }
+  assert.deepEqual([one.counters().cold, one.counters().stale], [0, 0]);
+  await one.settle();
+});
+
+test('flow state - shadow: a question gets lost, and is asked again', async () => {
+  const one = new Case('shadow');
+  await one.begin('a', 'b');
+  await one.send({ start: true });
+  await one.traffic(500);
+  // Nobody stands behind the flows of the one that is left, and who comes asks it.
+  one.crash('b');
+  await one.untilOut('b');
+  const left = one.actor('a');
+  const { actor } = one.group.start('c');
+  left.gate.peerDelayMs = 700;
+  while (actor.phase !== 'active') await one.traffic(100);
+  await one.traffic(2_000);
+  left.gate.peerDelayMs = 0;
+  await one.traffic(2_000);
+  one.crash('a');
+  await one.untilOut('a');
+  assert.deepEqual([one.counters().cold, one.counters().stale], [0, 0]);
+  await one.settle();
+});
+
 for (const way of ways) {
   test(`flow state - ${way}: one server after the other dies, each the heir of the one before`, async () => {
     const one = new Case(way);
@@ -175,14 +210,32 @@ for (const way of ways) {
     await one.settle();
   });
 
-  test(`flow state - ${way}: flows of a dead server that end by being idle have their record`, async () => {
+  test(`flow state - ${way}: flows that were silent for long before their server died have their record, and lack nothing`, async () => {
     const one = new Case(way);
     await one.begin('a', 'b', 'c');
     await one.traffic(2_000, { isUdp: true });
+    await one.group.run(13_000);
     one.crash('c');
-    await one.traffic(300, { isUdp: true });
     await one.untilOut('c', 'silent');
+    assert.equal(one.records.length, 0);
+    await one.group.run(30_000);
+    const { warm, cold, stale } = one.counters();
+    assert.ok(warm > 5, `${warm}`);
+    assert.deepEqual([cold, stale], [0, 0]);
     await one.settle(true);
+  });
+
+  test(`flow state - ${way}: what a dead server has said that it was done with nobody does again`, async () => {
+    const one = new Case(way);
+    await one.begin('a', 'b', 'c');
+    await one.traffic(2_000, { isUdp: true });
+    await one.group.run(30_000);
+    assert.equal(one.records.length, flows.length);
+    one.crash('c');
+    await one.untilOut('c', 'silent');
+    await one.group.run(5_000);
+    assert.equal(one.records.length, flows.length);
+    one.group.stop();
   });
 
   test(`flow state - ${way}: an owner dies before it has said that it was done with the ends of flows`, async () => {
