@@ -28,7 +28,7 @@ const plainly: Handing = { isAgain: false, place: { epoch: 0, position: 0 } };
 /** Walks the items in order. `audit` sees the verdicts, for those who check them. */
 export function handOut(effects: Effects, egress: Egress, audit?: DecisionAudit, handing: Handing = plainly): void {
   if (effects.outcome === 'frame') handOutFrame(effects, egress, handing);
-  else if (effects.items.count > 0) handOutEnds(effects, egress, handing.states);
+  else if (effects.items.count > 0) handOutEnds(effects, egress, handing);
   if (audit === undefined) return;
   for (const { tier1Id, number, row, verdict } of effects.late) audit.onLate(tier1Id, number, row, verdict);
   if (effects.outcome === 'frame') audit.onFrame(effects.frame, effects.verdicts);
@@ -58,9 +58,7 @@ function handOutFrame(
         egress.flowStarted(hi, lo, timestampMs);
         break;
       case ItemKind.flowPromoted:
-        if (held?.goesOn(hi, lo) === true) break;
-        egress.flowStarted(hi, lo, timestampMs, 'promoted');
-        states?.promote(hi, lo);
+        handOutPromoted(hi, lo, timestampMs, egress, held, states);
         break;
       case ItemKind.acceptLate:
       case ItemKind.behindLate:
@@ -117,11 +115,29 @@ function handOutOther(
   } else if (kind === ItemKind.behindStarted) states?.started(hi, lo, timestampMs, owner);
   else if (kind === ItemKind.behindEnded) states?.endedBehind(hi, lo, first, timestampMs, owner, second === 1);
   else if (kind === ItemKind.behindLost) states?.lost(hi, lo);
+  else if (kind === ItemKind.behindGiven) states?.given(hi, lo);
+  else if (kind === ItemKind.backedAnew) states?.changed(hi, lo);
 }
 
-/** Without a frame flows can only end: they were idle for too long. */
-function handOutEnds({ items, timestampMs }: Effects, egress: Egress, states: FlowStates | undefined): void {
-  for (let item = 0, at = 0; item < items.count; item++, at += wordsPerItem) {
-    handOutOther(items.words, at, timestampMs, egress, states);
+function handOutPromoted(
+  hi: number,
+  lo: number,
+  timestampMs: number,
+  egress: Egress,
+  held: HeldFlows | undefined,
+  states: FlowStates | undefined,
+): void {
+  if (held?.goesOn(hi, lo) === true) return;
+  egress.flowStarted(hi, lo, timestampMs, 'promoted');
+  states?.promote(hi, lo);
+}
+
+/** Without a frame flows can only end, because they were idle for too long, or go on at another server. */
+function handOutEnds({ items, timestampMs }: Effects, egress: Egress, { held, states }: Handing): void {
+  const { words, count } = items;
+  for (let item = 0, at = 0; item < count; item++, at += wordsPerItem) {
+    if (words[at] === ItemKind.flowPromoted) {
+      handOutPromoted(words[at + 3], words[at + 4], timestampMs, egress, held, states);
+    } else handOutOther(words, at, timestampMs, egress, states);
   }
 }

@@ -58,6 +58,10 @@ export class Checkpoints implements FlowsBehind {
     this.#flows.set(hi, lo, { owner, position: position - 1, bytes: undefined, isFed: false });
   }
 
+  given(): void {
+    // Its owner says what it has when it is asked next.
+  }
+
   packet(): void {
     // The log has them.
   }

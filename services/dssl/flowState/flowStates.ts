@@ -147,6 +147,12 @@ export class FlowStates implements Behind {
     this.behind.started(hi, lo, timestampMs, this.#position, owner);
   }
 
+  /** This server stands behind the flow from now on. */
+  given(hi: number, lo: number): void {
+    this.behind.given(hi, lo, this.#position);
+  }
+
+  /** Somebody else does. */
   lost(hi: number, lo: number): void {
     this.behind.lose(hi, lo, this.#position);
   }
@@ -174,9 +180,9 @@ export class FlowStates implements Behind {
     egress.flowEnded(hi, lo, endReasons[reason], timestampMs);
   }
 
-  /** A flow of this server has had a packet. */
+  /** A flow of this server has had a packet, or has got another backup. */
   changed(hi: number, lo: number): void {
-    this.owned.changed(hi, lo, this.#position);
+    if (this.notesChanges) this.owned.changed(hi, lo, this.#position);
   }
 
   ended(hi: number, lo: number): void {

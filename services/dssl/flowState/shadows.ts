@@ -73,6 +73,12 @@ export class Shadows implements FlowsBehind {
     this.#flows.set(hi, lo, { hi, lo, phase: 'warm', from: position - 1, atMs: 0, asks: 0, waiting: [] });
   }
 
+  given(hi: number, lo: number, position: number): void {
+    if (this.#flows.get(hi, lo) === undefined) {
+      this.#want({ hi, lo, phase: 'wanted', from: position, atMs: 0, asks: 0, waiting: [] });
+    }
+  }
+
   packet(
     run: Run,
     position: number,
@@ -85,7 +91,7 @@ export class Shadows implements FlowsBehind {
   ) {
     const flow = this.#flows.get(hi, lo);
     if (flow === undefined) {
-      this.#want({ hi, lo, phase: 'wanted', from: position, atMs: 0, asks: 0, waiting: [] });
+      this.given(hi, lo, position);
       return;
     }
     if (position <= flow.from) return;

@@ -46,6 +46,8 @@ export interface FlowsBehind {
   /** Flows whose state is not here. */
   readonly coldFlows: number;
   started(hi: number, lo: number, timestampMs: number, position: number, owner: number): void;
+  /** The flow, which began before, is to be kept here from this position on. */
+  given(hi: number, lo: number, position: number): void;
   /** A packet that was decided at this position. */
   packet(
     run: Run,

@@ -11,7 +11,8 @@
 //           not ................ ignore(not mine)
 //
 // Where flows have backups (`availability`), each entry names one. When the owner is no member any more, the flow goes on there with its next
-// packet: accept(promoted). By Fig. 6 the backup keeps entries of others for that, which nobody else has.
+// packet: accept(promoted). By Fig. 6 the backup keeps entries of others for that, which nobody else has. Flows without packets are looked after
+// slice by slice (`rehome`), so that they survive the next server, too.
 //
 // By Fig. 7 own and elsewhere flows are entries of one table that differ in their owner, so they are disjoint by construction
 // (Figs. 8 and 9) and one look finds either. By Fig. 6 a replica keeps its own flows only, in a table of its own that no other
@@ -26,7 +27,7 @@
 // replica belongs to is the verdict, the own table, and the items for the server.
 
 import { FrameFlags, isSingle, ProtocolClass, protocolClassShift } from '../../../shared/flow/frameFlags.ts';
-import { End, type ItemBuffer } from './effects.ts';
+import { End, type ItemBuffer, ItemKind } from './effects.ts';
 import { firstState, hasEnded, isRestart, nextState } from './flowLife.ts';
 import { backupOf, EndReason, FlowState, noBackup, noServer, ownerOf, stateOf } from './flows/entry.ts';
 import { FlowTable } from './flows/table.ts';
@@ -228,7 +229,42 @@ export class Decider {
     this.backup = backup;
     if (backup === former) return;
     this.table.setBackup(handle, backup);
-    if (former === this.#self && this.#items.behind !== undefined) this.#items.behindLost(hi, lo);
+    if (former === this.#self && this.#items.behind !== undefined) this.#items.changed(ItemKind.behindLost, hi, lo);
+  }
+
+  /** Flows of a slice whose owner has gone go on at their backups, and those that have no backup any more get one, without waiting for a packet. */
+  rehome(slice: number): void {
+    const { isMember, stays } = this.#view;
+    for (const table of this.ownTable === undefined ? [this.table] : [this.table, this.ownTable]) {
+      const flows: number[] = [];
+      table.scanSlice(slice, (hi, lo, _lastSeen, info) => {
+        const isServed = isMember[ownerOf(info)] === 1;
+        if (isServed ? stays[backupOf(info)] !== 1 : isMember[backupOf(info)] === 1) flows.push(hi, lo);
+      });
+      for (let at = 0; at < flows.length; at += 2) {
+        const handle = table.find(flows[at], flows[at + 1], this.#tick);
+        if (handle !== -1) this.#rehomeFlow(table, handle, flows[at], flows[at + 1]);
+      }
+    }
+  }
+
+  #rehomeFlow(table: FlowTable, handle: number, hi: number, lo: number): void {
+    const view = this.#view;
+    const info = table.foundInfo;
+    const [former, formerBackup] = [ownerOf(info), backupOf(info)];
+    const isServed = view.isMember[former] === 1;
+    // By Fig. 6 nobody else could stand behind it.
+    if (isServed && table !== this.table) return;
+    const owner = isServed ? former : formerBackup;
+    const backup = table === this.table ? view.placeBackup(hi, lo, owner) : noBackup;
+    if (isServed && (backup === formerBackup || (backup === noServer && view.isMember[formerBackup] === 1))) return;
+    table.setOwner(handle, owner, backup);
+    if (former === this.#self && !isServed) this.#items.flowEnded(hi, lo, End.moved);
+    if (owner === this.#self && !isServed) this.#items.flowPromoted(hi, lo);
+    if (this.#items.behind === undefined) return;
+    if (owner === this.#self) this.#items.changed(ItemKind.backedAnew, hi, lo);
+    else if (isServed && formerBackup === this.#self) this.#items.changed(ItemKind.behindLost, hi, lo);
+    else if (backup === this.#self) this.#items.changed(ItemKind.behindGiven, hi, lo);
   }
 
   /** Whether the packet that was decided last, with this verdict, is of another server's flow that this one stands behind. */

@@ -36,6 +36,10 @@ export const ItemKind = {
   behindEnded: 8,
   /** Somebody else stands behind the flow from now on. Words: -, -, hi, lo, -. */
   behindLost: 9,
+  /** This server stands behind a flow of another one from now on, and no packet of it is here. Words: -, -, hi, lo, -. */
+  behindGiven: 10,
+  /** Somebody else stands behind a flow of this server from now on, and no packet of it is here. Words: -, -, hi, lo, -. */
+  backedAnew: 11,
 } as const;
 
 /** Why a flow ended, in the words of the handler (egress/handlers/handler.ts). */
@@ -206,8 +210,9 @@ export class ItemBuffer implements Items {
     this.#add(ItemKind.behindEnded, reason, isOwnerGone ? 1 : 0, hi, lo, owner);
   }
 
-  behindLost(hi: number, lo: number): void {
-    this.#add(ItemKind.behindLost, 0, 0, hi, lo, 0);
+  /** `kind`: behindLost, behindGiven or backedAnew. */
+  changed(kind: number, hi: number, lo: number): void {
+    this.#add(kind, 0, 0, hi, lo, 0);
   }
 
   flowStarted(hi: number, lo: number): void {

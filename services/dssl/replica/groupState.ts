@@ -42,6 +42,8 @@ export class GroupState {
   viewPosition = 0;
   readonly #self: Life;
   readonly #effects: EffectsBuffer;
+  /** Slices that are to be looked through for flows whose server or backup has gone. A slice that is looked through in vain is no worse for it. */
+  readonly #homeless = new Uint8Array(sliceCount);
   #compiled: CompiledView;
   #viewFingerprint: number | undefined;
 
@@ -74,6 +76,7 @@ export class GroupState {
       const slice = turn & (sliceCount - 1);
       this.decider.table.sweepSlice(slice, tick);
       this.decider.ownTable?.sweepSlice(slice, tick);
+      if (this.#homeless[slice] === 1 && this.#compiled.protects) this.#rehome(slice);
     }
   }
 
@@ -192,7 +195,21 @@ export class GroupState {
     this.#effects.heritage = { life, number, handled, position, mark, frames, packets, isWhole, since };
   }
 
+  /** At positions that all replicas share, as slices are swept; one that is further on has had it done where it comes from. */
+  #rehome(slice: number): void {
+    if (this.absent.some && this.absent.covers(slice)) return;
+    this.decider.rehome(slice);
+    this.#homeless[slice] = 0;
+  }
+
+  /** The slice was put in as it was at this position, and may hold flows that have not been looked after yet. */
+  onRestored(slice: number, position: number, mark: number): void {
+    this.absent.setAhead(slice, position, mark);
+    this.#homeless[slice] = 1;
+  }
+
   #setView(view: View): void {
+    if (view.rules.availability !== 'none' && whoServes(view) !== whoServes(this.view)) this.#homeless.fill(1);
     this.#compiled = new CompiledView(view);
     this.#viewFingerprint = undefined;
     this.selfNumber = this.roster.numberOf(this.#self);
@@ -204,4 +221,9 @@ export class GroupState {
       this.rows.recent.clear(this.viewPosition);
     }
   }
+}
+
+/** Who is there, and takes flows. */
+function whoServes({ members }: View): string {
+  return members.map(({ number, state }) => `${number} ${state}`).join();
 }

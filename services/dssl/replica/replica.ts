@@ -271,12 +271,10 @@ export class Replica {
     if (snapshot === undefined || snapshot.position < this.position || snapshot.epoch !== this.epoch?.id) return false;
     const { slice, position, mark, tick, content } = snapshot;
     if (position === this.position && mark !== this.mark) return false;
-    if (!this.table.load(slice, content, tick)) {
-      this.dropSlice(slice);
-      return false;
-    }
-    this.#state.absent.setAhead(slice, position, mark);
-    return true;
+    const isLoaded = this.table.load(slice, content, tick);
+    if (isLoaded) this.#state.onRestored(slice, position, mark);
+    else this.dropSlice(slice);
+    return isLoaded;
   }
 
   /** A sum over the living content of a slice, in whatever order it lies; below 2^53. */
