@@ -185,7 +185,8 @@ export class GroupState {
     const { position } = entry;
     const heirOf = (hi: number, lo: number, backup: number) => this.decider.heirOf(number, hi, lo, backup);
     const { behind } = this.#effects.items;
-    const frames = recent.inherit(number, handled, position, heirOf, this.selfNumber, behind);
+    const wanting = behind?.packets === false ? behind : undefined;
+    const frames = recent.inherit(number, handled, position, heirOf, this.selfNumber, wanting);
     // Where nobody knows how far it had come, all of its time in the group counts.
     const joinedAt = this.roster.entry(number)?.joinedAt ?? 0;
     const { since } = recent;

@@ -25,7 +25,7 @@ class Case {
   #nextId = 1;
 
   constructor(way: StateWay, rules: ConstructorParameters<typeof GroupOfActors>[0] = fig7) {
-    this.group = new GroupOfActors({ ...rules, idle });
+    this.group = new GroupOfActors({ idle, ...rules });
     const factory = rememberingHandler(way, this.records, (server) => server === this.stuck);
     this.group.serverOf = (server) => {
       const egress = rememberingServer(factory, server);
@@ -222,6 +222,24 @@ for (const way of ways) {
     const { warm, cold, stale } = one.counters();
     assert.ok(warm > 5, `${warm}`);
     assert.deepEqual([cold, stale], [0, 0]);
+    await one.settle(true);
+  });
+
+  test(`flow state - ${way}: one server after the other dies while flows are silent, and their state goes from hand to hand`, async () => {
+    const one = new Case(way, { ...fig7, idle: { ...idle, 'udp-established': 60 } });
+    await one.begin('a', 'b', 'c', 'd');
+    await one.traffic(1_000, { isUdp: true });
+    for (const gone of ['d', 'c', 'b']) {
+      await one.group.run(2_000);
+      one.crash(gone);
+      await one.untilOut(gone, 'silent');
+      await one.group.run(5_000);
+    }
+    assert.equal(one.records.length, 0);
+    await one.send({ isUdp: true });
+    const { cold, stale } = one.counters();
+    assert.deepEqual([cold, stale], [0, 0]);
+    await one.group.run(30_000);
     await one.settle(true);
   });
 
