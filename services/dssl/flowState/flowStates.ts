@@ -14,6 +14,7 @@
 //
 // A state that is not to be had is not made up: the flow then begins at its backup without one, and is counted as cold.
 
+import type { Command } from '../../../shared/log/records/command.ts';
 import type { StateMessage } from '../../../shared/membership/gossip.ts';
 import { isLifeOf, type Life } from '../../../shared/membership/transitions.ts';
 import type { View } from '../../../shared/membership/view.ts';
@@ -224,11 +225,8 @@ export class FlowStates implements Behind {
       this.#view = replica.view;
       for (const { number } of before?.members ?? []) {
         if (replica.view.members.some((member) => member.number === number)) continue;
-        const isHeritage = heritage?.number === number;
-        this.#givenSince.set(number, isHeritage ? heritage.since : this.#position);
-        // Who leaves by itself is done with everything; of one that was replaced it is not known.
-        const done = command?.kind === 'leave' ? Number.POSITIVE_INFINITY : isHeritage ? heritage.handled : 0;
-        this.#ended.removed(number, command?.kind === 'remove' ? command.handled : done);
+        this.#givenSince.set(number, heritage?.number === number ? heritage.since : this.#position);
+        this.#ended.removed(number, doneBy(command));
       }
     }
     this.owned.advance(replica, this.#live);
@@ -337,4 +335,10 @@ export class FlowStates implements Behind {
     answer.got.add(chunk);
     if (answer.got.size === chunks) this.behind.onAnswer(owner, upTo);
   }
+}
+
+/** How far the server is done that this command takes out. Who leaves by itself is done with everything; of one that another life follows it is not known. */
+function doneBy(command: Command | undefined): number {
+  if (command?.kind === 'remove') return command.handled;
+  return command?.kind === 'leave' ? Number.POSITIVE_INFINITY : 0;
 }

@@ -100,9 +100,10 @@ export class GroupState {
     this.viewPosition = position;
     this.#setView(next);
     if (command.kind === 'remove') this.#inherit(view, command, entry);
-    // Who leaves has handled everything; what is wanted for the state of its flows is in the log alone.
-    else if (command.kind === 'leave' && this.#effects.items.behind?.packets === false) {
-      this.#inherit(view, { life: command.life, handled: position }, entry);
+    else if (this.#effects.items.behind?.packets === false) {
+      // Of one that leaves, or is followed by another life, nothing is handed out again. What is wanted for the state of its flows is in the log alone.
+      const gone = view.members.find(({ number }) => !next.members.some((member) => member.number === number));
+      if (gone !== undefined) this.#inherit(view, { life: gone, handled: position }, entry);
     }
     return true;
   }
