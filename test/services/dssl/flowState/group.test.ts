@@ -243,6 +243,22 @@ for (const way of ways) {
     await one.settle(true);
   });
 
+  test(`flow state - ${way}: a server is back under its name before anybody misses it, and its flows go on elsewhere with their state`, async () => {
+    const one = new Case(way);
+    await one.begin('a', 'b', 'c');
+    await one.send({ start: true });
+    await one.traffic(2_500);
+    one.actor('c').gate.pause();
+    one.actor('c').stop();
+    const { actor } = one.group.start('c');
+    while (actor.phase !== 'active') await one.traffic(100);
+    await one.traffic(1_500);
+    const { warm, cold, stale } = one.counters();
+    assert.ok(warm > 5, `${warm}`);
+    assert.deepEqual([cold, stale], [0, 0]);
+    await one.settle();
+  });
+
   test(`flow state - ${way}: what a dead server has said that it was done with nobody does again`, async () => {
     const one = new Case(way);
     await one.begin('a', 'b', 'c');
