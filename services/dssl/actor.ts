@@ -18,7 +18,7 @@ import type { GroupLog, LogEntry, LogSettings } from '../../shared/log/log.ts';
 import type { LiveState } from '../../shared/membership/gossip.ts';
 import type { Load } from '../../shared/membership/load.ts';
 import type { Mirror } from '../../shared/membership/mirror.ts';
-import { type Candidate, isLifeOf, type JoinTerms } from '../../shared/membership/transitions.ts';
+import type { Candidate, JoinTerms } from '../../shared/membership/transitions.ts';
 import { emptyView, findMember, type GroupBirth, type View } from '../../shared/membership/view.ts';
 import type { Egress } from './egress/egress.ts';
 import { Failover } from './failover/failover.ts';
@@ -31,11 +31,12 @@ import { MirrorKeeper } from './member/mirrorKeeper.ts';
 import { Proposals } from './member/proposals.ts';
 import { type MemberPhase, phaseWords, Standing } from './member/standing.ts';
 import { Steward } from './member/steward.ts';
-import { decodePeer, encodePeer, type PeerMessage } from './recovery/messages.ts';
+import { decodePeer } from './recovery/messages.ts';
 import { Recovery } from './recovery/recovery.ts';
 import type { DecisionAudit, Effects } from './replica/effects.ts';
-import { noServer, type Replica } from './replica/replica.ts';
-import { onReconnected, recoveryPorts, stewardPorts, tellMade } from './wiring.ts';
+import { noServer } from './replica/flows/entry.ts';
+import type { Replica } from './replica/replica.ts';
+import { answerProbe, onReconnected, recoveryPorts, stewardPorts, tellMade } from './wiring.ts';
 
 /** Lines for people about what happens to the actor; a pino logger fits. */
 export interface ActorLog {
@@ -276,8 +277,7 @@ export class DsslActor {
       const effects = this.recovery.onEntry(entry, nowMs);
       if (effects === undefined) return;
       this.#lag.onEntry(entry.timeMs, clock.nowMs());
-      const isKept = this.recovery.wasHanded || this.failover.lease.isFencing;
-      handOut(effects, egress, audit, isKept, this.failover.held);
+      handOut(effects, egress, audit, this.failover.handing(this.recovery));
       const { replica } = this;
       if (replica !== undefined) onApplied?.(replica, effects);
       const { command } = effects;
@@ -298,17 +298,11 @@ export class DsslActor {
     const message = decodePeer(data);
     const nowMs = this.#options.clock.monotonicMs();
     if (message === undefined) this.counters.badPeerMessages++;
-    else if (message.kind === 'probe') this.#onProbe(message);
+    else if (message.kind === 'probe') {
+      if (this.phase !== 'left') answerProbe(this.#options, message);
+    } else if (message.kind === 'want' || message.kind === 'states') this.failover.states?.onPeer(message, nowMs);
     else this.recovery.onPeer(message, this.#liveState, nowMs);
     this.#followView();
-  }
-
-  #onProbe({ server, nonce, asked }: PeerMessage & { readonly kind: 'probe' }): void {
-    const { candidate, controlBus, subjects } = this.#options;
-    if (!isLifeOf(asked, candidate) || this.phase === 'left') return;
-    const { incarnation } = candidate;
-    const answer = encodePeer({ kind: 'alive', server: candidate.server, incarnation, nonce });
-    controlBus.publish(subjects.peer(server), answer);
   }
 
   #onGossip(data: Uint8Array): void {
@@ -334,7 +328,9 @@ export class DsslActor {
 
   #tellPhase(): void {
     if (this.phase === 'draining') for (const resolve of this.#whenDraining.splice(0)) resolve();
-    if (this.phase === 'left') for (const resolve of this.#whenLeft.splice(0)) resolve();
+    if (this.phase !== 'left') return;
+    this.failover.leave();
+    for (const resolve of this.#whenLeft.splice(0)) resolve();
   }
 
   #lose(reason: string): void {

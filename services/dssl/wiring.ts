@@ -2,6 +2,7 @@
 
 import type { Bus } from '../../shared/bus/bus.ts';
 import type { Command } from '../../shared/log/records/command.ts';
+import { isLifeOf } from '../../shared/membership/transitions.ts';
 import type { ActorLog, DsslActorOptions } from './actor.ts';
 import type { Failover } from './failover/failover.ts';
 import type { HeldFlows } from './failover/heldFlows.ts';
@@ -9,7 +10,7 @@ import type { LogLine } from './logLine.ts';
 import type { Beats } from './member/beats.ts';
 import type { Proposals } from './member/proposals.ts';
 import type { StewardPorts } from './member/steward.ts';
-import { encodePeer } from './recovery/messages.ts';
+import { encodePeer, type PeerMessage } from './recovery/messages.ts';
 import type { Recovery, RecoveryPorts } from './recovery/recovery.ts';
 
 export interface RecoveryParts {
@@ -79,10 +80,26 @@ export function stewardPorts(
     line: () => recovery.report(lag().entries, lag().ms, (epoch) => failover.handledOf(epoch)),
     lineState: () => recovery.state,
     digests: () => recovery.book.takeUnsaid(),
-    onState: (message, nowMs) => recovery.onGossip(message, nowMs),
+    onState: (message, nowMs) => {
+      recovery.onGossip(message, nowMs);
+      failover.states?.onGossip(message);
+    },
     onDead: ({ server }, silentMs) =>
       log.warn({ server, silentMs: Math.round(silentMs) }, 'member has fallen silent; proposing to remove it'),
   };
+}
+
+/** Somebody asks whether this life is alive. */
+export function answerProbe(
+  { candidate, controlBus, subjects }: DsslActorOptions,
+  { server, nonce, asked }: PeerMessage & { readonly kind: 'probe' },
+): void {
+  if (!isLifeOf(asked, candidate)) return;
+  const { incarnation } = candidate;
+  controlBus.publish(
+    subjects.peer(server),
+    encodePeer({ kind: 'alive', server: candidate.server, incarnation, nonce }),
+  );
 }
 
 /** The log was missing, and was made, or why it could not be. */

@@ -306,6 +306,10 @@ export class LocalCluster {
     const context = { server: name, group: id, log: handlerLog(log), tunnels, options: handlerOptions };
     const egress = new LocalEgress({
       handler: await loadHandler(handler, process.cwd(), context),
+      makeShadow:
+        map.rules.availability === 'none'
+          ? undefined
+          : () => loadHandler(handler, process.cwd(), { ...context, isShadow: true }),
       name: handler,
       log: context.log,
       nowMs: () => this.#clock.monotonicMs(),

@@ -98,6 +98,25 @@ export const limits = {
    */
   recentRowsMs: 10_000,
   recentRows: 4_194_304,
+  /** What a handler may keep for a flow that outlives its server, and bytes of one message of such states. */
+  flowStateBytes: 65_536,
+  flowStatesChunkBytes: 256 * 1024,
+  /** Bytes of states in answer to one question; what is left over is asked for again. */
+  flowStatesAnswerBytes: 4 * 1024 * 1024,
+  /** Flows asked for in one message, and of all owners together until they have answered. */
+  flowStatesAsked: 1_024,
+  flowStatesWaiting: 16_384,
+  /** Packets that wait, copied, until the state of their flow has come. */
+  flowStateBufferBytes: 8 * 1024 * 1024,
+  /** A question without an answer is asked again after so long, so many times; a flow whose state did not come is asked for anew much later. */
+  flowStateAskMs: 400,
+  flowStateAsks: 6,
+  flowStateColdMs: 5_000,
+  /** States of flows that have changed are asked for so often; in a group of more than `checkpointMembers` less often, so that a member answers no more. */
+  checkpointMs: 1_000,
+  checkpointMembers: 32,
+  /** Last states of flows of others that have ended, kept until their server has said that it was done with the end. */
+  endedFlowStates: 65_536,
   /** A replay that gets nothing of the log for so long asks how far it reaches back, and is given up when it has asked so often in a row. */
   replayQuietMs: 1_000,
   replayAsks: 10,
@@ -134,6 +153,10 @@ function assertRelation(holds: boolean, what: string): void {
 assertRelation(
   limits.packetBytes + 16 * limits.frameRows + 1_024 <= limits.frameMaxBytes,
   'a frame must take the largest packet',
+);
+assertRelation(
+  limits.flowStateBytes + 12 <= limits.flowStatesChunkBytes,
+  'a message must take the largest state of a flow',
 );
 assertRelation(limits.frameTargetBytes < limits.frameMaxBytes, 'the frame target must be below its maximum');
 assertRelation(limits.frameMaxBytes < 1_048_576, "a frame must fit the bus's default message size");

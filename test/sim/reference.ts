@@ -8,7 +8,8 @@
 
 import { EpochScout } from '../../services/dssl/recovery/scout.ts';
 import type { Effects } from '../../services/dssl/replica/effects.ts';
-import { noServer, Replica } from '../../services/dssl/replica/replica.ts';
+import { noServer } from '../../services/dssl/replica/flows/entry.ts';
+import { Replica } from '../../services/dssl/replica/replica.ts';
 import { noPacket, waiting } from '../../services/dssl/replica/verdict.ts';
 import { type Command, decodeCommand } from '../../shared/log/records/command.ts';
 import { Frame } from '../../shared/log/records/frame.ts';

@@ -64,6 +64,26 @@ const replicaSabotages: Readonly<Record<string, Sabotage>> = {
           },
       ),
   },
+  'homeless-until-a-packet': {
+    what: 'one replica in two does not give flows of a server that has gone to others before somebody sends to them',
+    caughtWithin: 15,
+    kinds: ['die', 'crash'],
+    plan: { rules: { ...defaultRules, availability: 'active-active' }, groups: 1, serversPerGroup: 3 },
+    apply: () => {
+      const known = new WeakMap<Decider, boolean>();
+      let others = 0;
+      return wrap(
+        Decider,
+        'rehome',
+        (original) =>
+          function (this: Decider, slice: number) {
+            const isWrong = known.get(this) ?? ++others % 2 === 0;
+            known.set(this, isWrong);
+            if (!isWrong) original.call(this, slice);
+          },
+      );
+    },
+  },
   'slice-repeats-its-entry': {
     what: 'a slice that was fetched as it is behind an entry gets the rows of that entry once more',
     caughtWithin: 15,

@@ -58,6 +58,8 @@ export class GroupOfActors {
   onApplied: (server: string, replica: Replica, effects: Effects) => void = () => undefined;
   onLine: (server: string, message: string) => void = () => undefined;
   onFlow: (server: string, what: string, hi: number, lo: number) => void = () => undefined;
+  /** What a server does with its packets besides writing them down. */
+  serverOf: (server: string) => Egress | undefined = () => undefined;
   readonly #builder = new FrameBuilder();
   #log: GroupLog | undefined;
   #number = 0;
@@ -93,20 +95,31 @@ export class GroupOfActors {
     const flows = new Map<string, string>();
     const lines: string[] = [];
     let data: Uint8Array = new Uint8Array(0);
+    const inner = this.serverOf(server);
     const egress: Egress = {
-      begin: (bytes, _timestampMs, _tier1Id, repeats = false) => {
-        data = bytes;
-        isRepeat = repeats;
+      begin: (...run) => {
+        data = run[0];
+        isRepeat = run[3] === true;
+        inner?.begin(...run);
       },
-      add: (offset) => (isRepeat ? replayed : got).push(new DataView(data.buffer, data.byteOffset).getUint32(offset)),
-      end: () => undefined,
-      flowStarted: (hi, lo, _timestampMs, origin) => {
+      add: (...packet) => {
+        (isRepeat ? replayed : got).push(new DataView(data.buffer, data.byteOffset).getUint32(packet[0]));
+        inner?.add(...packet);
+      },
+      end: () => inner?.end(),
+      flowStarted: (hi, lo, timestampMs, origin) => {
         this.onFlow(server, `${origin ?? 'new'}`, hi, lo);
         flows.set(`${hi} ${lo}`, 'started');
+        inner?.flowStarted(hi, lo, timestampMs, origin);
       },
-      flowEnded: (hi, lo, reason) => {
+      flowEnded: (hi, lo, reason, timestampMs) => {
         this.onFlow(server, reason, hi, lo);
         flows.set(`${hi} ${lo}`, reason);
+        inner?.flowEnded(hi, lo, reason, timestampMs);
+      },
+      handled: (position) => inner?.handled?.(position) ?? position,
+      get kept() {
+        return inner?.kept;
       },
     };
     const tell = (fields: object, message: string) => {

@@ -46,6 +46,8 @@ export interface EgressPlace {
   readonly log: ActorLog;
   /** See ServerContext. */
   readonly tunnels: ServerContext['tunnels'];
+  /** Flows have backups: state that a handler keeps for them may outlive it. */
+  readonly protectsFlows: boolean;
 }
 
 /** An egress, and what its report is called. */
@@ -145,7 +147,7 @@ export async function openEgress(options: CheckedEgress, place: EgressPlace): Pr
 /** A handler in this process. */
 export async function openHandler(
   options: HandlerOptions,
-  place: Pick<EgressPlace, 'server' | 'group' | 'log' | 'tunnels'>,
+  place: Pick<EgressPlace, 'server' | 'group' | 'log' | 'tunnels' | 'protectsFlows'>,
 ): Promise<LocalEgress> {
   const context = {
     server: place.server,
@@ -157,6 +159,9 @@ export async function openHandler(
   const handler = await loadHandler(options.handler, process.cwd(), context);
   return new LocalEgress({
     handler,
+    makeShadow: place.protectsFlows
+      ? () => loadHandler(options.handler, process.cwd(), { ...context, isShadow: true })
+      : undefined,
     name: options.handler,
     log: context.log,
     nowMs: () => systemClock.monotonicMs(),

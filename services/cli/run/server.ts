@@ -52,7 +52,7 @@ async function runServer(options: ServerOptions, environment: Environment): Prom
   let remote: RemoteServer | undefined;
   try {
     // The group is its actor's to choose.
-    egress = await openHandler(options, { server: options.of, group: '', log, tunnels: false });
+    egress = await openHandler(options, { server: options.of, group: '', log, tunnels: false, protectsFlows: false });
     await egress.start();
     remote = new RemoteServer({
       server: options.of,

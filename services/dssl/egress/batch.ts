@@ -12,12 +12,16 @@ export class BatchBuffer implements PacketBatch {
   count = 0;
   timestampMs = 0;
   isRepeat = false;
+  epoch = 0;
+  position = 0;
   data: Uint8Array = new Uint8Array(0);
   readonly offsets = new Uint32Array(limits.frameRows);
   readonly lengths = new Uint32Array(limits.frameRows);
   readonly flowHi = new Int32Array(limits.frameRows);
   readonly flowLo = new Int32Array(limits.frameRows);
   readonly flags = new Uint16Array(limits.frameRows);
+  readonly rows = new Uint16Array(limits.frameRows);
+  readonly #inState = new Uint8Array(limits.frameRows);
   /** Sum of the lengths. */
   bytes = 0;
 
@@ -25,13 +29,15 @@ export class BatchBuffer implements PacketBatch {
     return this.count === limits.frameRows;
   }
 
-  add(offset: number, length: number, hi: number, lo: number, flags: number): void {
-    const row = this.count++;
-    this.offsets[row] = offset;
-    this.lengths[row] = length;
-    this.flowHi[row] = hi;
-    this.flowLo[row] = lo;
-    this.flags[row] = flags;
+  add(offset: number, length: number, hi: number, lo: number, flags: number, row: number, isInState: boolean): void {
+    const i = this.count++;
+    this.offsets[i] = offset;
+    this.lengths[i] = length;
+    this.flowHi[i] = hi;
+    this.flowLo[i] = lo;
+    this.flags[i] = flags;
+    this.rows[i] = row;
+    this.#inState[i] = isInState ? 1 : 0;
     this.bytes += length;
   }
 
@@ -59,4 +65,17 @@ export class BatchBuffer implements PacketBatch {
   isEnd(i: number): boolean {
     return (this.flags[i]! & FrameFlags.END) !== 0;
   }
+
+  isInState(i: number): boolean {
+    return this.#inState[i] === 1;
+  }
+
+  place(i: number): string {
+    if (this.position === 0) return '';
+    return `${hex(this.epoch, 8)}-${hex(this.position, 14)}-${hex(this.rows[i]!, 4)}`;
+  }
+}
+
+function hex(value: number, digits: number): string {
+  return value.toString(16).padStart(digits, '0');
 }

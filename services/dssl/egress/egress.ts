@@ -2,7 +2,13 @@
 // handler in the same process; `udp.ts` forwards datagrams to a server that speaks UDP, and `bus.ts` sends everything to
 // a server process on other hardware (Fig. 3).
 
-import type { FlowEndReason, FlowOrigin, ServerLoad } from './handlers/handler.ts';
+import type { FlowEndReason, FlowOrigin, ServerLoad, StateWay } from './handlers/handler.ts';
+
+/** Where packets lie in the log; the position is 0 where that is not known. */
+export interface LogPlace {
+  readonly epoch: number;
+  readonly position: number;
+}
 
 export interface Egress {
   /**
@@ -10,9 +16,9 @@ export interface Egress {
    * `tier1Id`, named as in its frames: the way back for answers. A frame without packets for this server opens one
    * too, so that the egress knows which tier 1s live. `isRepeat`: a server that has died may have had the packets of this run (failover/replay.ts).
    */
-  begin(data: Uint8Array, timestampMs: number, tier1Id: string, isRepeat?: boolean): void;
-  /** One accepted packet: data[offset .. offset + length). */
-  add(offset: number, length: number, hi: number, lo: number, flags: number): void;
+  begin(data: Uint8Array, timestampMs: number, tier1Id: string, isRepeat?: boolean, place?: LogPlace): void;
+  /** One accepted packet: data[offset .. offset + length), and its row in its frame. `isInState`: the state that was loaded for its flow has it. */
+  add(offset: number, length: number, hi: number, lo: number, flags: number, row?: number, isInState?: boolean): void;
   /** Closes the run: the packets added since `begin` go to the server. A run without packets is no event. */
   end(): void;
   /**
@@ -29,6 +35,22 @@ export interface Egress {
    * out last, which is the answer where an egress has no such method. Positions may begin again when the log is another one.
    */
   handled?(position: number): number;
+  /** Where the server keeps state of flows that outlives it, and the group's rules protect flows. */
+  readonly kept?: KeptFlows | undefined;
+}
+
+/** An egress whose server gives away what it keeps for a flow. */
+export interface FlowKeeper extends Egress {
+  saveFlow(hi: number, lo: number): Uint8Array | undefined;
+  loadFlow(hi: number, lo: number, bytes: Uint8Array): void;
+  dropFlow(hi: number, lo: number): void;
+}
+
+/** The server, and the one without effects that gets packets of flows it stands behind. */
+export interface KeptFlows {
+  readonly way: StateWay;
+  readonly live: FlowKeeper;
+  readonly shadow: FlowKeeper;
 }
 
 /** What every egress counts. */

@@ -2,7 +2,7 @@
 // when it is made, so the server comes second. Nothing is lost by that: until then the actor is no member, or one that
 // is joining, and accepts no packet.
 
-import type { Egress } from './egress.ts';
+import type { Egress, KeptFlows } from './egress.ts';
 
 export class LateEgress implements Egress {
   #server: Egress | undefined;
@@ -16,8 +16,8 @@ export class LateEgress implements Egress {
     this.#server?.begin(...run);
   }
 
-  add(offset: number, length: number, hi: number, lo: number, flags: number): void {
-    this.#server?.add(offset, length, hi, lo, flags);
+  add(offset: number, length: number, hi: number, lo: number, flags: number, row?: number, isInState?: boolean): void {
+    this.#server?.add(offset, length, hi, lo, flags, row, isInState);
   }
 
   end(): void {
@@ -30,6 +30,10 @@ export class LateEgress implements Egress {
 
   handled(position: number): number {
     return this.#server?.handled?.(position) ?? position;
+  }
+
+  get kept(): KeptFlows | undefined {
+    return this.#server?.kept;
   }
 
   tick(nowMs: number): void {

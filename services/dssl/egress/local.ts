@@ -11,7 +11,7 @@
 
 import { errorCodes, FlowherdError, reasonOf } from '../../../shared/base/errors.ts';
 import { BatchBuffer } from './batch.ts';
-import type { EgressStats, ServerEgress } from './egress.ts';
+import type { EgressStats, FlowKeeper, KeptFlows, LogPlace, ServerEgress } from './egress.ts';
 import { HandledUpTo } from './handledUpTo.ts';
 import { formatFlowId } from './handlers/flowMap.ts';
 import type {
@@ -25,6 +25,8 @@ import type {
 
 export interface LocalEgressOptions {
   readonly handler: ServerHandler;
+  /** Makes the second handler of one that declares `state`; undefined where no flow is protected. */
+  readonly makeShadow?: (() => Promise<ServerHandler>) | undefined;
   /** How messages name the handler; default 'handler'. */
   readonly name?: string;
   readonly log: HandlerLog;
@@ -60,7 +62,7 @@ interface WaitingEnd {
   readonly reason: FlowEndReason;
 }
 
-export class LocalEgress implements ServerEgress {
+export class LocalEgress implements ServerEgress, FlowKeeper {
   readonly stats: Readonly<LocalEgressStats>;
   readonly #stats: LocalEgressStats = {
     batches: 0,
@@ -75,7 +77,11 @@ export class LocalEgress implements ServerEgress {
     pendingBatches: 0,
     repeats: 0,
   };
+  /** Where the handler's state outlives the server. */
+  kept: KeptFlows | undefined;
+  readonly #options: LocalEgressOptions;
   readonly #handler: ServerHandler;
+  #shadow: LocalEgress | undefined;
   readonly #name: string;
   readonly #log: HandlerLog;
   readonly #nowMs: () => number;
@@ -90,6 +96,7 @@ export class LocalEgress implements ServerEgress {
 
   constructor(options: LocalEgressOptions) {
     this.stats = this.#stats;
+    this.#options = options;
     this.#handler = options.handler;
     this.#name = options.name ?? 'handler';
     this.#log = options.log;
@@ -106,19 +113,29 @@ export class LocalEgress implements ServerEgress {
     } catch (error) {
       throw new FlowherdError(errorCodes.badState, `handler ${this.#name} did not start: ${reasonOf(error)}`, error);
     }
+    const { state: way } = this.#handler;
+    const { makeShadow, log, nowMs } = this.#options;
+    if (way === undefined || makeShadow === undefined) return;
+    const shadow = new LocalEgress({ handler: await makeShadow(), name: `${this.#name} (shadow)`, log, nowMs });
+    await shadow.start();
+    this.#shadow = shadow;
+    this.kept = { way, live: this, shadow };
   }
 
   /** The way that the packets came is nothing to a handler. */
-  begin(data: Uint8Array, timestampMs: number, _tier1Id?: string, isRepeat = false): void {
-    this.#batch.data = data;
-    this.#batch.timestampMs = timestampMs;
-    this.#batch.isRepeat = isRepeat;
+  begin(data: Uint8Array, timestampMs: number, _tier1Id?: string, isRepeat = false, place?: LogPlace): void {
+    const batch = this.#batch;
+    batch.data = data;
+    batch.timestampMs = timestampMs;
+    batch.isRepeat = isRepeat;
+    batch.epoch = place?.epoch ?? 0;
+    batch.position = place?.position ?? 0;
     this.#isOpen = true;
   }
 
-  add(offset: number, length: number, hi: number, lo: number, flags: number): void {
+  add(offset: number, length: number, hi: number, lo: number, flags: number, row = 0, isInState = false): void {
     if (this.#batch.isFull) this.#deliver();
-    this.#batch.add(offset, length, hi, lo, flags);
+    this.#batch.add(offset, length, hi, lo, flags, row, isInState);
   }
 
   end(): void {
@@ -151,8 +168,39 @@ export class LocalEgress implements ServerEgress {
     return this.#handled.at(position);
   }
 
+  /** What the handler keeps for a flow, with all packets up to now. */
+  saveFlow(hi: number, lo: number): Uint8Array | undefined {
+    this.#deliver();
+    try {
+      const bytes = this.#handler.saveFlow?.(hi, lo);
+      // It may be a view of what the handler goes on writing in.
+      return bytes === undefined ? undefined : Uint8Array.from(bytes);
+    } catch (error) {
+      this.#fault('saveFlow', error);
+      return undefined;
+    }
+  }
+
+  loadFlow(hi: number, lo: number, bytes: Uint8Array): void {
+    try {
+      this.#handler.loadFlow?.(hi, lo, bytes);
+    } catch (error) {
+      this.#fault('loadFlow', error);
+    }
+  }
+
+  dropFlow(hi: number, lo: number): void {
+    this.#deliver();
+    try {
+      this.#handler.dropFlow?.(hi, lo);
+    } catch (error) {
+      this.#fault('dropFlow', error);
+    }
+  }
+
   /** To be called about once a second. */
   tick(nowMs: number): void {
+    this.#shadow?.tick(nowMs);
     try {
       this.#handler.onTick?.(nowMs);
     } catch (error) {
@@ -185,6 +233,7 @@ export class LocalEgress implements ServerEgress {
    * Waits for the unfinished batches, then stops the handler. Never rejects: by now there is nobody to put it right.
    */
   async stop(): Promise<void> {
+    await this.#shadow?.stop();
     if (this.#isOpen) this.end();
     if (this.#stats.pendingBatches > 0) await new Promise<void>((resolve) => this.#whenIdle.push(resolve));
     try {
@@ -237,6 +286,14 @@ export class LocalEgress implements ServerEgress {
     );
   }
 
+  #followEnd(work: Promise<void>): void {
+    const done = this.#handled.begin();
+    work.then(done, (error: unknown) => {
+      this.#fault('onFlowEnd', error);
+      done();
+    });
+  }
+
   #settled(done: () => void): void {
     done();
     if (--this.#stats.pendingBatches > 0) return;
@@ -250,7 +307,8 @@ export class LocalEgress implements ServerEgress {
     this.#waitingEnds = [];
     for (const { event, reason } of ends) {
       try {
-        this.#handler.onFlowEnd?.(event, reason);
+        const result = this.#handler.onFlowEnd?.(event, reason);
+        if (result !== undefined && typeof result?.then === 'function') this.#followEnd(result);
       } catch (error) {
         this.#fault('onFlowEnd', error);
       }

@@ -5,7 +5,11 @@ import type { ClusterSettings } from '../../../shared/config/settings.ts';
 import { FrameFlags, isSingle } from '../../../shared/flow/frameFlags.ts';
 import type { Frame } from '../../../shared/log/records/frame.ts';
 import type { DsslActorOptions } from '../actor.ts';
+import { FlowStates } from '../flowState/flowStates.ts';
+import type { Handing } from '../handOut.ts';
 import type { LogLine } from '../logLine.ts';
+import { encodePeer } from '../recovery/messages.ts';
+import type { Recovery } from '../recovery/recovery.ts';
 import { type Effects, ItemKind, wordsPerItem } from '../replica/effects.ts';
 import { backupOf, ownerOf } from '../replica/flows/entry.ts';
 import type { DueFrame } from '../replica/global/recentRows.ts';
@@ -27,6 +31,9 @@ export class Failover {
   readonly #options: DsslActorOptions;
   readonly #parts: FailoverParts;
   #handled = { epoch: '', position: 0 };
+  /** How far the server that was removed last had handled the log. */
+  #heirFrom = 0;
+  #states: FlowStates | undefined;
 
   constructor(options: DsslActorOptions, parts: FailoverParts) {
     const { clock, log, candidate, settings } = options;
@@ -72,18 +79,48 @@ export class Failover {
     return this.lease.admits(lateMs, replica, this.#options.clock.monotonicMs());
   }
 
+  /** What the server keeps for flows and outlives it; undefined where it keeps no such thing. It may be made later than the actor. */
+  get states(): FlowStates | undefined {
+    if (this.#states !== undefined) return this.#states;
+    const { egress, candidate, controlBus, subjects } = this.#options;
+    const { kept } = egress;
+    if (kept === undefined) return undefined;
+    this.#states = new FlowStates(candidate, {
+      kept,
+      egress,
+      goesOn: (hi, lo) => this.held.goesOn(hi, lo),
+      toPeer: (server, message) => void controlBus.publish(subjects.peer(server), encodePeer(message)),
+    });
+    return this.#states;
+  }
+
+  /** How the entry that was applied last is to be handed out. */
+  handing(recovery: Recovery): Handing {
+    const { replica } = recovery;
+    const isAgain = recovery.wasHanded || this.lease.isFencing;
+    const { states } = this;
+    if (replica !== undefined) states?.at(replica, lineageOf(recovery));
+    const place = { epoch: replica?.epoch?.number ?? 0, position: replica?.position ?? 0 };
+    return { isAgain, held: this.held, states, place };
+  }
+
   /** Position up to which the server has handled the log of an epoch; 0 when that is not known. */
   handledOf(epoch: string): number {
     return this.#handled.epoch === epoch ? this.#handled.position : 0;
   }
 
   /** An entry was applied, and what it meant for the server has been handed out. */
-  onApplied({ heritage, items, epochBegun }: Effects): void {
+  onApplied(effects: Effects): void {
+    const { heritage, items, epochBegun } = effects;
     const nowMs = this.#options.clock.monotonicMs();
+    this.states?.onApplied(effects);
     if (epochBegun !== undefined) this.lease.clear();
     // What a server inherits while it is fenced is its own heirs' next.
     if (this.lease.isFencing) this.#fence(items, nowMs);
-    else if (heritage !== undefined) this.replay.begin(heritage, nowMs);
+    else if (heritage !== undefined) {
+      this.#heirFrom = heritage.handled;
+      this.replay.begin(heritage, nowMs);
+    }
     this.#note();
   }
 
@@ -98,12 +135,18 @@ export class Failover {
     if (behind !== undefined) this.replay.begin(replica.ownHeritage(behind), nowMs);
   }
 
+  /** This server is no member any more. */
+  leave(): void {
+    this.states?.leave(this.#parts.replica());
+  }
+
   /** To be called every few tens of milliseconds. */
   tick(): void {
     const nowMs = this.#options.clock.monotonicMs();
     this.lease.tick(nowMs);
     this.replay.tick(nowMs);
     this.#note();
+    this.states?.tick(nowMs);
   }
 
   /** To be called about once a second: flows that will not go on here are over. */
@@ -117,27 +160,37 @@ export class Failover {
   #note(): void {
     const replica = this.#parts.replica();
     if (replica?.epoch === undefined || this.replay.isRunning || this.lease.isFencing) return;
+    const { states } = this;
+    replica.standBehind(states);
+    states?.settle();
     const position = this.#options.egress.handled?.(replica.position) ?? replica.position;
     const { id } = replica.epoch;
     if (this.#handled.epoch === id) this.#handled.position = position;
     else this.#handled = { epoch: id, position };
   }
 
-  #hand(frame: Frame, { rows, hi, lo, isRepeat }: DueFrame): void {
+  #hand(frame: Frame, { position, rows, hi, lo, due, isRepeat }: DueFrame): void {
     const { egress } = this.#options;
-    const { timestampMs } = frame;
-    egress.begin(frame.payload, timestampMs, frame.tier1Id, isRepeat);
+    const { states } = this;
+    const { timestampMs, tier1Id, payload: data } = frame;
+    const place = { epoch: this.#parts.replica()?.epoch?.number ?? 0, position };
+    const run = { data, timestampMs, tier1Id, place };
+    egress.begin(data, timestampMs, tier1Id, isRepeat, place);
     let offset = 0;
     for (let row = 0, next = 0; next < rows.length; row++) {
       const length = frame.length(row);
       if (row === rows[next]) {
         const flags = rowFlags(frame, row);
-        if (isSingle(flags)) egress.add(offset, length, 0, 0, flags);
+        const [flowHi, flowLo] = [hi[next], lo[next]];
+        if (due[next] <= this.#heirFrom) states?.feed(run, offset, length, flowHi, flowLo, flags, row, due[next]);
+        else if (isSingle(flags)) egress.add(offset, length, 0, 0, flags, row);
         else {
-          const isNew =
-            !this.#isOwn(hi[next], lo[next]) && this.held.meet(hi[next], lo[next], (flags & FrameFlags.END) !== 0);
-          if (isNew) egress.flowStarted(hi[next], lo[next], timestampMs, 'promoted');
-          egress.add(offset, length, hi[next], lo[next], flags);
+          const isNew = !this.#isOwn(flowHi, flowLo) && this.held.meet(flowHi, flowLo, (flags & FrameFlags.END) !== 0);
+          if (isNew) {
+            egress.flowStarted(flowHi, flowLo, timestampMs, 'promoted');
+            states?.promote(flowHi, flowLo);
+          }
+          egress.add(offset, length, flowHi, flowLo, flags, row, states?.isInState(flowHi, flowLo, due[next]) === true);
         }
         next++;
       }
@@ -178,4 +231,10 @@ function givenUpMs({ watching: { suspectMs, confirmMs } }: ClusterSettings): num
 function rowFlags(frame: Frame, row: number): number {
   const flags = frame.flags(row);
   return (flags & FrameFlags.LATER_FRAGMENT) === 0 ? flags : flags & ~(FrameFlags.START | FrameFlags.END);
+}
+
+/** Changes whenever a replica's state was not made by the entries before. */
+function lineageOf({ counters, replica }: Recovery): string {
+  const { fetches, failedFetches, repairs, epochsGiven, epochsTaken } = counters;
+  return `${replica?.epoch?.id} ${fetches} ${failedFetches} ${repairs} ${epochsGiven} ${epochsTaken} ${replica?.counters.strangeSlices}`;
 }

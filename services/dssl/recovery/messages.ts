@@ -6,11 +6,17 @@
 //   part   [ version, 4, server, incarnation, nonce, first, count, position, mark, chunk, chunks, bytes ]    on peer.<server>
 //   probe  [ version, 5, server, incarnation, nonce, asked server, asked incarnation ]            on peer.<server>
 //   alive  [ version, 6, server, incarnation, nonce ]                          on peer.<server>
+//   want   [ version, 7, server, incarnation, nonce, epoch id, position, since, flows ]           on peer.<server>
+//   states [ version, 8, server, incarnation, nonce, epoch id, position, up to, chunk, chunks, bytes ]    on peer.<server>
 //
 // Server and incarnation are the sender's. A `get` asks for the global part (first = last = -1) or for slices first to last, at a position
 // that is not below the one it names; the peer answers with as many slices as one part carries, beginning with `first`. `mark` is the
 // checksum of the entry at `position` (shared/log/mark.ts): state of another line of the log is not taken. A part that is too long
 // for one message comes in chunks.
+//
+// `want` asks for what the peer's handler keeps for flows (flowState/), at a position that is not below the one it names: for the `flows` (hashes), or where
+// `since` is not -1, for all that the asker stands behind and that have had packets behind it. `states` has it as it is at `position`; `up to` says that no
+// flow has changed behind `since` and up to there but those that were sent, -1 nothing.
 
 import { Packr } from 'msgpackr';
 import { isWhole } from '../../../shared/base/validate.ts';
@@ -74,7 +80,29 @@ export interface Alive extends Life {
   readonly nonce: number;
 }
 
-export type PeerMessage = Seek | Offer | Get | Part | Probe | Alive;
+export interface Want extends Life {
+  readonly kind: 'want';
+  readonly nonce: number;
+  readonly epoch: string;
+  readonly position: number;
+  readonly since: number;
+  /** Two words a flow. */
+  readonly flows: Int32Array;
+}
+
+export interface States extends Life {
+  readonly kind: 'states';
+  readonly nonce: number;
+  readonly epoch: string;
+  readonly position: number;
+  readonly upTo: number;
+  readonly chunk: number;
+  readonly chunks: number;
+  /** As in flowState/entries.ts. */
+  readonly bytes: Uint8Array;
+}
+
+export type PeerMessage = Seek | Offer | Get | Part | Probe | Alive | Want | States;
 
 export function encodePeer(message: PeerMessage): Uint8Array {
   return Uint8Array.from(packr.pack(fieldsOf(message)));
@@ -99,6 +127,15 @@ function fieldsOf(message: PeerMessage): unknown[] {
       return [version, 5, server, incarnation, nonce, message.asked.server, message.asked.incarnation];
     case 'alive':
       return [version, 6, server, incarnation, nonce];
+    case 'want': {
+      const { epoch, position, since, flows } = message;
+      const bytes = new Uint8Array(flows.buffer, flows.byteOffset, flows.byteLength);
+      return [version, 7, server, incarnation, nonce, epoch, position, since, bytes];
+    }
+    case 'states': {
+      const { epoch, position, upTo, chunk, chunks, bytes } = message;
+      return [version, 8, server, incarnation, nonce, epoch, position, upTo, chunk, chunks, bytes];
+    }
   }
 }
 
@@ -111,7 +148,7 @@ export function decodePeer(data: Uint8Array): PeerMessage | undefined {
   } catch {
     return undefined;
   }
-  if (!Array.isArray(fields) || fields[0] !== version || !isWhole(fields[1], 1, 6)) return undefined;
+  if (!Array.isArray(fields) || fields[0] !== version || !isWhole(fields[1], 1, 8)) return undefined;
   const [, kind, server, incarnation, nonce, ...rest] = fields;
   if (!isServer(server) || !isCount(incarnation) || !isCount(nonce)) return undefined;
   return readKind(kind as number, { server, incarnation, nonce }, rest);
@@ -135,7 +172,22 @@ function readKind(kind: number, common: Life & { nonce: number }, rest: readonly
     if (!isServer(server) || !isCount(incarnation)) return undefined;
     return { ...common, kind: 'probe', asked: { server, incarnation } };
   }
+  if (kind === 7 && rest.length === 4) {
+    const [epoch, position, since, bytes] = rest;
+    if (!isText(epoch) || !isCount(position) || !isMark(since)) return undefined;
+    if (!(bytes instanceof Uint8Array) || bytes.length % 8 !== 0) return undefined;
+    return { ...common, kind: 'want', epoch, position, since, flows: new Int32Array(Uint8Array.from(bytes).buffer) };
+  }
+  if (kind === 8 && rest.length === 6) return readStates(common, rest);
   return kind === 6 && rest.length === 0 ? { ...common, kind: 'alive' } : undefined;
+}
+
+function readStates(common: Life & { nonce: number }, rest: readonly unknown[]): States | undefined {
+  const [epoch, position, upTo, chunk, chunks, bytes] = rest;
+  if (!isText(epoch) || !isCount(position) || !isMark(upTo)) return undefined;
+  if (!isWhole(chunks, 1, chunksMax) || !isWhole(chunk, 0, chunks - 1)) return undefined;
+  if (!(bytes instanceof Uint8Array) || bytes.length > chunkBytes) return undefined;
+  return { ...common, kind: 'states', epoch, position, upTo, chunk, chunks, bytes };
 }
 
 function readPart(common: Life & { nonce: number }, rest: readonly unknown[]): Part | undefined {
@@ -185,6 +237,11 @@ function isText(value: unknown): value is string {
 
 function isPart(value: unknown): value is number {
   return isWhole(value, globalPart, 255);
+}
+
+/** A position, or -1. */
+function isMark(value: unknown): value is number {
+  return value === -1 || isCount(value);
 }
 
 function isCount(value: unknown): value is number {

@@ -11,7 +11,8 @@
 //           not ................ ignore(not mine)
 //
 // Where flows have backups (`availability`), each entry names one. When the owner is no member any more, the flow goes on there with its next
-// packet: accept(promoted). By Fig. 6 the backup keeps entries of others for that, which nobody else has.
+// packet: accept(promoted). By Fig. 6 the backup keeps entries of others for that, which nobody else has. Flows without packets are looked after
+// slice by slice (`rehome`), so that they survive the next server, too.
 //
 // By Fig. 7 own and elsewhere flows are entries of one table that differ in their owner, so they are disjoint by construction
 // (Figs. 8 and 9) and one look finds either. By Fig. 6 a replica keeps its own flows only, in a table of its own that no other
@@ -26,19 +27,9 @@
 // replica belongs to is the verdict, the own table, and the items for the server.
 
 import { FrameFlags, isSingle, ProtocolClass, protocolClassShift } from '../../../shared/flow/frameFlags.ts';
-import { End, type ItemBuffer } from './effects.ts';
+import { End, type ItemBuffer, ItemKind } from './effects.ts';
 import { firstState, hasEnded, isRestart, nextState } from './flowLife.ts';
-import {
-  backupOf,
-  EndReason,
-  FlowState,
-  noBackup,
-  noServer,
-  ownerOf,
-  stateOf,
-  withBackup,
-  withOwner,
-} from './flows/entry.ts';
+import { backupOf, EndReason, FlowState, noBackup, noServer, ownerOf, stateOf } from './flows/entry.ts';
 import { FlowTable } from './flows/table.ts';
 import type { CompiledView } from './global/compiledView.ts';
 import { RecentStarts } from './global/recentStarts.ts';
@@ -77,9 +68,8 @@ export class Decider {
     const idleTicks = idleTicksOf(idle);
     this.idleTicks = idleTicks;
     const onEnd = (hi: number, lo: number, info: number, reason: EndReason) => {
-      if (ownerOf(info) !== this.#self) return;
       const closed = hasEnded(stateOf(info));
-      items.flowEnded(hi, lo, closed ? End.closed : reason === EndReason.evicted ? End.evicted : End.idle);
+      this.#ended(hi, lo, info, closed ? End.closed : reason === EndReason.evicted ? End.evicted : End.idle);
     };
     this.table = new FlowTable({ maxFlows, idleTicks, onEnd });
     if (view.ownFlowsOnly) this.ownTable = new FlowTable({ maxFlows, idleTicks, onEnd });
@@ -96,27 +86,6 @@ export class Decider {
   setTick(tick: number): void {
     this.#tick = tick;
     this.recentStarts.table.expire(tick);
-  }
-
-  /** Forgets what is over in a slice. Flows that have no packets get other owners and backups here, where theirs have gone, as the others do with a packet. */
-  sweepSlice(slice: number): void {
-    const { table, ownTable } = this;
-    table.sweepSlice(slice, this.#tick);
-    ownTable?.sweepSlice(slice, this.#tick);
-    if (!this.#view.protects || (this.#absent.some && this.#absent.covers(slice))) return;
-    table.revise(slice, this.#tick, (hi, lo, info) => this.#revised(hi, lo, info));
-  }
-
-  #revised(hi: number, lo: number, info: number): number {
-    const { isMember, stays } = this.#view;
-    const [owner, backup] = [ownerOf(info), backupOf(info)];
-    if (isMember[owner] === 1) {
-      return stays[backup] === 1 ? info : withBackup(info, this.#backupFor(hi, lo, owner, backup));
-    }
-    if (isMember[backup] !== 1 || hasEnded(stateOf(info))) return info;
-    if (owner === this.#self) this.#items.flowEnded(hi, lo, End.moved);
-    if (backup === this.#self) this.#items.flowPromoted(hi, lo);
-    return withBackup(withOwner(info, backup), this.#view.placeBackup(hi, lo, backup));
   }
 
   /**
@@ -174,7 +143,11 @@ export class Decider {
     }
     const state = FlowState.unconfirmed;
     const isFull = own.insert(hi, lo, this.#tick, owner, state, protocolClassOf(flags), backup) === -1;
-    if (!isMine) return repeated ? V.ignoreRecentStart : V.ignorePlacedElsewhere;
+    if (!isMine) {
+      if (isFull) this.backup = noBackup;
+      else if (this.#items.behind !== undefined) this.#items.behindStarted(hi, lo, owner);
+      return repeated ? V.ignoreRecentStart : V.ignorePlacedElsewhere;
+    }
     if (isFull) return V.dropTableFull;
     this.#items.flowStarted(hi, lo);
     return V.acceptNew;
@@ -193,6 +166,7 @@ export class Decider {
     // What another server owns is here because this one stands behind it.
     if (owner !== this.#self && this.#view.isMember[owner] !== 1) return this.#promote(own, handle, hi, lo, flags);
     this.#follow(own, handle, stateOf(own.foundInfo), flags);
+    this.backup = backupOf(own.foundInfo);
     return owner === this.#self ? V.acceptKnown : V.ignoreElsewhere;
   }
 
@@ -214,6 +188,7 @@ export class Decider {
         // Most packets of most flows change nothing.
         if (state !== FlowState.established || (flags & END) !== 0) this.#follow(table, handle, state, flags);
         if (this.#view.protects) this.#keepBackup(handle, hi, lo, owner, backupOf(info));
+        else this.backup = backupOf(info);
         return owner === this.#self ? V.acceptKnown : V.ignoreElsewhere;
       }
       if (!isNext && this.#view.isMember[backupOf(info)] === 1) return this.#promote(table, handle, hi, lo, flags);
@@ -235,11 +210,15 @@ export class Decider {
     const backup = view.placeBackup(hi, lo, owner);
     const protocolClass = protocolClassOf(flags);
     if (this.table.insert(hi, lo, this.#tick, owner, firstState(flags), protocolClass, backup) === -1) {
+      this.backup = noBackup;
       return isMine ? V.dropTableFull : V.ignorePlacedElsewhere;
     }
     this.owner = owner;
     this.backup = backup;
-    if (!isMine) return V.ignorePlacedElsewhere;
+    if (!isMine) {
+      if (backup === this.#self && this.#items.behind !== undefined) this.#items.behindStarted(hi, lo, owner);
+      return V.ignorePlacedElsewhere;
+    }
     this.#items.flowStarted(hi, lo);
     return midFlow ? V.acceptAdopted : V.acceptNew;
   }
@@ -249,13 +228,61 @@ export class Decider {
     this.backup = former;
     if (this.#view.stays[former] === 1) return;
     this.backup = this.#backupFor(hi, lo, owner, former);
-    if (this.backup !== former) this.table.setBackup(handle, this.backup);
+    if (this.backup === former) return;
+    this.table.setBackup(handle, this.backup);
+    if (former === this.#self && this.#items.behind !== undefined) this.#items.changed(ItemKind.behindLost, hi, lo);
   }
 
   #backupFor(hi: number, lo: number, owner: number, former: number): number {
     const backup = this.#view.placeBackup(hi, lo, owner);
     // One that drains is better than none.
     return backup === noServer && this.#view.isMember[former] === 1 ? former : backup;
+  }
+
+  /** Flows of a slice whose owner has gone go on at their backups, and those that have no backup any more get one, without waiting for a packet. */
+  rehome(slice: number): void {
+    const { isMember, stays } = this.#view;
+    for (const table of this.ownTable === undefined ? [this.table] : [this.table, this.ownTable]) {
+      const flows: number[] = [];
+      table.scanSlice(slice, (hi, lo, _lastSeen, info) => {
+        const isServed = isMember[ownerOf(info)] === 1;
+        if (isServed ? stays[backupOf(info)] !== 1 : isMember[backupOf(info)] === 1) flows.push(hi, lo);
+      });
+      for (let at = 0; at < flows.length; at += 2) {
+        const handle = table.find(flows[at], flows[at + 1], this.#tick);
+        if (handle !== -1) this.#rehomeFlow(table, handle, flows[at], flows[at + 1]);
+      }
+    }
+  }
+
+  #rehomeFlow(table: FlowTable, handle: number, hi: number, lo: number): void {
+    const view = this.#view;
+    const info = table.foundInfo;
+    const [former, formerBackup] = [ownerOf(info), backupOf(info)];
+    const isServed = view.isMember[former] === 1;
+    // By Fig. 6 nobody else could stand behind it.
+    if (isServed && table !== this.table) return;
+    const owner = isServed ? former : formerBackup;
+    const isShared = table === this.table;
+    const backup = !isShared
+      ? noBackup
+      : isServed
+        ? this.#backupFor(hi, lo, owner, formerBackup)
+        : view.placeBackup(hi, lo, owner);
+    if (isServed && backup === formerBackup) return;
+    table.setOwner(handle, owner, backup);
+    if (former === this.#self && !isServed) this.#items.flowEnded(hi, lo, End.moved);
+    if (owner === this.#self && !isServed) this.#items.flowPromoted(hi, lo);
+    if (this.#items.behind === undefined) return;
+    if (owner === this.#self) this.#items.changed(ItemKind.backedAnew, hi, lo);
+    else if (isServed && formerBackup === this.#self) this.#items.changed(ItemKind.behindLost, hi, lo);
+    else if (backup === this.#self) this.#items.changed(ItemKind.behindGiven, hi, lo);
+  }
+
+  /** Whether the packet that was decided last, with this verdict, is of another server's flow that this one stands behind. */
+  isBehind(verdict: number): boolean {
+    if (this.backup !== this.#self || this.#self === noServer) return false;
+    return verdict === V.ignoreElsewhere || verdict === V.ignorePlacedElsewhere || verdict === V.ignoreRecentStart;
   }
 
   /**
@@ -289,11 +316,20 @@ export class Decider {
     return V.acceptPromoted;
   }
 
-  /** Forgets an entry that has become stale, and tells the server if it was its own. */
+  /** Forgets an entry that has become stale. */
   #drop(table: FlowTable, hi: number, lo: number, handle: number, reason: number): void {
-    const isMine = ownerOf(table.foundInfo) === this.#self;
+    const info = table.foundInfo;
     table.remove(handle);
-    if (isMine) this.#items.flowEnded(hi, lo, reason);
+    this.#ended(hi, lo, info, reason);
+  }
+
+  /** Tells the server that a flow has ended, if it was its own, or one that it stood behind. */
+  #ended(hi: number, lo: number, info: number, reason: number): void {
+    const owner = ownerOf(info);
+    if (owner === this.#self) this.#items.flowEnded(hi, lo, reason);
+    else if (backupOf(info) === this.#self && this.#items.behind !== undefined) {
+      this.#items.behindEnded(hi, lo, reason, owner, this.#view.isMember[owner] !== 1);
+    }
   }
 
   /** The state of a recorded flow follows the protocol. */

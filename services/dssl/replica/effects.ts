@@ -17,7 +17,7 @@ export type Outcome = 'frame' | 'repeated' | 'gap' | 'bad' | 'command' | 'ignore
 
 /** Kinds of items, in the first word of each. */
 export const ItemKind = {
-  /** A packet of the frame, accepted. Words: offset in the payload, length, hi, lo, flags. */
+  /** A packet of the frame, accepted. Words: offset in the payload, length, hi, lo, flags with the row above them. */
   accept: 0,
   /** A fragment that had waited, accepted. Words: index in `lateAccepts`, length, hi, lo, flags. */
   acceptLate: 1,
@@ -27,6 +27,19 @@ export const ItemKind = {
   flowPromoted: 4,
   /** A flow is this server's no longer. Words: index in `endReasons`, -, hi, lo, -. */
   flowEnded: 3,
+  /** As `accept` and `acceptLate`: a packet of another server's flow that this one stands behind. */
+  behind: 5,
+  behindLate: 6,
+  /** A flow begins at another server, and this one stands behind it. Words: -, -, hi, lo, the owner's number. */
+  behindStarted: 7,
+  /** Such a flow has ended. Words: index in `endReasons`, 1 where its owner has gone, hi, lo, the owner's number. */
+  behindEnded: 8,
+  /** Somebody else stands behind the flow from now on. Words: -, -, hi, lo, -. */
+  behindLost: 9,
+  /** This server stands behind a flow of another one from now on, and no packet of it is here. Words: -, -, hi, lo, -. */
+  behindGiven: 10,
+  /** Somebody else stands behind a flow of this server from now on, and no packet of it is here. Words: -, -, hi, lo, -. */
+  backedAnew: 11,
 } as const;
 
 /** Why a flow ended, in the words of the handler (egress/handlers/handler.ts). */
@@ -47,6 +60,20 @@ export interface LateAccept {
   readonly bytes: Uint8Array;
   readonly timestampMs: number;
   readonly tier1Id: string;
+  /** Where it lies in the log: the position of its frame, 0 where that is not remembered, and its row. */
+  readonly position: number;
+  readonly row: number;
+}
+
+/**
+ * Asked of a replica whose server keeps state for the flows that it stands behind (services/dssl/flowState/): items about them come out as well.
+ * Nothing that is shared depends on it.
+ */
+export interface Behind {
+  /** Their packets, too, and not only starts and ends. */
+  readonly packets: boolean;
+  /** Position up to which the server has the state of such a flow; what is due behind that it is to be given when the owner dies. Undefined: nothing is. */
+  stateAt(hi: number, lo: number): number | undefined;
 }
 
 /** The verdict on a row that had waited. */
@@ -83,6 +110,8 @@ export interface Heritage {
   readonly packets: number;
   /** Everything behind `handled` is remembered here. */
   readonly isWhole: boolean;
+  /** All rows behind this position are. */
+  readonly since: number;
   /** It is this server's own, which was kept from it (failover/lease.ts): nobody else has had it. */
   readonly isOwn?: boolean;
 }
@@ -149,19 +178,43 @@ export class ItemBuffer implements Items {
   count = 0;
   words = new Int32Array(16 * wordsPerItem);
   lateAccepts: LateAccept[] = [];
+  /** Undefined where nothing is wanted about flows of others. */
+  behind: Behind | undefined;
 
   clear(): void {
     this.count = 0;
     if (this.lateAccepts.length > 0) this.lateAccepts = [];
   }
 
-  accept(offset: number, length: number, hi: number, lo: number, flags: number): void {
-    this.#add(ItemKind.accept, offset, length, hi, lo, flags);
+  accept(offset: number, length: number, hi: number, lo: number, flags: number, row: number): void {
+    this.#add(ItemKind.accept, offset, length, hi, lo, flags | (row << 16));
   }
 
   acceptLate(late: LateAccept, hi: number, lo: number, flags: number): void {
     this.#add(ItemKind.acceptLate, this.lateAccepts.length, late.bytes.length, hi, lo, flags);
     this.lateAccepts.push(late);
+  }
+
+  behindPacket(offset: number, length: number, hi: number, lo: number, flags: number, row: number): void {
+    this.#add(ItemKind.behind, offset, length, hi, lo, flags | (row << 16));
+  }
+
+  behindLate(late: LateAccept, hi: number, lo: number, flags: number): void {
+    this.#add(ItemKind.behindLate, this.lateAccepts.length, late.bytes.length, hi, lo, flags);
+    this.lateAccepts.push(late);
+  }
+
+  behindStarted(hi: number, lo: number, owner: number): void {
+    this.#add(ItemKind.behindStarted, 0, 0, hi, lo, owner);
+  }
+
+  behindEnded(hi: number, lo: number, reason: number, owner: number, isOwnerGone: boolean): void {
+    this.#add(ItemKind.behindEnded, reason, isOwnerGone ? 1 : 0, hi, lo, owner);
+  }
+
+  /** `kind`: behindLost, behindGiven or backedAnew. */
+  changed(kind: number, hi: number, lo: number): void {
+    this.#add(kind, 0, 0, hi, lo, 0);
   }
 
   flowStarted(hi: number, lo: number): void {

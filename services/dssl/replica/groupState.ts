@@ -8,13 +8,13 @@ import { isLifeOf, type Life } from '../../../shared/membership/transitions.ts';
 import type { View } from '../../../shared/membership/view.ts';
 import { applyCommand } from './commands.ts';
 import { Decider } from './decide.ts';
-import type { EffectsBuffer } from './effects.ts';
+import type { EffectsBuffer, Heritage } from './effects.ts';
 import { sliceCount } from './flows/directory.ts';
 import { noServer } from './flows/entry.ts';
 import { CompiledView } from './global/compiledView.ts';
 import { EpochLine } from './global/epochLine.ts';
 import { LineTime } from './global/lineTime.ts';
-import { type DueFrame, RecentRows } from './global/recentRows.ts';
+import { RecentRows } from './global/recentRows.ts';
 import { Roster } from './global/roster.ts';
 import { Tier1Lasts } from './global/tier1Lasts.ts';
 import { longestIdleMs } from './idleLimits.ts';
@@ -42,6 +42,8 @@ export class GroupState {
   viewPosition = 0;
   readonly #self: Life;
   readonly #effects: EffectsBuffer;
+  /** Slices that are to be looked through for flows whose server or backup has gone. A slice that is looked through in vain is no worse for it. */
+  readonly #homeless = new Uint8Array(sliceCount);
   #compiled: CompiledView;
   #viewFingerprint: number | undefined;
 
@@ -72,7 +74,9 @@ export class GroupState {
     this.decider.setTick(tick);
     for (let turn = (tick - passed) * slicesPerTick; turn < tick * slicesPerTick; turn++) {
       const slice = turn & (sliceCount - 1);
-      this.decider.sweepSlice(slice);
+      this.decider.table.sweepSlice(slice, tick);
+      this.decider.ownTable?.sweepSlice(slice, tick);
+      if (this.#homeless[slice] === 1 && this.#compiled.protects) this.#rehome(slice);
     }
   }
 
@@ -96,9 +100,14 @@ export class GroupState {
     this.viewPosition = position;
     this.#setView(next);
     if (command.kind === 'remove') this.#inherit(view, command, entry);
-    // Another life has the place before the others had noticed that the former one is dead: nobody says how far that had come.
-    if (command.kind === 'join' && command.replaces !== undefined)
+    else if (command.kind === 'join' && command.replaces !== undefined) {
+      // Another life has the place before the others had noticed that the former one is dead: nobody says how far that had come.
       this.#inherit(view, { life: { ...command.author, incarnation: command.replaces }, handled: 0 }, entry);
+    } else if (this.#effects.items.behind?.packets === false) {
+      // Of one that leaves nothing is handed out again. What is wanted for the state of its flows is in the log alone.
+      const gone = view.members.find(({ number }) => !next.members.some((member) => member.number === number));
+      if (gone !== undefined) this.#inherit(view, { life: gone, handled: position }, entry);
+    }
     return true;
   }
 
@@ -178,22 +187,41 @@ export class GroupState {
     const { number } = gone;
     const { position } = entry;
     const heirOf = (hi: number, lo: number, backup: number) => this.decider.heirOf(number, hi, lo, backup);
-    const frames = recent.inherit(number, handled, position, heirOf, this.selfNumber);
+    const { behind } = this.#effects.items;
+    const wanting = behind?.packets === false ? behind : undefined;
+    const frames = recent.inherit(number, handled, position, heirOf, this.selfNumber, wanting);
     // Where nobody knows how far it had come, all of its time in the group counts.
     const joinedAt = this.roster.entry(number)?.joinedAt ?? 0;
-    const isWhole = recent.since <= handled || (handled === 0 && recent.since <= joinedAt);
+    const { since } = recent;
+    const isWhole = since <= handled || (handled === 0 && since <= joinedAt);
     const packets = frames.reduce((sum, { rows }) => sum + rows.length, 0);
     const mark = markOf(entry);
-    this.#effects.heritage = { life, number, handled, position, mark, frames, packets, isWhole };
+    this.#effects.heritage = { life, number, handled, position, mark, frames, packets, isWhole, since };
   }
 
-  /** The rows of this replica's own server that are due behind a position, as of an entry. */
-  ownBehind(behind: number, position: number): readonly DueFrame[] {
-    const { selfNumber } = this;
-    return this.rows.recent?.inherit(selfNumber, behind, position, () => selfNumber, selfNumber) ?? [];
+  /** At positions that all replicas share, as slices are swept; one that is further on has had it done where it comes from. */
+  #rehome(slice: number): void {
+    if (this.absent.some && this.absent.covers(slice)) return;
+    this.decider.rehome(slice);
+    this.#homeless[slice] = 0;
+  }
+
+  /** The slice was put in as it was at this position, and may hold flows that have not been looked after yet. */
+  onRestored(slice: number, position: number, mark: number): void {
+    this.absent.setAhead(slice, position, mark);
+    this.#homeless[slice] = 1;
+  }
+
+  /** What this replica's server should have had of the entries behind a position, as if it had inherited it at this entry. */
+  ownHeritage(handled: number, position: number, mark: number): Heritage {
+    const { selfNumber: number } = this;
+    const frames = this.rows.recent?.inherit(number, handled, position, () => number, number) ?? [];
+    const packets = frames.reduce((sum, { rows }) => sum + rows.length, 0);
+    return { life: this.#self, number, handled, position, mark, frames, packets, isWhole: true, since: 0, isOwn: true };
   }
 
   #setView(view: View): void {
+    if (view.rules.availability !== 'none' && whoServes(view) !== whoServes(this.view)) this.#homeless.fill(1);
     this.#compiled = new CompiledView(view);
     this.#viewFingerprint = undefined;
     this.selfNumber = this.roster.numberOf(this.#self);
@@ -205,4 +233,9 @@ export class GroupState {
       this.rows.recent.clear(this.viewPosition);
     }
   }
+}
+
+/** Who is there, and takes flows. */
+function whoServes({ members }: View): string {
+  return members.map(({ number, state, standsFor }) => `${number} ${state} ${standsFor?.join('+') ?? ''}`).join();
 }

@@ -17,12 +17,12 @@
 import type { LogEntry } from '../../../shared/log/log.ts';
 import { markOf } from '../../../shared/log/mark.ts';
 import { type Command, decodeCommand, type EpochCommand } from '../../../shared/log/records/command.ts';
-import type { FrameFault } from '../../../shared/log/records/frame.ts';
 import { isLifeOf, type Life } from '../../../shared/membership/transitions.ts';
 import { defaultRules, emptyView, type GroupBirth, type View } from '../../../shared/membership/view.ts';
-import { type Effects, EffectsBuffer, type Heritage } from './effects.ts';
+import { newReplicaCounters, type ReplicaCounters } from './counters.ts';
+import { type Behind, type Effects, EffectsBuffer, type Heritage } from './effects.ts';
 import { sliceCount } from './flows/directory.ts';
-import { noServer, ownerOf } from './flows/entry.ts';
+import { ownerOf } from './flows/entry.ts';
 import type { FlowTable } from './flows/table.ts';
 import type { Epoch } from './global/epochLine.ts';
 import { GroupState } from './groupState.ts';
@@ -36,23 +36,6 @@ export interface ReplicaOptions {
   readonly self: Life;
   /** A slice is summed up after so much of the line's time, the next one after as much again. The same on all replicas. */
   readonly digestEveryMs?: number;
-}
-
-export interface ReplicaCounters {
-  /** Frames applied. */
-  frames: number;
-  repeatedFrames: number;
-  gapFrames: number;
-  badFrames: Record<FrameFault, number>;
-  /** Frames before the first epoch, and the rows in them. */
-  ignoredFrames: number;
-  ignoredRows: number;
-  /** Commands carried out, ticks and asks included. */
-  commands: number;
-  badCommands: number;
-  ignoredCommands: number;
-  /** Slices that turned out to belong to another line of the log. */
-  strangeSlices: number;
 }
 
 /** Ten seconds for the whole table. */
@@ -69,18 +52,7 @@ export class Replica {
   isSuperseded = false;
   /** Packets by verdict, in the order of `verdicts`, as this replica decided them. */
   readonly counts: Float64Array = new Float64Array(verdicts.length);
-  readonly counters: ReplicaCounters = {
-    frames: 0,
-    repeatedFrames: 0,
-    gapFrames: 0,
-    badFrames: { none: 0, size: 0, encoding: 0, shape: 0, format: 0, count: 0, lengths: 0 },
-    ignoredFrames: 0,
-    ignoredRows: 0,
-    commands: 0,
-    badCommands: 0,
-    ignoredCommands: 0,
-    strangeSlices: 0,
-  };
+  readonly counters: ReplicaCounters = newReplicaCounters();
   readonly #group: string;
   readonly #self: Life;
   readonly #digestEveryMs: number;
@@ -97,6 +69,11 @@ export class Replica {
   /** The epoch in force; undefined: no line has begun. */
   get epoch(): Epoch | undefined {
     return this.#state.line.inForce;
+  }
+
+  /** What else is to come out from the next entry on. */
+  standBehind(behind: Behind | undefined): void {
+    this.#effects.items.behind = behind;
   }
 
   /** Milliseconds since the line began, by the line's own time. */
@@ -144,10 +121,7 @@ export class Replica {
 
   /** What this replica's server should have had of the entries behind a position, as if it had inherited it. */
   ownHeritage(handled: number): Heritage {
-    const { position, mark, selfNumber: number } = this;
-    const frames = this.#state.ownBehind(handled, position);
-    const packets = frames.reduce((sum, { rows }) => sum + rows.length, 0);
-    return { life: this.#self, number, handled, position, mark, frames, packets, isWhole: true, isOwn: true };
+    return this.#state.ownHeritage(handled, this.position, this.mark);
   }
 
   /** The life that a server number means; undefined when it was never given. */
@@ -216,8 +190,7 @@ export class Replica {
 
   /** The first of the missing slices; -1 when none is missing. */
   get firstMissingSlice(): number {
-    for (let slice = 0; slice < sliceCount; slice++) if (this.isMissing(slice)) return slice;
-    return -1;
+    return this.#state.absent.firstMissing;
   }
 
   isMissing(slice: number): boolean {
@@ -275,12 +248,10 @@ export class Replica {
     if (snapshot === undefined || snapshot.position < this.position || snapshot.epoch !== this.epoch?.id) return false;
     const { slice, position, mark, tick, content } = snapshot;
     if (position === this.position && mark !== this.mark) return false;
-    if (!this.table.load(slice, content, tick)) {
-      this.dropSlice(slice);
-      return false;
-    }
-    this.#state.absent.setAhead(slice, position, mark);
-    return true;
+    const isLoaded = this.table.load(slice, content, tick);
+    if (isLoaded) this.#state.onRestored(slice, position, mark);
+    else this.dropSlice(slice);
+    return isLoaded;
   }
 
   /** A sum over the living content of a slice, in whatever order it lies; below 2^53. */
@@ -402,5 +373,3 @@ export class Replica {
     return new GroupState(view, this.#self, this.#effects, this.counts);
   }
 }
-
-export { noServer };

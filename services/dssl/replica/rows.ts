@@ -65,8 +65,10 @@ export class Rows {
       const flags = word >>> 16;
       if ((flags & (LATER_FRAGMENT | DATAGRAM)) === 0) {
         const verdict = decider.decide(hi, lo, flags, flags & START ? this.#nextOrdinal() : -1, row);
-        if (verdict === V.acceptSingle) items.accept(offset, length, 0, 0, flags);
-        else if (accepts(verdict)) items.accept(offset, length, hi, lo, flags);
+        if (verdict === V.acceptSingle) items.accept(offset, length, 0, 0, flags, row);
+        else if (accepts(verdict)) items.accept(offset, length, hi, lo, flags, row);
+        else if (items.behind?.packets && decider.isBehind(verdict))
+          items.behindPacket(offset, length, hi, lo, flags, row);
         counts[verdict]++;
         verdicts[row] = verdict;
         owners[row] = decider.owner;
@@ -105,7 +107,9 @@ export class Rows {
       const flowLo = datagrams.flowLo(found);
       const flags = laterFlags(datagrams.flags(found));
       const verdict = this.#decider.decide(flowHi, flowLo, flags, -1, -1);
-      if (accepts(verdict)) items.accept(offset, length, flowHi, flowLo, flags);
+      if (accepts(verdict)) items.accept(offset, length, flowHi, flowLo, flags, row);
+      else if (items.behind?.packets && this.#decider.isBehind(verdict))
+        items.behindPacket(offset, length, flowHi, flowLo, flags, row);
       owners[row] = this.#decider.owner;
       if (this.recent !== undefined) this.#remember(this.recent, row, flowHi, flowLo, verdict);
       return verdict;
@@ -124,11 +128,15 @@ export class Rows {
     this.fragments.datagrams.learn(datagramHi, datagramLo, this.#tick, hi, lo, flags);
     for (const fragment of this.fragments.release(datagramHi, datagramLo)) {
       const verdict = this.#decider.decide(hi, lo, laterFlags(flags), -1, -1);
-      if (accepts(verdict)) items.acceptLate(fragment, hi, lo, laterFlags(flags));
       const { owner, privateOwner, backup } = this.#decider;
       const server = owner === noServer ? privateOwner : owner;
+      let position = 0;
       if (verdict === V.ignoreAbsent) this.recent?.missed(this.#position);
-      else if (server !== noServer) this.recent?.noteLate(fragment, { hi, lo, owner: server, backup }, this.#position);
+      else if (server !== noServer)
+        position = this.recent?.noteLate(fragment, { hi, lo, owner: server, backup }, this.#position) ?? 0;
+      if (accepts(verdict)) items.acceptLate({ ...fragment, position }, hi, lo, laterFlags(flags));
+      else if (items.behind?.packets && this.#decider.isBehind(verdict))
+        items.behindLate({ ...fragment, position }, hi, lo, laterFlags(flags));
       this.#late(fragment, verdict, owner);
     }
   }

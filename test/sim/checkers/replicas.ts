@@ -6,7 +6,8 @@
 // everybody must be on the line that the log holds.
 
 import type { Effects } from '../../../services/dssl/replica/effects.ts';
-import { noServer, type Replica } from '../../../services/dssl/replica/replica.ts';
+import { noServer } from '../../../services/dssl/replica/flows/entry.ts';
+import type { Replica } from '../../../services/dssl/replica/replica.ts';
 import { accepts, V, verdicts, waiting } from '../../../services/dssl/replica/verdict.ts';
 import { FrameFlags } from '../../../shared/flow/frameFlags.ts';
 import { type Judgement, lateOf, sliceCount } from '../judgement.ts';

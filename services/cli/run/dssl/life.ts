@@ -186,8 +186,9 @@ export class Life {
     const { server, options, cluster, log } = this.#context;
     const { subjects, dataBus } = cluster;
     const { incarnation } = actor.candidate;
-    const tunnels = tunnelsOf(cluster.map.keys);
-    this.#opened = await openEgress(options, { server, group, incarnation, bus: dataBus, subjects, log, tunnels });
+    const { keys, rules } = cluster.map;
+    const place = { server, group, incarnation, bus: dataBus, subjects, log, tunnels: tunnelsOf(keys) };
+    this.#opened = await openEgress(options, { ...place, protectsFlows: rules.availability !== 'none' });
     return this.#opened;
   }
 
@@ -249,14 +250,16 @@ export class Life {
   }
 
   /** Tells the server that its flows have moved: millions of them hold nothing up. */
-  async #discard({ replica }: DsslActor, ended: AbortSignal): Promise<void> {
+  async #discard({ replica, failover }: DsslActor, ended: AbortSignal): Promise<void> {
     const egress = this.#receipts ?? this.#opened?.egress;
     if (replica === undefined || egress === undefined || !this.hasServed) return;
+    const hasGone = (hi: number, lo: number) => failover.states?.hasGone(replica.flowInfo(hi, lo)) === true;
     for (let slice = 0; slice < sliceCount && !ended.aborted; slice++) {
       const timestampMs = systemClock.nowMs();
       replica.eachOwnFlow(slice, (hi, lo) => {
         this.#flowsGivenUp++;
-        egress.flowEnded(hi, lo, 'moved', timestampMs);
+        // Those that go on with their state it has been told of.
+        if (!hasGone(hi, lo)) egress.flowEnded(hi, lo, 'moved', timestampMs);
       });
       await new Promise<void>((resolve) => systemClock.defer(resolve));
     }

@@ -47,7 +47,7 @@ export function countsOf({ actor, tally, opened, receipts, flowsMoved, flowsLeft
     handlerErrors,
     packetsLost,
     ...tally.sum(),
-    failover: { ...actor.failover.replay.counters },
+    failover: { ...actor.failover.replay.counters, ...actor.failover.states?.report() },
     recovery: { ...actor.recovery.counters, broken: { ...actor.recovery.counters.broken } },
     ...(receipts === undefined ? {} : { receipts: { rows: receipts.rows, unanswered: receipts.unanswered } }),
   };

@@ -6,6 +6,11 @@
 //   top       the largest flows, by bytes, shown in the report; default 10
 //   maxFlows  records of open flows held at once; default 131,072, about 250 bytes each
 //
+// Where flows have backups, what is counted of a flow outlives its server (`state`, handler.ts): its record is written once, by the server at which it ends, with
+// every packet of its life. A shadow counts as well and writes nothing. `began` is where the log has the flow's first packet: a server that died a moment
+// after it had written a record may not have said so, and its heir writes that record again, alike but for `server`. `isPartial`
+// marks a record that lacks what a lost server had counted.
+//
 // Addresses and ports are read from the first packet a flow shows here, from the header that its key is made of. A flow beyond
 // maxFlows is not recorded; its packets are counted as `packetsUnrecorded`, and so are packets that are flows of their own (key
 // `packet`). Records that the disk takes too slowly are dropped and counted as well.
@@ -18,7 +23,15 @@ import { Headers, type IpLayer } from '../../../../shared/packet/decode/headers.
 import { parse } from '../../../../shared/packet/decode/parse.ts';
 import { checkOptions, integerOption } from '../options.ts';
 import { FlowMap, formatFlowId } from './flowMap.ts';
-import type { FlowEndReason, FlowEvent, HandlerFactory, PacketBatch, ServerContext, ServerHandler } from './handler.ts';
+import type {
+  FlowEndReason,
+  FlowEvent,
+  FlowOrigin,
+  HandlerFactory,
+  PacketBatch,
+  ServerContext,
+  ServerHandler,
+} from './handler.ts';
 
 /** A line of the output. `protocol` is the IP protocol number; the addresses are missing where the packet is not IP. */
 export interface FlowRecord {
@@ -36,6 +49,10 @@ export interface FlowRecord {
   lastMs: number;
   packets: number;
   bytes: number;
+  /** Place of the first packet in the log, where it is known (PacketBatch.place). */
+  readonly began?: string;
+  /** A server was lost with the beginning. */
+  readonly isPartial?: true;
   /** `open` for flows that had not ended when the server stopped. */
   end: FlowEndReason | 'open';
 }
@@ -47,12 +64,16 @@ const maxUnwrittenBytes = 16 * 1024 * 1024;
 const begun = new Set<string>();
 
 class FlowStats implements ServerHandler {
+  readonly state = 'shadow';
   readonly #server: string;
   readonly #tunnels: ServerContext['tunnels'];
+  /** Undefined for a shadow, too. */
   readonly #out: string | undefined;
   readonly #top: number;
   readonly #maxFlows: number;
   readonly #open = new FlowMap<FlowRecord>();
+  /** Flows that came from a lost server, whose record has not come. */
+  readonly #bereft = new FlowMap<true>();
   readonly #headers = new Headers();
   /** Ended flows only, largest first. */
   readonly #largest: FlowRecord[] = [];
@@ -62,6 +83,7 @@ class FlowStats implements ServerHandler {
   #packets = 0;
   #bytes = 0;
   #packetsUnrecorded = 0;
+  #packetsRepeated = 0;
   #recordsDropped = 0;
 
   constructor(context: ServerContext) {
@@ -69,7 +91,7 @@ class FlowStats implements ServerHandler {
     checkOptions('flow-stats', options, ['out', 'top', 'maxFlows']);
     this.#server = context.server;
     this.#tunnels = context.tunnels;
-    this.#out = options.out;
+    this.#out = context.isShadow === true ? undefined : options.out;
     this.#top = integerOption(options, 'top', 10, 0, 1_000);
     this.#maxFlows = integerOption(options, 'maxFlows', 131_072, 1, 16_777_216);
   }
@@ -88,8 +110,16 @@ class FlowStats implements ServerHandler {
     this.#file = file;
   }
 
+  onFlowStart({ hi, lo }: FlowEvent, origin: FlowOrigin): void {
+    if (origin === 'promoted') this.#bereft.set(hi, lo, true);
+  }
+
   onPackets(batch: PacketBatch): void {
     for (let i = 0; i < batch.count; i++) {
+      if (batch.isRepeat && batch.isInState(i)) {
+        this.#packetsRepeated++;
+        continue;
+      }
       const hi = batch.flowHi[i]!;
       const lo = batch.flowLo[i]!;
       const length = batch.lengths[i]!;
@@ -110,13 +140,30 @@ class FlowStats implements ServerHandler {
     }
   }
 
-  onFlowEnd(flow: FlowEvent, reason: FlowEndReason): void {
-    const record = this.#open.delete(flow.hi, flow.lo);
-    if (record !== undefined) this.#finish(record, reason);
+  onFlowEnd({ hi, lo }: FlowEvent, reason: FlowEndReason): void | Promise<void> {
+    this.#bereft.delete(hi, lo);
+    const record = this.#open.delete(hi, lo);
+    return record === undefined ? undefined : this.#finish(record, reason);
+  }
+
+  saveFlow(hi: number, lo: number): Uint8Array | undefined {
+    const record = this.#open.get(hi, lo);
+    return record === undefined ? undefined : Buffer.from(JSON.stringify(record));
+  }
+
+  loadFlow(hi: number, lo: number, bytes: Uint8Array): void {
+    const record = JSON.parse(Buffer.from(bytes).toString()) as FlowRecord;
+    this.#bereft.delete(hi, lo);
+    this.#open.set(hi, lo, { ...record, server: this.#server });
+  }
+
+  dropFlow(hi: number, lo: number): void {
+    this.#bereft.delete(hi, lo);
+    this.#open.delete(hi, lo);
   }
 
   async stop(): Promise<void> {
-    for (const record of this.#open.values()) this.#finish(record, 'open');
+    for (const record of this.#open.values()) void this.#finish(record, 'open');
     this.#open.clear();
     const file = this.#file;
     if (file === undefined) return;
@@ -131,6 +178,7 @@ class FlowStats implements ServerHandler {
       openFlows: this.#open.size,
       endedFlows: this.#ended,
       packetsUnrecorded: this.#packetsUnrecorded,
+      ...(this.#packetsRepeated === 0 ? {} : { packetsRepeated: this.#packetsRepeated }),
       recordsDropped: this.#recordsDropped,
       ...(this.#fileError === undefined ? {} : { error: this.#fileError.message }),
       top: this.#largestNow(),
@@ -143,8 +191,11 @@ class FlowStats implements ServerHandler {
     // What the parser finds wrong is no matter here: as much as could be read is in the headers.
     parse(batch.data, offset, offset + batch.lengths[i]!, linkTypeOf(batch.flags[i]!), headers, this.#tunnels);
     const { keyed, outer } = headers;
+    const hi = batch.flowHi[i]!;
+    const lo = batch.flowLo[i]!;
+    const began = batch.place(i);
     return {
-      flow: formatFlowId(batch.flowHi[i]!, batch.flowLo[i]!),
+      flow: formatFlowId(hi, lo),
       server: this.#server,
       ...endpoints(batch.data, keyed),
       ...(keyed === outer ? {} : { outer: endpoints(batch.data, outer) }),
@@ -152,17 +203,24 @@ class FlowStats implements ServerHandler {
       lastMs: batch.timestampMs,
       packets: 0,
       bytes: 0,
+      ...(began === '' ? {} : { began }),
+      ...(this.#bereft.delete(hi, lo) === undefined ? {} : { isPartial: true }),
       end: 'open',
     };
   }
 
-  #finish(record: FlowRecord, reason: FlowRecord['end']): void {
+  /** Resolves when the file has the record. */
+  #finish(record: FlowRecord, reason: FlowRecord['end']): Promise<void> | undefined {
     record.end = reason;
     this.#ended++;
     rank(this.#largest, record, this.#top);
-    if (this.#file === undefined) return;
-    if (this.#fileError !== undefined || this.#file.writableLength > maxUnwrittenBytes) this.#recordsDropped++;
-    else this.#file.write(`${JSON.stringify(record)}\n`);
+    const file = this.#file;
+    if (file === undefined) return undefined;
+    if (this.#fileError === undefined && file.writableLength <= maxUnwrittenBytes) {
+      return new Promise((resolve) => file.write(`${JSON.stringify(record)}\n`, () => resolve()));
+    }
+    this.#recordsDropped++;
+    return undefined;
   }
 
   /** The largest flows, ended or open; one pass over the open ones. */

@@ -25,6 +25,16 @@
 //   - a packet is delivered at most once, save right after a server was lost: its successor gets the last packets that the
 //     lost server had not confirmed (after `origin: 'promoted'`), in batches with `isRepeat`, and the lost one may have had some of them;
 //   - a flow may end by being moved or promoted elsewhere; a server that comes back to life starts with no flows.
+//
+// What a handler keeps for a flow outlives its server where flows have backups (`--availability`) and the handler says so: `state`. There are two ways, and
+// both take `saveFlow`, `loadFlow` and `dropFlow`:
+//   - `shadow`: at the backup a second handler is made by the same factory, with `isShadow` in its context. It gets the packets of flows that the server
+//     stands behind, as the owner does, and must have no effects: nothing is sent, written or opened. When the flow goes on here, its state is saved from the
+//     shadow and loaded into the handler, so it is right to the packet. Nothing is sent between servers but the state of flows that get a backup in mid-life;
+//   - `checkpoint`: the backup has the states of flows that have changed sent to it, about once a second. When the owner dies, the shadow loads
+//     them and is given the packets since then, from the log.
+// State must be up to date when onPackets returns (in an async function: at its first `await`). What cannot be had is not made up: the flow then begins
+// with `onFlowStart(flow, 'promoted')` and no `loadFlow` after it.
 
 import type { TunnelPorts } from '../../../../shared/packet/decode/tunnels/ports.ts';
 
@@ -40,6 +50,9 @@ export interface PacketBatch {
   readonly timestampMs: number;
   /** A server that was lost may have had these packets already: they were not confirmed. */
   readonly isRepeat: boolean;
+  /** Where the packets lie in the log: the epoch's number and the position of their frame; 0 where that is not known. */
+  readonly epoch: number;
+  readonly position: number;
   /**
    * The bytes of packet i are data[offsets[i]] up to, not including, data[offsets[i] + lengths[i]]; link header first.
    */
@@ -51,6 +64,8 @@ export interface PacketBatch {
   readonly flowLo: Int32Array;
   /** What tier 1's parser found: bits named in shared/flow/frameFlags.ts (start, end, link kind, protocol class). */
   readonly flags: Uint16Array;
+  /** Rows of the packets in their frame. */
+  readonly rows: Uint16Array;
   /** Packet i as a view on `data`. Convenient; allocates one object a call. */
   packet(i: number): Uint8Array;
   /** The flow of packet i as in FlowEvent.flowId: 16 hex digits. Convenient as a Map key; allocates a string a call. */
@@ -61,6 +76,13 @@ export interface PacketBatch {
   isStart(i: number): boolean;
   /** Packet i closes its flow (TCP FIN or RST, SCTP ABORT, RADIUS Accounting-Stop, ...). */
   isEnd(i: number): boolean;
+  /** Packet i is in the state that was loaded for its flow: it must not count again. Only among repeats. */
+  isInState(i: number): boolean;
+  /**
+   * Epoch, position and row of packet i as one text that sorts in the order of the log: what names this packet at every server. '' where it is not known. See
+   * repeats.ts for what it is good for.
+   */
+  place(i: number): string;
 }
 
 /**
@@ -115,7 +137,12 @@ export interface ServerContext {
   readonly tunnels: TunnelPorts | false;
   /** `--handler-option name=value`, as given. */
   readonly options: Readonly<Record<string, string>>;
+  /** This handler keeps state for flows of other servers and must have no effects; see `state`. */
+  readonly isShadow?: boolean;
 }
+
+/** How the state of flows outlives a server. */
+export type StateWay = 'shadow' | 'checkpoint';
 
 /**
  * One server. Only onPackets is required. Whatever throws or rejects costs that call (a batch, an event) and is counted
@@ -131,8 +158,16 @@ export interface ServerHandler {
    * `maxPendingBatches` (1,024) are unfinished, further ones are dropped and counted until some have finished.
    */
   onPackets(batch: PacketBatch): void | Promise<void>;
-  /** The flow is this server's no longer: write its record, free its state. */
-  onFlowEnd?(flow: FlowEvent, reason: FlowEndReason): void;
+  /** The flow is this server's no longer: write its record, free its state. A returned promise says when that is done: until then others take it for not done. */
+  onFlowEnd?(flow: FlowEvent, reason: FlowEndReason): void | Promise<void>;
+  /** What is kept for a flow is to outlive this server, in this way. Needs the three functions below. */
+  readonly state?: StateWay;
+  /** What is kept for this flow, as bytes; undefined: nothing. At most 64 KiB. It is asked for between packets. */
+  saveFlow?(hi: number, lo: number): Uint8Array | undefined;
+  /** Keep this for the flow, in place of whatever is kept; from `saveFlow` of another server. Comes after onFlowStart, before the flow's next packet. */
+  loadFlow?(hi: number, lo: number, bytes: Uint8Array): void;
+  /** The flow goes on at another server, or at the handler beside this shadow, with its state: forget it, and have no effect. */
+  dropFlow?(hi: number, lo: number): void;
   /** About once a second of wall time, also when no packets come: for flushing and timeouts. */
   onTick?(nowMs: number): void;
   /** After the last batch, when all returned promises have settled: flush here. */

@@ -37,7 +37,23 @@ export async function loadHandler(name: string, directory: string, context: Serv
       `handler ${name}: its factory returned no object with an onPackets function`,
     );
   }
+  checkState(name, handler);
   return handler;
+}
+
+/** A handler that says its state outlives it must be able to give it away and to take it. */
+function checkState(name: string, handler: ServerHandler): void {
+  const { state } = handler;
+  if (state === undefined) return;
+  if (state !== 'shadow' && state !== 'checkpoint')
+    throw new FlowherdError(
+      errorCodes.badConfig,
+      `handler ${name}: its state is '${state}', not 'shadow' or 'checkpoint'`,
+    );
+  for (const needed of ['saveFlow', 'loadFlow', 'dropFlow'] as const) {
+    if (typeof handler[needed] === 'function') continue;
+    throw new FlowherdError(errorCodes.badConfig, `handler ${name}: its state is '${state}', so it needs ${needed}`);
+  }
 }
 
 /** The factory that `name` means, not called yet. Rejects as `loadHandler` does. */

@@ -20,7 +20,7 @@ import { ReceiptRows, receiptVerdicts, runName } from '../../../../shared/messag
 import { readStamp, stampBytes } from '../../../../shared/packet/stamp.ts';
 import type { DecisionAudit } from '../../replica/effects.ts';
 import { V } from '../../replica/verdict.ts';
-import type { Egress, ServerEgress } from '../egress.ts';
+import type { Egress, KeptFlows, ServerEgress } from '../egress.ts';
 import { HandledUpTo } from '../handledUpTo.ts';
 import type { FlowEndReason, ServerLoad } from '../handlers/handler.ts';
 
@@ -116,8 +116,8 @@ export class ReceiptEgress implements Egress {
     this.#options.inner.begin(...run);
   }
 
-  add(offset: number, length: number, hi: number, lo: number, flags: number): void {
-    this.#options.inner.add(offset, length, hi, lo, flags);
+  add(offset: number, length: number, hi: number, lo: number, flags: number, row?: number, isInState?: boolean): void {
+    this.#options.inner.add(offset, length, hi, lo, flags, row, isInState);
     if (length >= stampBytes) this.#answer(this.#data, offset, offset + length, this.#verdict);
   }
 
@@ -138,6 +138,10 @@ export class ReceiptEgress implements Egress {
   /** A packet is done with when its receipt is out, too: the generator must hear of it, from here or from the heir of this server. */
   handled(position: number): number {
     return Math.min(this.#unsent.at(position), this.#options.inner.handled?.(position) ?? position);
+  }
+
+  get kept(): KeptFlows | undefined {
+    return this.#options.inner.kept;
   }
 
   tick(nowMs: number): void {

@@ -48,24 +48,3 @@ export function sumOf(segments: readonly FlowSegment[], tick: number, idleTicks:
   }
   return (high >>> 11) * 2 ** 32 + (low >>> 0);
 }
-
-/** The info word that takes the place of an entry's. */
-export type ReviseEntry = (hi: number, lo: number, info: number) => number;
-
-/** Puts other info words in the place of those of the living entries. */
-export function reviseEntries(
-  segments: readonly FlowSegment[],
-  tick: number,
-  idleTicks: Int32Array,
-  revise: ReviseEntry,
-): void {
-  for (const segment of segments) {
-    if (segment.count === 0) continue;
-    const { data } = segment;
-    for (let at = 0; at < data.length; at += 4) {
-      const info = data[at + 3];
-      if (info >= 0 || isOver(tick, data[at + 2], idleTicks[idleIndexOf(info)])) continue;
-      data[at + 3] = revise(data[at + 1], segment.loAt(at >> 2), info);
-    }
-  }
-}

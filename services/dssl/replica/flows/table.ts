@@ -39,7 +39,7 @@ import {
 import { evict } from './evict.ts';
 import { OwnerCounts } from './ownerCounts.ts';
 import type { FlowSegment } from './segment.ts';
-import { livingEntries, type ReviseEntry, reviseEntries, type SliceContent, sumOf } from './sliceContent.ts';
+import { livingEntries, type SliceContent, sumOf } from './sliceContent.ts';
 
 /**
  * Told about each flow that the table itself ends, own or elsewhere: int32 hashes, the info word (entry.ts) and
@@ -315,15 +315,6 @@ export class FlowTable {
   setState(handle: number, state: FlowState): void {
     const info = this.info(handle);
     this.#setInfo(handle, info, withState(info, state));
-  }
-
-  /** Puts other info words in the place of those of a slice's living entries. */
-  revise(slice: number, tick: number, revise: ReviseEntry): void {
-    reviseEntries(this.#segments.ofSlice(slice), tick, this.#idleTicks, (hi, lo, info) => {
-      const next = revise(hi, lo, info);
-      if (next !== info) this.#recount(info, next);
-      return next;
-    });
   }
 
   /** Entries of one owner, expired ones that nobody has met yet included. */

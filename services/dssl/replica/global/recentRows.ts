@@ -12,6 +12,7 @@
 // less. `since` says from where on all is here.
 
 import { limits } from '../../../../shared/base/limits.ts';
+import type { Behind } from '../effects.ts';
 import { noServer } from '../flows/entry.ts';
 
 /** Rows of one frame that a server has inherited, in order. */
@@ -24,6 +25,8 @@ export interface DueFrame {
   readonly lo: number[];
   /** A server that has died may have had them. */
   readonly isRepeat: boolean;
+  /** Where the rows were due. What the dead server had handled is here for the state of its flow alone. */
+  readonly due: number[];
 }
 
 /** Where a frame lies; its rows are numbered from `first` on. */
@@ -100,21 +103,22 @@ export class RecentRows {
     this.#set(this.#frames[this.#frames.length - 1].first + row, hi, lo, owner, backup, 0);
   }
 
-  /** A row that had waited is decided, at this position. */
+  /** A row that had waited is decided, at this position. Where its frame lies; 0 when that is not known. */
   noteLate(
     { tier1Id, number, row }: { readonly tier1Id: string; readonly number: number; readonly row: number },
     flow: { readonly hi: number; readonly lo: number; readonly owner: number; readonly backup: number },
     position: number,
-  ): void {
+  ): number {
     for (let at = this.#frames.length - 1; at >= this.#oldest; at--) {
       const frame = this.#frames[at];
       if (frame.number !== number || frame.tier1Id !== tier1Id) continue;
       frame.lastDue = position;
       this.#set(frame.first + row, flow.hi, flow.lo, flow.owner, flow.backup, position - frame.position);
-      return;
+      return frame.position;
     }
     // Its frame came before this replica, or is too old.
     this.since = Math.max(this.since, position);
+    return 0;
   }
 
   /** This replica does not know whose a row at this position is. */
@@ -125,35 +129,41 @@ export class RecentRows {
   /**
    * A server has been removed at the entry `at`, and had handled the log up to `handled`. What is due behind that is its heirs' from now on; the rows
    * of one of them come out, in order. Of a server that inherits from itself, what it had from others comes behind its own of the same frame.
+   * `behind`: with those that were handled and are not in the state that it has of their flows.
    */
-  inherit(gone: number, handled: number, at: number, heirOf: HeirOf, heir: number): DueFrame[] {
+  inherit(gone: number, handled: number, at: number, heirOf: HeirOf, heir: number, behind?: Behind): DueFrame[] {
     const due: DueFrame[] = [];
     for (let each = this.#oldest; each < this.#frames.length; each++) {
       const note = this.#frames[each];
-      if (note.lastDue <= handled) continue;
+      if (note.lastDue <= handled && behind === undefined) continue;
       const { position, mark, first, count } = note;
-      const own: DueFrame = { position, mark, rows: [], hi: [], lo: [], isRepeat: false };
-      const others: DueFrame = { position, mark, rows: [], hi: [], lo: [], isRepeat: true };
+      const own: DueFrame = { position, mark, rows: [], hi: [], lo: [], due: [], isRepeat: false };
+      const others: DueFrame = { position, mark, rows: [], hi: [], lo: [], due: [], isRepeat: true };
       for (let row = 0; row < count; row++) {
         const word = this.#at(first + row);
         const who = this.#words[word + 2];
-        if ((who & 0xfff) !== gone || position + this.#words[word + 3] <= handled) continue;
+        const dueAt = position + this.#words[word + 3];
+        if ((who & 0xfff) !== gone || (dueAt <= handled && behind === undefined)) continue;
         const hi = this.#words[word];
         const lo = this.#words[word + 1];
         const backup = (who >>> 12) & 0xfff;
+        if (dueAt <= handled && dueAt <= (behind?.stateAt(hi, lo) ?? dueAt)) continue;
         const next = heirOf(hi, lo, backup);
         if (next === undefined) {
           this.since = at;
           continue;
         }
-        note.lastDue = at;
         const isOthers = who < 0 || next !== gone;
-        this.#set(first + row, hi, lo, next | (isOthers ? fromOthers : 0), backup, at - position);
+        if (dueAt > handled) {
+          note.lastDue = at;
+          this.#set(first + row, hi, lo, next | (isOthers ? fromOthers : 0), backup, at - position);
+        }
         if (next !== heir) continue;
         const frame = isOthers ? others : own;
         frame.rows.push(row);
         frame.hi.push(hi);
         frame.lo.push(lo);
+        frame.due.push(dueAt);
       }
       for (const frame of [own, others]) if (frame.rows.length > 0) due.push(frame);
     }

@@ -33,6 +33,12 @@ export class AbsentSlices {
     return this.#position <= this.#until[slice];
   }
 
+  /** -1 when none is missing. */
+  get firstMissing(): number {
+    for (let slice = 0; slice < sliceCount; slice++) if (this.isMissing(slice)) return slice;
+    return -1;
+  }
+
   isMissing(slice: number): boolean {
     return this.#until[slice] === Number.POSITIVE_INFINITY;
   }

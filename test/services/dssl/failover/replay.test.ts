@@ -42,9 +42,20 @@ class Case {
       rows: position === 3 ? [0, 1] : [1],
       hi: [],
       lo: [],
+      due: [],
       isRepeat: true,
     }));
-    const heritage = { life: lifeOf('x'), number: 0, handled: 1, position: 6, mark: 9, frames, packets: 4, isWhole };
+    const heritage = {
+      life: lifeOf('x'),
+      number: 0,
+      handled: 1,
+      position: 6,
+      mark: 9,
+      frames,
+      packets: 4,
+      isWhole,
+      since: 0,
+    };
     this.replay.begin(heritage, 0);
   }
 
@@ -73,7 +84,7 @@ test('replay - the main reader waits until the rows are out, in order', () => {
 
 test('replay - whoever inherits nothing goes on; whoever does not remember everything says so', () => {
   const one = new Case();
-  const nothing = { life: lifeOf('x'), number: 0, handled: 1, position: 6, mark: 9, frames: [], packets: 0 };
+  const nothing = { life: lifeOf('x'), number: 0, handled: 1, position: 6, mark: 9, frames: [], packets: 0, since: 0 };
   one.replay.begin({ ...nothing, isWhole: true }, 0);
   assert.deepEqual(one.said, []);
   one.replay.begin({ ...nothing, isWhole: false }, 0);

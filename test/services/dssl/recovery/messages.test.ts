@@ -52,6 +52,26 @@ const message: fc.Arbitrary<PeerMessage> = fc.oneof(
   ),
   fc.record({
     ...common,
+    kind: fc.constant('want' as const),
+    epoch,
+    position: fc.maxSafeNat(),
+    since: fc.oneof(fc.constant(-1), fc.maxSafeNat()),
+    flows: fc.array(fc.tuple(fc.nat(), fc.nat()), { maxLength: 9 }).map((flows) => Int32Array.from(flows.flat())),
+  }),
+  fc.integer({ min: 1, max: 64 }).chain((chunks) =>
+    fc.record({
+      ...common,
+      kind: fc.constant('states' as const),
+      epoch,
+      position: fc.maxSafeNat(),
+      upTo: fc.oneof(fc.constant(-1), fc.maxSafeNat()),
+      chunk: fc.nat({ max: chunks - 1 }),
+      chunks: fc.constant(chunks),
+      bytes: fc.uint8Array({ maxLength: 300 }).map((bytes) => Buffer.from(bytes)),
+    }),
+  ),
+  fc.record({
+    ...common,
     kind: fc.constant('probe' as const),
     asked: fc.record({ server, incarnation: fc.maxSafeNat() }),
   }),
@@ -70,7 +90,7 @@ test('recovery messages - what is sent is what is read, whatever it is', () => {
     }),
     { numRuns: 300 },
   );
-  assert.equal(seen.size, 6);
+  assert.equal(seen.size, 8);
 });
 
 test('recovery messages - bytes that are none, or are cut or changed, never throw', () => {
@@ -91,7 +111,7 @@ test('recovery messages - a field out of its range makes it none', () => {
   const changed = (at: number, value: unknown) => decodePeer(packr.pack(part.with(at, value as number)));
   for (const [at, value] of [
     [0, 2],
-    [1, 7],
+    [1, 9],
     [2, 'a b'],
     [3, -1],
     [4, 1.5],

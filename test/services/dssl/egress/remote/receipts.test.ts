@@ -127,16 +127,16 @@ describe('receipts', () => {
     const packet = stamped(1, 2, 3);
     egress.begin(packet, 50, 't1');
     egress.flowStarted(1, 2, 50);
-    egress.add(0, packet.length, 1, 2, 3);
-    egress.add(0, 10, 4, 5, 6);
+    egress.add(0, packet.length, 1, 2, 3, 7, false);
+    egress.add(0, 10, 4, 5, 6, 8, true);
     egress.end();
     egress.flowEnded(1, 2, 'closed', 60);
     egress.tick(70);
     assert.deepEqual(calls, [
       ['begin', packet, 50, 't1'],
       ['flowStarted', 1, 2, 50],
-      ['add', 0, packet.length, 1, 2, 3],
-      ['add', 0, 10, 4, 5, 6],
+      ['add', 0, packet.length, 1, 2, 3, 7, false],
+      ['add', 0, 10, 4, 5, 6, 8, true],
       ['end'],
       ['flowEnded', 1, 2, 'closed', 60],
       ['tick', 70],
