@@ -19,7 +19,7 @@ export interface Testimony {
   readonly doubled: number;
   /** Packets that came after a later one of the same flow at the same server. */
   readonly disordered: number;
-  /** Flows of which one server got a packet after another server had got a later one. */
+  /** Flows of which one server got a packet that lies before what another one had got by then; possible repeats do not count. */
   readonly crossed: number;
 }
 
@@ -27,29 +27,32 @@ export interface Testimony {
 export function readTestimony(folder: string, sent: number): Testimony {
   const seen = new Uint8Array(sent);
   let [got, repeated, doubled, disordered] = [0, 0, 0, 0];
-  /** By flow, the first and the last packet of each server. */
+  /** By flow, the first and the last packet of each server, without possible repeats. */
   const spans = new Map<number, { first: number; last: number }[]>();
-  const again: { readonly id: number; readonly isMarked: boolean }[] = [];
+  const again: number[] = [];
   for (const name of readdirSync(folder).sort()) {
     const bytes = readFileSync(join(folder, name));
     const own = new Map<number, { first: number; last: number }>();
+    const newest = new Map<number, number>();
     for (let at = 0; at + noteBytes <= bytes.length; at += noteBytes) {
       const word = bytes.readUInt32BE(at);
       const id = word & ~repeatBit;
       const isMarked = (word & repeatBit) !== 0;
       if (seen[id] === 0) got++;
-      else again.push({ id, isMarked });
+      else again.push(id);
       // Which copy is read first says nothing, so a mark on any of them counts.
       seen[id] |= isMarked ? 3 : 1;
       const flow = bytes.readUInt32BE(at + 4);
+      if (id < (newest.get(flow) ?? 0)) disordered++;
+      else newest.set(flow, id);
+      if (isMarked) continue;
       const span = own.get(flow);
       if (span === undefined) own.set(flow, { first: id, last: id });
-      else if (id < span.last) disordered++;
-      else span.last = id;
+      else span.last = Math.max(span.last, id);
     }
     for (const [flow, span] of own) spans.set(flow, [...(spans.get(flow) ?? []), span]);
   }
-  for (const { id } of again) {
+  for (const id of again) {
     if ((seen[id] & 2) !== 0) repeated++;
     else doubled++;
   }
