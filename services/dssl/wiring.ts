@@ -77,6 +77,7 @@ export function stewardPorts(
     weigh: (weights) => propose('weigh', { kind: 'weigh', ...common(), weights }),
     load: () => load?.(clock.monotonicMs()),
     line: () => recovery.report(lag().entries, lag().ms, (epoch) => failover.handledOf(epoch)),
+    protection: () => failover.protection(),
     digests: () => recovery.book.takeUnsaid(),
     onState: (message, nowMs) => recovery.onGossip(message, nowMs),
     onDead: ({ server }, silentMs) =>

@@ -3,12 +3,14 @@
 
 import { FrameFlags, isSingle } from '../../../shared/flow/frameFlags.ts';
 import type { Frame } from '../../../shared/log/records/frame.ts';
+import type { ProtectionReport } from '../../../shared/membership/protection.ts';
 import type { DsslActorOptions } from '../actor.ts';
 import type { LogLine } from '../logLine.ts';
 import type { Effects } from '../replica/effects.ts';
 import { backupOf, ownerOf } from '../replica/flows/entry.ts';
 import type { DueFrame } from '../replica/global/recentRows.ts';
 import type { Replica } from '../replica/replica.ts';
+import { V } from '../replica/verdict.ts';
 import { HeldFlows } from './heldFlows.ts';
 import { Replay } from './replay.ts';
 
@@ -24,6 +26,9 @@ export class Failover {
   readonly #options: DsslActorOptions;
   readonly #parts: FailoverParts;
   #handled = { epoch: '', position: 0 };
+  /** The replica at hand, and flows that former ones have seen go on here. */
+  #replica: Replica | undefined;
+  #promotedBefore = 0;
 
   constructor(options: DsslActorOptions, parts: FailoverParts) {
     const { clock, log } = options;
@@ -50,8 +55,30 @@ export class Failover {
     return this.#handled.epoch === epoch ? this.#handled.position : 0;
   }
 
+  /** How safe the flows of the server are, and what it has taken over; undefined where flows have no backups. */
+  protection(): ProtectionReport | undefined {
+    const replica = this.#parts.replica();
+    if (replica === undefined || replica.view.rules.availability === 'none') return undefined;
+    const members = replica.view.members.map(({ number }) => number);
+    const shared = replica.table.owners.protection(members);
+    const own = replica.ownTable?.owners.protection(members) ?? { flows: 0, unprotected: 0 };
+    const { replays, replayedRows: replayed, unreplayed, partialReplays: partial } = this.replay.counters;
+    return {
+      flows: shared.flows + own.flows,
+      unprotected: shared.unprotected + own.unprotected,
+      promoted: this.#promotedBefore + (this.#replica?.counts[V.acceptPromoted] ?? 0),
+      replaying: this.replay.isRunning ? 1 : 0,
+      ...{ replays, replayed, unreplayed, partial },
+    };
+  }
+
   /** An entry was applied, and what it meant for the server has been handed out. */
   onApplied({ heritage }: Effects): void {
+    const replica = this.#parts.replica();
+    if (replica !== this.#replica) {
+      this.#promotedBefore += this.#replica?.counts[V.acceptPromoted] ?? 0;
+      this.#replica = replica;
+    }
     if (heritage !== undefined) this.replay.begin(heritage, this.#options.clock.monotonicMs());
     this.#note();
   }

@@ -78,6 +78,8 @@ export class Decider {
     this.#view = view;
     this.#self = self;
     this.#isMember = view.isMember[self] === 1;
+    this.table.watch(self);
+    this.ownTable?.watch(self);
   }
 
   /** The line's time has moved on. */
