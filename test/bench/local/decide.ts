@@ -90,6 +90,7 @@ export async function timeDecide(
   columns: readonly Columns[],
   rounds: number,
   availability: GroupRules['availability'] = 'none',
+  stepMs = 100,
 ) {
   const replica = new Replica({ group: benchGroup, self: { server: names[0], incarnation: 1 } });
   const egress = await countingEgress();
@@ -112,7 +113,7 @@ export async function timeDecide(
   let number = 0;
   // The first round opens the flows, the second one confirms them.
   for (let round = -2; round < rounds; round++) {
-    const timestampMs = startMs + (round + 2) * 100;
+    const timestampMs = startMs + (round + 2) * stepMs;
     let applyMs = 0;
     let handOutMs = 0;
     for (const { count, meta, payload } of columns) {

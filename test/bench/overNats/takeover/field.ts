@@ -24,6 +24,9 @@ const group = 'g1';
 /** The run is ended when the last kill is over; by itself it would end here, and that is a failure. */
 const mostSeconds = 3_600;
 const giveUpMs = 15_000;
+/** Flows are over within this: so long a server that comes back has less than its share. */
+const seasonedMs = 20_000;
+const seasonedLeast = 2;
 const witness = fileURLToPath(new URL('../../../support/witnessHandler.ts', import.meta.url));
 
 export interface FieldOptions {
@@ -40,8 +43,8 @@ export interface Kill {
   readonly name: string;
   /** From the signal to the view without it. */
   readonly viewMs: number;
-  /** Flows of the survivor that has the most, over those of the middle one. */
-  readonly mostOverMean: number;
+  /** Flows of the survivor that has the most, over the mean, among those that had been there for long; undefined where there were too few of them. */
+  readonly mostOverMean: number | undefined;
 }
 
 /** What actors spend while nothing happens. */
@@ -59,6 +62,7 @@ export class Field {
   readonly #services: Map<string, Service> = new Map();
   readonly #all: Service[] = [];
   readonly #folder: string;
+  readonly #startedAtMs: Map<string, number> = new Map();
   /** Flows of each server, as it said last. */
   readonly #flows: Map<string, number> = new Map();
 
@@ -121,11 +125,14 @@ export class Field {
     const survivors = (this.#views.newest as View).members.filter(({ state }) => state === 'active').length;
     const giveUpAtMs = performance.now() + giveUpMs;
     while (this.#flows.size < survivors && performance.now() < giveUpAtMs) await pause(20);
-    const held = [...this.#flows.values()].filter((each) => each > 0);
+    const isSeasoned = (each: string) => killedAtMs - (this.#startedAtMs.get(each) ?? 0) > seasonedMs;
+    const held = [...this.#flows].flatMap(([each, many]) => (each !== name && isSeasoned(each) ? [many] : []));
     const mean = held.reduce((sum, each) => sum + each, 0) / held.length;
+    const mostOverMean = held.length < seasonedLeast ? undefined : Math.max(...held) / mean;
     const active = this.#views.when((view) => stateOf(view, name) === 'active', `${name} is not active`, giveUpMs);
     await Promise.all([this.#startServer(name), active]);
-    return { name, viewMs, mostOverMean: Math.max(...held) / mean };
+    this.#startedAtMs.set(name, performance.now());
+    return { name, viewMs, mostOverMean };
   }
 
   /** Ends the run: what the generator says of it, and what the servers wrote down. */

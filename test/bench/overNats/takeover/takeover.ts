@@ -17,6 +17,8 @@ const pauseMs = [500, 4_000] as const;
 const steadySeconds = 8;
 const flows = 1_000_000;
 const rounds = 7;
+/** In the log's time a million packets take so long, and that is what is remembered of them. */
+const stepMs = 10_000;
 
 /** A way to run a group, and how many of its servers are killed. */
 interface Configuration {
@@ -72,16 +74,18 @@ async function takeOver(
     const spent = await field.watch(steadySeconds);
     const prng = new Prng(seed);
     const done: Kill[] = [];
+    const pausesMs: number[] = [];
     while (done.length < kills) {
       if (done.length % 5 === 0) say(`takeover, ${key}: ${done.length} of ${kills} killed`);
-      await pause(pauseMs[0] + prng.below(pauseMs[1] - pauseMs[0]));
+      pausesMs.push(pauseMs[0] + prng.below(pauseMs[1] - pauseMs[0]));
+      await pause(pausesMs[pausesMs.length - 1]);
       done.push(await field.kill(prng.pick(names)));
     }
     await pause(pauseMs[0]);
     const { report, testimony } = await field.end();
     const { p50, p99, max } = report.gapMs ?? { p50: 0, p99: 0, max: 0 };
     const viewsMs = done.map(({ viewMs }) => viewMs);
-    const uneven = done.map(({ mostOverMean }) => mostOverMean);
+    const uneven = done.flatMap(({ mostOverMean }) => mostOverMean ?? []);
     const isProtected = gapAtMostMs !== undefined;
     const figure: Figure = {
       key: `${key}Takeover`,
@@ -97,7 +101,7 @@ async function takeOver(
         gapMax: max,
         viewP50: percentile(viewsMs, 0.5),
         viewMax: Math.max(...viewsMs),
-        survivorsMostOverMean: median(uneven),
+        ...(uneven.length === 0 ? {} : { survivorsMostOverMean: median(uneven) }),
       },
       unit: {
         lost: 'packets',
@@ -113,7 +117,7 @@ async function takeOver(
       },
       target: {
         movedThoughTheirsLived: { atMost: 0 },
-        survivorsMostOverMean: { atMost: 1.25 },
+        ...(uneven.length === 0 ? {} : { survivorsMostOverMean: { atMost: 1.25 } }),
         ...(isProtected
           ? { lost: { atMost: 0 }, gapP99: { atMost: gapAtMostMs }, unmarkedOrDisordered: { atMost: 0 } }
           : {}),
@@ -134,7 +138,8 @@ async function takeOver(
         failedOver: report.failedOver,
         testimony,
         viewsMs: viewsMs.map(rounded),
-        survivorsMostOverMeanMax: rounded(Math.max(...uneven)),
+        pausesMs,
+        survivorsMostOverMean: uneven.map(rounded),
         falseRemovals: field.said(/rejoins as a new life/).length,
         unreplayed: field.said(/could not be replayed|does not remember all/),
         latencyMs: report.latencyMs,
@@ -163,21 +168,23 @@ function costOf(spent: Readonly<Record<string, Spent>>): Figure {
 async function decideCost(say: (line: string) => void): Promise<Figure> {
   say('takeover: a replica with a million flows, with backups and without');
   const columns = columnsFor(flows);
-  const without = await timeDecide(columns, rounds);
-  const protectedOnes = await timeDecide(columns, rounds, 'active-active');
+  const without = await timeDecide(columns, rounds, 'none', stepMs);
+  const protectedOnes = await timeDecide(columns, rounds, 'active-active', stepMs);
   return {
     key: 'protectionOfAReplica',
     value: {
       bytesPerFlow: protectedOnes.bytesPerFlow,
-      nsPerPacket: median(protectedOnes.applyNs),
-      nsPerPacketWithout: median(without.applyNs),
+      nsPerPacket: protectedOnes.medianFrameNs,
+      nsPerPacketWithout: without.medianFrameNs,
     },
     unit: { bytesPerFlow: 'bytes', nsPerPacket: 'ns', nsPerPacketWithout: 'ns' },
     target: { bytesPerFlow: { atMost: 24 } },
     explain: {
-      about: 'a replica applies frames; what it remembers of the last ten seconds is 16 bytes a packet more',
+      about:
+        'a replica applies frames, the middle one; what it remembers of the last ten seconds is 16 bytes a packet more',
       flows,
       bytesPerFlowWithout: rounded(without.bytesPerFlow),
+      medianOfRoundsNs: { with: rounded(median(protectedOnes.applyNs)), without: rounded(median(without.applyNs)) },
     },
   };
 }
