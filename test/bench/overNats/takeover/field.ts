@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { TrafficReport } from '../../../../services/loadgen/report.ts';
+import { reasonOf } from '../../../../shared/base/errors.ts';
 import type { Bus } from '../../../../shared/bus/bus.ts';
 import { connectNats } from '../../../../shared/bus/nats/nats.ts';
 import { subjectsOf } from '../../../../shared/bus/subjects.ts';
@@ -23,7 +24,8 @@ const flows = 1_000;
 const group = 'g1';
 /** The run is ended when the last kill is over; by itself it would end here, and that is a failure. */
 const mostSeconds = 3_600;
-const giveUpMs = 15_000;
+/** On a machine that is busy with other things all takes longer. */
+const giveUpMs = 60_000;
 /** Flows are over within this: so long a server that comes back has less than its share. */
 const seasonedMs = 20_000;
 const seasonedLeast = 2;
@@ -130,7 +132,11 @@ export class Field {
     const mean = held.reduce((sum, each) => sum + each, 0) / held.length;
     const mostOverMean = held.length < seasonedLeast ? undefined : Math.max(...held) / mean;
     const active = this.#views.when((view) => stateOf(view, name) === 'active', `${name} is not active`, giveUpMs);
-    await Promise.all([this.#startServer(name), active]);
+    try {
+      await Promise.all([this.#startServer(name), active]);
+    } catch (error) {
+      throw new Error(`${reasonOf(error)}; it said:\n${this.#server(name).messages.join('\n')}`);
+    }
     this.#startedAtMs.set(name, performance.now());
     return { name, viewMs, mostOverMean };
   }
