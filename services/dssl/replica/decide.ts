@@ -11,7 +11,7 @@
 //           not ................ ignore(not mine)
 //
 // Where flows have backups (`availability`), each entry names one. When the owner is no member any more, the flow goes on there with its next
-// packet: accept(promoted). By Fig. 6 the backup keeps entries of others for that, which nobody else has.
+// packet: accept(promoted). When its backup has gone as well, it goes on where it would be placed. By Fig. 6 the backup keeps entries of others for that, which nobody else has.
 //
 // By Fig. 7 own and elsewhere flows are entries of one table that differ in their owner, so they are disjoint by construction
 // (Figs. 8 and 9) and one look finds either. By Fig. 6 a replica keeps its own flows only, in a table of its own that no other
@@ -156,7 +156,8 @@ export class Decider {
     if (handle === -1) return V.ignoreNotMine;
     const owner = ownerOf(own.foundInfo);
     // What another server owns is here because this one stands behind it.
-    if (owner !== this.#self && this.#view.isMember[owner] !== 1) return this.#promote(own, handle, hi, lo, flags);
+    if (owner !== this.#self && this.#view.isMember[owner] !== 1)
+      return this.#promote(own, handle, hi, lo, flags, backupOf(own.foundInfo));
     this.#follow(own, handle, stateOf(own.foundInfo), flags);
     return owner === this.#self ? V.acceptKnown : V.ignoreElsewhere;
   }
@@ -181,8 +182,9 @@ export class Decider {
         if (this.#view.protects) this.#keepBackup(handle, hi, lo, owner, backupOf(info));
         return owner === this.#self ? V.acceptKnown : V.ignoreElsewhere;
       }
-      if (!isNext && this.#view.isMember[backupOf(info)] === 1) return this.#promote(table, handle, hi, lo, flags);
-      // The tuple is used again, or its owner is gone with whoever stood behind it: a flow begins with this packet.
+      const next = isNext ? noServer : this.#successor(hi, lo, backupOf(info));
+      if (next !== noServer) return this.#promote(table, handle, hi, lo, flags, next);
+      // The tuple is used again, or its owner is gone and nobody stood behind it: a flow begins with this packet.
       this.#drop(table, hi, lo, handle, isNext ? End.closed : End.moved);
     }
     return this.#newFlow(hi, lo, flags, ordinal);
@@ -222,23 +224,25 @@ export class Decider {
   }
 
   /**
-   * Who hands out a packet of a server that has gone and had not handled it: whoever the flow goes on at, else the backup that it had then, else whom
+   * Who hands out a packet of a server that has gone and had not handled it: whoever the flow goes on at, else the backup that it had then, or whom
    * its hash is placed at now. Undefined when the flow's slice is not here.
    */
   heirOf(gone: number, hi: number, lo: number, formerBackup: number): number | undefined {
     if (this.#absent.some && this.#absent.covers(hi >>> 24)) return undefined;
-    const { isMember } = this.#view;
-    if (this.table.find(hi, lo, this.#tick) !== -1) {
-      const info = this.table.foundInfo;
-      if (ownerOf(info) === gone && isMember[backupOf(info)] === 1) return backupOf(info);
-    }
-    return isMember[formerBackup] === 1 ? formerBackup : this.#view.place(hi, lo, -1);
+    const isHeld = this.table.find(hi, lo, this.#tick) !== -1 && ownerOf(this.table.foundInfo) === gone;
+    return this.#successor(hi, lo, isHeld ? backupOf(this.table.foundInfo) : formerBackup);
   }
 
-  /** The owner has gone: the flow goes on at its backup, and gets another one. By Fig. 6 nobody else could be it. */
-  #promote(table: FlowTable, handle: number, hi: number, lo: number, flags: number): number {
+  /** Where a flow goes on whose server has gone: at its backup, or, when that has gone too, where it would be placed. `noServer`: nowhere. */
+  #successor(hi: number, lo: number, backup: number): number {
+    const view = this.#view;
+    if (view.isMember[backup] === 1) return backup;
+    return view.protects ? view.place(hi, lo, -1) : noServer;
+  }
+
+  /** The owner has gone: the flow goes on at another one, and gets another backup. By Fig. 6 nobody else could be it. */
+  #promote(table: FlowTable, handle: number, hi: number, lo: number, flags: number, owner: number): number {
     const info = table.foundInfo;
-    const owner = backupOf(info);
     const backup = table === this.table ? this.#view.placeBackup(hi, lo, owner) : noBackup;
     table.setOwner(handle, owner, backup);
     this.#follow(table, handle, stateOf(info), flags);
