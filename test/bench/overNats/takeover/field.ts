@@ -128,7 +128,10 @@ export class Field {
     const giveUpAtMs = performance.now() + giveUpMs;
     while (this.#flows.size < survivors && performance.now() < giveUpAtMs) await pause(20);
     const isSeasoned = (each: string) => killedAtMs - (this.#startedAtMs.get(each) ?? 0) > seasonedMs;
-    const held = [...this.#flows].flatMap(([each, many]) => (each !== name && isSeasoned(each) ? [many] : []));
+    // One that only stands behind others holds none as long as nothing happens.
+    const held = [...this.#flows].flatMap(([each, many]) =>
+      many > 0 && each !== name && isSeasoned(each) ? [many] : [],
+    );
     const mean = held.reduce((sum, each) => sum + each, 0) / held.length;
     const mostOverMean = held.length < seasonedLeast ? undefined : Math.max(...held) / mean;
     const active = this.#views.when((view) => stateOf(view, name) === 'active', `${name} is not active`, giveUpMs);
