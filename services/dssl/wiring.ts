@@ -79,6 +79,7 @@ export function stewardPorts(
     load: () => load?.(clock.monotonicMs()),
     line: () => recovery.report(lag().entries, lag().ms, (epoch) => failover.handledOf(epoch)),
     lineState: () => recovery.state,
+    protection: () => failover.protection(),
     digests: () => recovery.book.takeUnsaid(),
     onState: (message, nowMs) => {
       recovery.onGossip(message, nowMs);

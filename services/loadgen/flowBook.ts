@@ -51,6 +51,10 @@ export class FlowBook {
   missing = new Uint8Array(firstRows);
   /** Each of its packets may go to another server. */
   scattered = new Uint8Array(firstRows);
+  /** When the oldest packet was handed to the bus that no server has taken yet, in milliseconds; NaN when there is none. */
+  waitsSince = new Float64Array(firstRows);
+  /** The packet that was sent last. */
+  newest = new Float64Array(firstRows);
   /** Flows begun so far. */
   begun = 0;
   /** Of the packet that was sent last: whether it is the one that starts what is in its row. */
@@ -135,6 +139,8 @@ export class FlowBook {
     this.#replies[row] = Replies.unknown;
     this.#partner[row] = nobody;
     this.via[row] = 0;
+    this.waitsSince[row] = Number.NaN;
+    this.newest[row] = 0;
     this.moved[row] = 0;
     this.missing[row] = 0;
     this.scattered[row] = key.isSingle === true ? 1 : 0;
@@ -155,6 +161,8 @@ export class FlowBook {
     this.start = grown(this.start, new Uint8Array(rows));
     this.via = grown(this.via, new Uint16Array(rows));
     this.typeOne = grown(this.typeOne, new Uint8Array(rows));
+    this.waitsSince = grown(this.waitsSince, new Float64Array(rows));
+    this.newest = grown(this.newest, new Float64Array(rows));
     this.moved = grown(this.moved, new Uint8Array(rows));
     this.missing = grown(this.missing, new Uint8Array(rows));
     this.scattered = grown(this.scattered, new Uint8Array(rows));

@@ -19,8 +19,11 @@ export interface LedgerOptions {
   readonly capacity: number;
   /** A packet is settled so long after it was handed to the bus, in milliseconds. */
   readonly graceMs: number;
-  /** A flow that `from` had went on at `to`. Told once for a flow. */
-  onMove(from: number, to: number, nowMs: number): void;
+  /**
+   * A flow that `from` had went on at `to`. `gapMs`: for so long the oldest packet had waited that nobody had taken meanwhile; undefined when it is
+   * not known. `isAgain`: the flow has moved before.
+   */
+  onMove(from: number, to: number, nowMs: number, gapMs: number | undefined, isAgain: boolean): void;
 }
 
 /** What a receipt was good for. */
@@ -122,13 +125,17 @@ export class Ledger {
     this.#marks[at] = (isFirst ? isFirstMark : 0) | (isLast ? isLastMark : 0);
     this.#tier1[at] = tier1;
     this.#row[at] = row;
+    this.flows.newest[row] = id;
     this.#atMs[at] = Number.POSITIVE_INFINITY;
     return id;
   }
 
   /** The bus has it: the grace runs from here on. */
   handedOver(id: number, nowMs: number): void {
-    this.#atMs[id & this.#mask] = nowMs;
+    const at = id & this.#mask;
+    const { waitsSince } = this.flows;
+    this.#atMs[at] = nowMs;
+    if (Number.isNaN(waitsSince[this.#row[at]])) waitsSince[this.#row[at]] = nowMs;
   }
 
   /**
@@ -212,6 +219,7 @@ export class Ledger {
     const { flows } = this;
     if (flows.scattered[row] === 1) return;
     const present = flows.server[row];
+    const gapMs = this.#served(row, id, nowMs);
     if (present === 0) {
       flows.server[row] = server;
       flows.since[row] = id;
@@ -222,17 +230,28 @@ export class Ledger {
       flows.former[row] = present;
       flows.server[row] = server;
       flows.since[row] = id;
-      this.#moved(row, present, server, nowMs);
+      this.#moved(row, present, server, nowMs, gapMs);
     } else if (flows.former[row] !== server) {
       flows.former[row] = server;
-      this.#moved(row, server, present, nowMs);
+      if (flows.moved[row] === 0) this.#moved(row, server, present, nowMs, undefined);
     }
   }
 
-  #moved(row: number, from: number, to: number, nowMs: number): void {
-    if (this.flows.moved[row] === 1) return;
+  /** A packet of the flow has got to a server; for how long the flow had waited for one. */
+  #served(row: number, id: number, nowMs: number): number {
+    const { waitsSince, newest } = this.flows;
+    const sinceMs = waitsSince[row];
+    // Of those that are still under way none is older than this one.
+    const sentMs = this.#atMs[id & this.#mask];
+    if (id >= newest[row]) waitsSince[row] = Number.NaN;
+    else if (sentMs > sinceMs) waitsSince[row] = sentMs;
+    return nowMs - sinceMs;
+  }
+
+  #moved(row: number, from: number, to: number, nowMs: number, gapMs: number | undefined): void {
+    const isAgain = this.flows.moved[row] === 1;
     this.flows.moved[row] = 1;
-    this.#options.onMove(from, to, nowMs);
+    this.#options.onMove(from, to, nowMs, gapMs, isAgain);
   }
 
   #settleOne(): void {

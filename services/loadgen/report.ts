@@ -4,6 +4,7 @@ import { agreeing, counted } from '../ops/numbers.ts';
 import { sumOf } from '../ops/report.ts';
 import { accountFor } from './accounts.ts';
 import type { Drive, EarlyEnd } from './drive.ts';
+import type { GapSummary } from './gaps.ts';
 import type { Run } from './run.ts';
 import type { Tier1State } from './tier1s.ts';
 
@@ -42,6 +43,10 @@ export interface TrafficReport {
   readonly flows: number;
   readonly movedFlows: number;
   readonly failedOver: number;
+  /** How long each of those had waited for a server; null when there was none. */
+  readonly gapMs: GapSummary | null;
+  /** Packets that heirs of dead servers have handed out; some of them are `repeats`. */
+  readonly replayed: number;
   /** Without the warm-up: its length, and packets accepted a second. */
   readonly seconds: number;
   readonly packetsPerSecond: number;
@@ -111,6 +116,8 @@ export function trafficReport(run: Run, drive: Drive, { nowMs, ...context }: Rep
     flows: ledger.flows.begun,
     movedFlows: servers.movedFlows,
     failedOver: servers.failedOver,
+    gapMs: gapsOf(servers.gaps.summary()),
+    replayed: run.replayed,
     seconds: round(seconds, 3),
     packetsPerSecond: seconds === 0 ? 0 : Math.round(run.measured / seconds),
     latencyMs: { p50: round(run.latencyMs.percentile(0.5), 3), p99: round(run.latencyMs.percentile(0.99), 3) },
@@ -170,6 +177,10 @@ function problemsOf(report: Omit<TrafficReport, 'problems'>, earlyEnd: EarlyEnd 
     );
   }
   return problems;
+}
+
+function gapsOf(gaps: GapSummary | undefined): GapSummary | null {
+  return gaps === undefined ? null : { p50: round(gaps.p50, 1), p99: round(gaps.p99, 1), max: round(gaps.max, 1) };
 }
 
 function shareOf(part: number, whole: number): number {

@@ -59,6 +59,8 @@ export class Run {
   /** Messages that were no receipts or hellos. */
   badMessages = 0;
   receiptMessages = 0;
+  /** Packets that heirs of dead servers have handed out. */
+  replayed = 0;
   /** This process's own connection is broken, was at any time, and when it was mended last. */
   isDown = false;
   wasDown = false;
@@ -68,6 +70,8 @@ export class Run {
   #answeredMs = Number.NEGATIVE_INFINITY;
   #answeredAtMs = Number.NEGATIVE_INFINITY;
   #standstillUntilMs = Number.NEGATIVE_INFINITY;
+  /** How long the receipt at hand has waited at its server. */
+  #lingeredMs = 0;
 
   constructor(options: RunOptions) {
     this.id = options.id;
@@ -77,7 +81,10 @@ export class Run {
     this.ledger = new Ledger({
       capacity: 2 ** Math.ceil(Math.log2(options.capacity)),
       graceMs: options.graceMs,
-      onMove: (from, _to, nowMs) => this.servers.moved(from, nowMs),
+      onMove: (from, _to, nowMs, gapMs, isAgain) => {
+        const waitedMs = gapMs === undefined ? undefined : gapMs - this.#lingeredMs;
+        this.servers.moved({ from, gapMs: waitedMs, isAgain }, nowMs);
+      },
     });
     this.upstream = new Upstream({ sender: this.sender, ledger: this.ledger, publish: options.publish });
   }
@@ -132,6 +139,8 @@ export class Run {
       const verdict = receipt.verdict(row);
       const id = receipt.id(row);
       const flow = receipt.flow(row);
+      this.#lingeredMs = receipt.waitedMs(row);
+      if (verdict === repeated) this.replayed++;
       if (verdict > 0 && verdict !== repeated) {
         if (verdict < receiptVerdicts.length) ledger.refuse(id, flow, verdict);
         else ledger.strange++;
@@ -143,7 +152,7 @@ export class Run {
         }
         if (handedOverAtMs < this.measureFromMs) continue;
         this.measured++;
-        this.latencyMs.record(nowMs - receipt.waitedMs(row) - handedOverAtMs, 1);
+        this.latencyMs.record(nowMs - this.#lingeredMs - handedOverAtMs, 1);
       }
     }
   }

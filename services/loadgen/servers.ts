@@ -7,6 +7,7 @@
 
 import { limits } from '../../shared/base/limits.ts';
 import type { Receipt } from '../../shared/messages/receipt.ts';
+import { Gaps } from './gaps.ts';
 
 export interface ServerRecord {
   /** Its number in the ledger, from 1. */
@@ -37,9 +38,19 @@ function nameOf({ group, server, incarnation }: Life): string {
   return `${group}/${server}/${incarnation}`;
 }
 
+/** A flow went on at another server than `from`; see LedgerOptions. */
+export interface MovedFlow {
+  readonly from: number;
+  readonly gapMs: number | undefined;
+  readonly isAgain: boolean;
+}
+
 interface Move {
   readonly atMs: number;
+  /** Flows that had not moved before, and others. */
   flows: number;
+  again: number;
+  readonly gapsMs: number[];
 }
 
 /** A server speaks four times a second while a run goes on. */
@@ -56,6 +67,8 @@ export class Servers {
   readonly all: (ServerRecord | undefined)[] = [undefined];
   movedFlows = 0;
   failedOver = 0;
+  /** How long those had waited at each turn. */
+  readonly gaps = new Gaps();
   /** Messages that came again, or of servers beyond the limit. */
   ignored = 0;
   readonly #byLife = new Map<string, ServerRecord>();
@@ -106,16 +119,20 @@ export class Servers {
   }
 
   /** A flow that a server had went on at another one. */
-  moved(from: number, nowMs: number): void {
+  moved({ from, gapMs, isAgain }: MovedFlow, nowMs: number): void {
+    let moves = this.#moves.get(from);
+    let move = moves?.at(-1);
+    if (move === undefined || nowMs - move.atMs >= sameMoveMs || this.hasLeft(from))
+      move = { atMs: nowMs, flows: 0, again: 0, gapsMs: [] };
+    if (isAgain) move.again++;
+    else move.flows++;
+    if (gapMs !== undefined) move.gapsMs.push(gapMs);
     if (this.hasLeft(from)) {
-      this.failedOver++;
+      this.#hasFailedOver(move);
       return;
     }
-    let moves = this.#moves.get(from);
     if (moves === undefined) this.#moves.set(from, (moves = []));
-    const last = moves.at(-1);
-    if (last !== undefined && nowMs - last.atMs < sameMoveMs) last.flows++;
-    else moves.push({ atMs: nowMs, flows: 1 });
+    if (move !== moves.at(-1)) moves.push(move);
   }
 
   /** Moves that wait, of servers that may yet speak. */
@@ -127,16 +144,16 @@ export class Servers {
   /** Moves that wait. */
   get openMoves(): number {
     let flows = 0;
-    for (const moves of this.#moves.values()) for (const move of moves) flows += move.flows;
+    for (const moves of this.#moves.values()) for (const move of moves) flows += move.flows + move.again;
     return flows;
   }
 
   /** The run is over: what still waits is decided by who is there now. */
   finish(nowMs: number): void {
     for (const [from, moves] of this.#moves) {
-      for (const { flows } of moves) {
-        if (this.isGone(from, nowMs)) this.failedOver += flows;
-        else this.movedFlows += flows;
+      for (const move of moves) {
+        if (this.isGone(from, nowMs)) this.#hasFailedOver(move);
+        else this.movedFlows += move.flows + move.again;
       }
     }
     this.#moves.clear();
@@ -161,11 +178,17 @@ export class Servers {
     if (moves === undefined) return;
     const waiting: Move[] = [];
     for (const move of moves) {
-      if (record.hasLeft) this.failedOver += move.flows;
-      else if (nowMs - move.atMs > confirmMs) this.movedFlows += move.flows;
+      if (record.hasLeft) this.#hasFailedOver(move);
+      else if (nowMs - move.atMs > confirmMs) this.movedFlows += move.flows + move.again;
       else waiting.push(move);
     }
     if (waiting.length > 0) this.#moves.set(record.number, waiting);
     else this.#moves.delete(record.number);
+  }
+
+  /** The server of these flows had died, or left. */
+  #hasFailedOver({ flows, gapsMs }: Move): void {
+    this.failedOver += flows;
+    for (const gapMs of gapsMs) this.gaps.add(gapMs);
   }
 }

@@ -46,6 +46,12 @@ export function trafficInWords(report: TrafficReport): string {
   lines.push('', `${counted(movedFlows, 'flow')} moved to another server.`);
   if (failedOver > 0)
     lines.push(`${counted(failedOver, 'flow')} went on at another server when theirs had left or died.`);
+  if (report.gapMs !== null) {
+    const { p50, p99, max } = report.gapMs;
+    lines.push(`They waited for it p50 ${count(p50)} ms, p99 ${count(p99)} ms, at most ${count(max)} ms.`);
+  }
+  if (report.replayed > 0)
+    lines.push(`${counted(report.replayed, 'packet')} that dead servers had not handled were replayed.`);
   lines.push(
     `${count(report.packetsPerSecond)} packets/s in ${report.seconds} s, latency p50 ${report.latencyMs.p50} ms, p99 ${report.latencyMs.p99} ms.`,
   );

@@ -1,6 +1,7 @@
 // What a run of a local cluster amounts to: the numbers, whether they add up, and the same in plain words.
 
 import type { TunnelReport } from '../../shared/flow/tunnelCounts.ts';
+import type { DsslActor } from '../dssl/actor.ts';
 import { countsByName, verdicts } from '../dssl/replica/verdict.ts';
 import { type NobodyCause, nobodyCauses } from '../local/auditor.ts';
 import type { LocalCluster } from '../local/localCluster.ts';
@@ -15,6 +16,8 @@ export interface ServerReport {
   /** Flows that were this server's at any time, and those it holds now. */
   readonly flows: number;
   readonly flowsNow: number;
+  /** Of those that have not ended: how many there are, and behind how many of them nobody stands. Where flows have backups. */
+  readonly protection?: { readonly flows: number; readonly unprotected: number; readonly promoted: number };
   /** Calls of the handler that failed, packets that this cost, and the first of the faults. */
   readonly handlerErrors: number;
   readonly packetsLost: number;
@@ -87,6 +90,7 @@ export function reportOn(cluster: LocalCluster, groupIds: readonly string[], sec
       bytes: egress.stats.bytes,
       flows: egress.stats.flowsStarted,
       flowsNow: actor.ownFlows,
+      ...protectionOf(actor),
       handlerErrors,
       packetsLost,
       ...(firstError === undefined ? {} : { firstError }),
@@ -119,6 +123,14 @@ export function reportOn(cluster: LocalCluster, groupIds: readonly string[], sec
     latencyMs: { p50: round(auditor.latencyMs.percentile(0.5), 3), p99: round(auditor.latencyMs.percentile(0.99), 3) },
   };
   return { ...report, problems: [...problemsOf(report, cluster), ...auditor.flows.stories] };
+}
+
+/** One that has left may have done so before others were told whose its flows are. */
+function protectionOf({ failover, phase }: DsslActor): Pick<ServerReport, 'protection'> {
+  const said = phase === 'left' ? undefined : failover.protection();
+  if (said === undefined) return {};
+  const { flows, unprotected, promoted } = said;
+  return { protection: { flows, unprotected, promoted } };
 }
 
 function problemsOf(report: Omit<ClusterReport, 'problems'>, { auditor, fallen }: LocalCluster): string[] {

@@ -13,8 +13,9 @@ import {
 } from '../../shared/membership/gossip.ts';
 import type { Load } from '../../shared/membership/load.ts';
 import type { EpochName, Mirror } from '../../shared/membership/mirror.ts';
+import { type ProtectionReport, sumProtection } from '../../shared/membership/protection.ts';
 import type { Life } from '../../shared/membership/transitions.ts';
-import type { Member, MemberState } from '../../shared/membership/view.ts';
+import type { GroupRules, Member, MemberState } from '../../shared/membership/view.ts';
 import { decodeHello, type Hello, type HelloState } from '../../shared/messages/hello.ts';
 
 export interface StatusReport {
@@ -35,6 +36,9 @@ export interface GroupStatus {
   readonly epoch: EpochName | null;
   readonly position: number | null;
   readonly placement: string;
+  readonly availability: GroupRules['availability'];
+  /** What its members say of it, added up; null where flows have no backups, or nobody has said anything yet. */
+  readonly protection: ProtectionReport | null;
   readonly servers: readonly ServerStatus[];
 }
 
@@ -50,6 +54,8 @@ export interface ServerStatus {
   readonly load: Load | null;
   /** How far it has come with the log. */
   readonly line: LineReport | null;
+  /** How safe its flows are, and what it has taken over; null where flows have no backups. */
+  readonly protection: ProtectionReport | null;
   /** Since its newest report. */
   readonly heardMsAgo: number | null;
   /** What it says of itself. */
@@ -73,6 +79,7 @@ interface Heard {
   state: LiveState | undefined;
   load: Load | undefined;
   line: LineReport | undefined;
+  protection: ProtectionReport | undefined;
   readonly suspectedBy: Set<string>;
 }
 
@@ -124,17 +131,19 @@ export class StatusBoard {
 
   read(cluster: string, map: ClusterMap, mirrors: ReadonlyMap<string, Mirror>, nowMs: number): StatusReport {
     this.#forget(nowMs);
-    const { version, changed, groups, placement, settings } = map;
+    const { version, changed, groups, placement, rules, settings } = map;
     return {
       cluster,
       map: { version, ...(changed === undefined ? {} : { changed }) },
       groups: groups.map(({ id }) => {
         const { view, epoch = null, position = null } = mirrors.get(id) ?? {};
-        const { number = 0, members = [], placement: own = placement } = view ?? {};
+        const { number = 0, members = [], placement: own = placement, rules: { availability } = rules } = view ?? {};
         const silentMs = silentAfterMs(members.length, settings.watching.stateMs);
         const servers = [...members].sort((one, other) => (one.server < other.server ? -1 : 1));
         const statuses = servers.map((each) => this.#read(each, silentMs, nowMs));
-        return { id, view: number, epoch, position, placement: own, servers: statuses };
+        const said = statuses.flatMap(({ protection }) => protection ?? []);
+        const protection = said.length === 0 ? null : sumProtection(said);
+        return { id, view: number, epoch, position, placement: own, availability, protection, servers: statuses };
       }),
       tier1s: [...this.#tier1s.values()]
         .map(({ hello, atMs }) => ({
@@ -163,6 +172,7 @@ export class StatusBoard {
       flows: heard?.load?.flows ?? null,
       load: heard?.load ?? null,
       line: heard?.line ?? null,
+      protection: heard?.protection ?? null,
       heardMsAgo: wasHeard ? Math.round(nowMs - atMs) : null,
       liveState: heard?.state ?? null,
       silent: nowMs - Math.max(atMs, this.#startMs) >= silentMs,
@@ -178,6 +188,7 @@ export class StatusBoard {
     heard.state = message.state ?? heard.state;
     heard.load = message.load ?? heard.load;
     heard.line = message.line ?? heard.line;
+    heard.protection = message.protection ?? heard.protection;
     heard.suspectedBy.clear();
   }
 
@@ -189,7 +200,7 @@ export class StatusBoard {
       this.faults++;
       return undefined;
     }
-    const said = { state: undefined, load: undefined, line: undefined };
+    const said = { state: undefined, load: undefined, line: undefined, protection: undefined };
     const fresh: Heard = { atMs: Number.NEGATIVE_INFINITY, ...said, suspectedBy: new Set() };
     this.#heard.set(name, fresh);
     return fresh;

@@ -2,6 +2,7 @@
 
 import type { LineState } from '../../shared/membership/gossip.ts';
 import type { EpochName } from '../../shared/membership/mirror.ts';
+import type { ProtectionReport } from '../../shared/membership/protection.ts';
 import { wrap } from '../local/demo/screen.ts';
 import { agreeing, count, counted } from './numbers.ts';
 import type { GroupStatus, ServerStatus, StatusReport } from './statusBoard.ts';
@@ -40,18 +41,38 @@ export function statusInWords(report: StatusReport, nowMs: number): string[] {
   return lines;
 }
 
-function groupInWords({ id, view, epoch, placement, servers }: GroupStatus): string[] {
+function groupInWords({ id, view, epoch, placement, availability, protection, servers }: GroupStatus): string[] {
   if (servers.length === 0) return wrapped(`${id}: no server (view ${view})`);
+  const isSafe = availability !== 'none';
   const header = ['server', 'state', 'weight', 'flows', 'new/s', 'packets/s', 'cpu', 'heard'];
   const remarks = servers.flatMap((server) =>
     remarksOn(server, epoch).flatMap((remark) => wrapped(`! ${server.id} ${remark}`, '  ')),
   );
   return [
-    ...wrapped(`${id}: ${membersInWords(servers)} (view ${view}, ${placement})`),
+    ...wrapped(`${id}: ${membersInWords(servers)} (view ${view}, ${placement}${isSafe ? `, ${availability}` : ''})`),
     ...fitted(header, servers.map(rowOf)),
     ...fitted(['log', 'state', 'epoch', 'position', 'lag', 'lag in time'], servers.map(lineOf)),
+    ...(isSafe ? protectionInWords(protection, servers) : []),
     ...remarks,
   ];
+}
+
+/** Who stands behind the flows of a group, and what its servers have taken over from those that died. */
+function protectionInWords(whole: ProtectionReport | null, servers: readonly ServerStatus[]): string[] {
+  const header = ['backups', 'flows', 'without', 'taken over', 'replays', 'replayed', 'missed'];
+  const rowOf = (name: string, report: ProtectionReport | null): string[] => {
+    if (report === null) return [name, '-', '-', '-', '-', '-', '-'];
+    const { flows, unprotected, promoted, replays, replayed, unreplayed } = report;
+    const without = flows === 0 || unprotected === 0 ? '0' : `${brief(unprotected)} (${share(unprotected / flows)})`;
+    return [name, brief(flows), without, ...[promoted, replays, replayed, unreplayed].map(brief)];
+  };
+  const rows = servers.map(({ id, protection }) => rowOf(id, protection));
+  return fitted(header, rows.length > 1 ? [...rows, rowOf('all', whole)] : rows);
+}
+
+/** Never none of it where there is some. */
+function share(part: number): string {
+  return part < 0.01 ? '<1%' : `${Math.floor(part * 100)}%`;
 }
 
 /** `2 active, 1 draining`. */
@@ -86,13 +107,16 @@ function lineOf({ id, line }: ServerStatus): string[] {
 }
 
 function remarksOn(server: ServerStatus, epoch: EpochName | null): string[] {
-  const { state, line, liveState, silent, heardMsAgo, suspectedBy } = server;
+  const { state, line, protection, liveState, silent, heardMsAgo, suspectedBy } = server;
   const remarks: string[] = [];
   if (silent) {
     remarks.push(heardMsAgo === null ? 'is silent: nothing was heard of it' : `is silent for ${ago(heardMsAgo)}`);
   }
   if (suspectedBy.length > 0) remarks.push(`is suspected by ${suspectedBy.join(', ')}`);
   if (liveState !== null && liveState !== state) remarks.push(`says that it is ${liveState}`);
+  if (protection !== null && protection.replaying > 0) remarks.push('replays what a dead server had not handled');
+  if (protection !== null && protection.partial > 0)
+    remarks.push(`did not remember all that ${counted(protection.partial, 'dead server')} had not handled`);
   if (line !== null && line.state !== 'following') remarks.push(lineWords[line.state]);
   else if (line !== null && epoch !== null && line.epoch !== epoch.id) {
     remarks.push(`is in epoch ${line.epochNumber} of the log, its group in ${epoch.number}`);

@@ -80,11 +80,20 @@ export function reportInWords(report: ClusterReport & Partial<ReplayReport>): st
       ]),
     ),
   );
+  lines.push(...protectionInWords(report));
   for (const { server, flowsLeft } of report.draining ?? []) {
     lines.push('', `${server} is still draining: ${counted(flowsLeft, 'flow')} had not ended when the traffic did.`);
   }
   lines.push('', verdictOf(report));
   return `${lines.join('\n').trimStart()}\n`;
+}
+
+/** Where flows have backups: how many of those that had not ended at the end were without one. */
+function protectionInWords({ servers }: ClusterReport): string[] {
+  const said = servers.flatMap(({ protection }) => protection ?? []);
+  if (said.length === 0) return [];
+  const sum = (name: 'flows' | 'unprotected') => said.reduce((total, each) => total + each[name], 0);
+  return ['', `${counted(sum('flows'), 'flow')} had not ended, ${count(sum('unprotected'))} of them without a backup.`];
 }
 
 function verdictOf(report: ClusterReport): string {

@@ -2,7 +2,7 @@
 // where they stand, how far they have come with the log, how busy they are, and whom they have not heard for a while.
 //
 //   beat     [ version, 1, server, incarnation, beat ]                    on beat.<server>, several a second
-//   state    [ version, 2, server, incarnation, beat, state, view, line, load, digests ]
+//   state    [ version, 2, server, incarnation, beat, state, view, line, load, digests, protection ]
 //                                                                         on gossip.<group>, about once a second
 //   suspect  [ version, 3, from, server, incarnation, isSure ]            on gossip.<group>, when something is wrong
 //   line     [ state, epoch number, epoch id, position, lag, lagMs, handled ]
@@ -12,7 +12,7 @@
 // the rarer it is sent (`stateEveryMs`), so what a member hears of all others stays the same too.
 //
 // A state carries a state, a load, or both: nil stands for the part that is not there. `view` is the number of the view that the
-// sender has; 0 for none. `digests` has three numbers for each slice of the flow table that was summed since the state before: slice,
+// sender has; 0 for none. `protection` is there where flows have backups (protection.ts). `digests` has three numbers for each slice of the flow table that was summed since the state before: slice,
 // position, digest. Numbers of beats go up by one within a life and count states too. A member that hears that it is
 // suspected answers with a state at once.
 
@@ -20,6 +20,7 @@ import { Packr } from 'msgpackr';
 import { isWhole } from '../base/validate.ts';
 import { isName } from '../bus/subjects.ts';
 import { flattenLoad, type Load, readLoad } from './load.ts';
+import { flattenProtection, type ProtectionReport, readProtection } from './protection.ts';
 import type { Life } from './transitions.ts';
 
 const version = 3;
@@ -73,6 +74,8 @@ export interface StateMessage extends Life {
   readonly line: LineReport | undefined;
   readonly load: Load | undefined;
   readonly digests: readonly SliceDigest[];
+  /** Undefined where flows have no backups, or the sender does not say. */
+  readonly protection?: ProtectionReport | undefined;
 }
 
 /** I have not heard this life for a while. `isSure`: for so long that it is dead, as far as I alone can tell. */
@@ -90,13 +93,12 @@ export function encodeGossip(message: GossipMessage): Uint8Array {
   if (kind === 'suspect') {
     return Uint8Array.from(packr.pack([version, 3, message.from, server, incarnation, message.isSure]));
   }
-  const { beat, state, view, line, load, digests } = message;
+  const { beat, state, view, line, load, digests, protection } = message;
   const stateCode = state === undefined ? null : liveStates.indexOf(state);
   const flat = load === undefined ? null : flattenLoad(load);
   const sums = digests.slice(-digestsMax).flatMap(({ slice, position, digest }) => [slice, position, digest]);
-  return Uint8Array.from(
-    packr.pack([version, 2, server, incarnation, beat, stateCode, view, line ? flatLine(line) : null, flat, sums]),
-  );
+  const fields = [version, 2, server, incarnation, beat, stateCode, view, line ? flatLine(line) : null, flat, sums];
+  return Uint8Array.from(packr.pack(protection === undefined ? fields : [...fields, flattenProtection(protection)]));
 }
 
 function flatLine({ state, epochNumber, epoch, position, lag, lagMs, handled }: LineReport): unknown[] {
@@ -114,7 +116,7 @@ export function decodeGossip(message: Uint8Array): GossipMessage | undefined {
   }
   if (!Array.isArray(fields) || fields[0] !== version) return undefined;
   if (fields[1] === 1 && fields.length === 5) return readBeat(fields);
-  if (fields[1] === 2 && fields.length === 10) return readState(fields);
+  if (fields[1] === 2 && (fields.length === 10 || fields.length === 11)) return readState(fields);
   if (fields[1] === 3 && fields.length === 6) return readSuspicion(fields);
   return undefined;
 }
@@ -129,7 +131,7 @@ function readBeat([, , server, incarnation, beat]: unknown[]): Beat | undefined 
   return { kind: 'beat', server, incarnation, beat };
 }
 
-function readState([, , server, incarnation, beat, stateCode, view, flat, flatLoad, sums]: unknown[]):
+function readState([, , server, incarnation, beat, stateCode, view, flat, flatLoad, sums, safety]: unknown[]):
   | StateMessage
   | undefined {
   if (!isServer(server) || !isCount(incarnation) || !isCount(beat) || !isCount(view)) return undefined;
@@ -138,9 +140,11 @@ function readState([, , server, incarnation, beat, stateCode, view, flat, flatLo
   const line = flat === null ? undefined : readLine(flat);
   const digests = readDigests(sums);
   if ((flatLoad !== null && load === undefined) || (flat !== null && line === undefined)) return undefined;
-  if (digests === undefined) return undefined;
+  const protection = safety === undefined ? undefined : readProtection(safety);
+  if (digests === undefined || (safety !== undefined && protection === undefined)) return undefined;
   const state = stateCode === null ? undefined : liveStates[stateCode];
-  return { kind: 'state', server, incarnation, beat, state, view, line, load, digests };
+  const said = { kind: 'state', server, incarnation, beat, state, view, line, load, digests } as const;
+  return protection === undefined ? said : { ...said, protection };
 }
 
 function readLine(value: unknown): LineReport | undefined {

@@ -59,6 +59,11 @@ export const benchmarks: Readonly<Record<string, Listed>> = {
     seconds: 120,
     load: () => import('./overNats/kills.ts'),
   },
+  takeover: {
+    about: 'servers killed under 10,000 packets/s, with backups and without; what backups cost',
+    seconds: 700,
+    load: () => import('./overNats/takeover/takeover.ts'),
+  },
   compose: {
     about: 'nine actors, two tier 1s, three groups and the traffic generator over NATS at 20,000 packets/s',
     seconds: 40,

@@ -6,6 +6,7 @@ import { loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { benchmarks } from './benchmarks.ts';
 import {
+  type Asked,
   type BenchmarkResult,
   type Figure,
   isMet,
@@ -20,13 +21,14 @@ import {
 const quick = Object.keys(benchmarks).filter((name) => benchmarks[name].isQuick);
 const nameWidth = 2 + Math.max(...Object.keys(benchmarks).map((name) => name.length));
 
-const help = `Usage: npm run bench [-- [--json] [NAME...]]
+const help = `Usage: npm run bench [-- [--json] [--kills N] [NAME...]]
 
 Measures Flowherd on this machine. Without names the quick benchmarks run (*), in about three minutes; "all" runs every one.
 Nothing else should run meanwhile.
 
-  --json  the figures as JSON, with what explains them
-  --help  this text
+  --json      the figures as JSON, with what explains them
+  --kills N   takeover: kills with each kind of availability, in place of 5 to 50
+  --help      this text
 
 Benchmarks, and about how many seconds each takes:
 ${Object.entries(benchmarks)
@@ -47,7 +49,7 @@ const loadBefore = rounded(loadavg()[0]);
 async function main(): Promise<void> {
   const only = readOptions();
   if (only === undefined) return;
-  const { names, json } = only;
+  const { names, json, asked } = only;
   const figures: Figure[] = [];
   const skipped: Record<string, string> = {};
   const failed: Record<string, string> = {};
@@ -55,7 +57,7 @@ async function main(): Promise<void> {
     const { about, seconds } = benchmarks[name];
     process.stderr.write(`[${index + 1}/${names.length}] ${name}: ${about}, about ${seconds} s\n`);
     try {
-      const result = await runApart(name);
+      const result = await runApart(name, asked);
       figures.push(...result.figures);
       if (result.skipped !== undefined) skipped[name] = result.skipped;
     } catch (error) {
@@ -67,7 +69,7 @@ async function main(): Promise<void> {
 }
 
 /** The benchmarks asked for; undefined when there is nothing to run, which has then been said. */
-function readOptions(): { names: string[]; json: boolean } | undefined {
+function readOptions(): { names: string[]; json: boolean; asked: Asked } | undefined {
   const fail = (why: string) => {
     process.stderr.write(`${why}; try npm run bench -- --help\n`);
     process.exitCode = 2;
@@ -75,7 +77,11 @@ function readOptions(): { names: string[]; json: boolean } | undefined {
   };
   try {
     const { values, positionals } = parseArgs({
-      options: { json: { type: 'boolean', default: false }, help: { type: 'boolean', default: false } },
+      options: {
+        json: { type: 'boolean', default: false },
+        kills: { type: 'string' },
+        help: { type: 'boolean', default: false },
+      },
       allowPositionals: true,
     });
     if (values.help) {
@@ -87,15 +93,18 @@ function readOptions(): { names: string[]; json: boolean } | undefined {
     const unknown = asked.find((name) => !Object.hasOwn(benchmarks, name));
     if (unknown !== undefined) return fail(`there is no benchmark ${unknown}`);
     const names = every.filter((name) => asked.includes(name));
-    return { names, json: values.json };
+    const { json, kills } = values;
+    if (kills !== undefined && !/^[1-9]\d{0,3}$/.test(kills))
+      return fail(`--kills ${kills}: a number from 1 on is wanted`);
+    return { names, json, asked: kills === undefined ? {} : { kills: Number(kills) } };
   } catch (error) {
     return fail(error instanceof Error ? error.message : String(error));
   }
 }
 
-function runApart(name: string): Promise<BenchmarkResult> {
+function runApart(name: string, asked: Asked): Promise<BenchmarkResult> {
   return new Promise((resolve, reject) => {
-    const worker = fork(new URL('./worker.ts', import.meta.url), [name], {
+    const worker = fork(new URL('./worker.ts', import.meta.url), [name, JSON.stringify(asked)], {
       execArgv: ['--expose-gc'],
       stdio: ['ignore', 2, 2, 'ipc'],
     });

@@ -1,5 +1,16 @@
 // Memory that is in use, for benchmarks that tell what something keeps.
 
+import { readFileSync } from 'node:fs';
+
+/** Bytes of memory that a process has at the moment; 0 when it is gone. Linux only. */
+export function residentBytesOf(pid: number): number {
+  try {
+    return 1_024 * Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1] ?? 0);
+  } catch {
+    return 0;
+  }
+}
+
 /** Bytes of the heap and of what lies outside of it, after garbage collection (node --expose-gc). */
 export async function usedBytes(): Promise<number> {
   if (globalThis.gc === undefined) throw new Error('run with --expose-gc');

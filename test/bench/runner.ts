@@ -30,9 +30,15 @@ export interface BenchmarkResult {
   readonly skipped?: string;
 }
 
+/** What a run was asked for beside the names of benchmarks. */
+export interface Asked {
+  /** How many servers are killed, where a benchmark kills some again and again; undefined: as many as it does by itself. */
+  readonly kills?: number;
+}
+
 export interface BenchmarkModule {
   /** Runs the benchmark; `say` reports progress. */
-  run(say: (line: string) => void): BenchmarkResult | Promise<BenchmarkResult>;
+  run(say: (line: string) => void, asked: Asked): BenchmarkResult | Promise<BenchmarkResult>;
 }
 
 /** What the process of a benchmark sends when it is over. */

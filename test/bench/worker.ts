@@ -1,7 +1,7 @@
-// Runs one benchmark, named by the first argument, and sends its result to the parent, or why there is none.
+// Runs one benchmark, named by the first argument (the second one says what it is asked for), and sends its result to the parent, or why there is none.
 
 import { benchmarks } from './benchmarks.ts';
-import type { WorkerAnswer } from './runner.ts';
+import type { Asked, WorkerAnswer } from './runner.ts';
 
 // Processes that are started here are ended with this one, by a listener for each.
 process.setMaxListeners(64);
@@ -9,7 +9,8 @@ process.setMaxListeners(64);
 async function answer(): Promise<WorkerAnswer> {
   try {
     const module = await benchmarks[process.argv[2]].load();
-    return { result: await module.run((line) => void process.stderr.write(`  ${line}\n`)) };
+    const asked = JSON.parse(process.argv[3]) as Asked;
+    return { result: await module.run((line) => void process.stderr.write(`  ${line}\n`), asked) };
   } catch (error) {
     process.stderr.write(`${error instanceof Error ? error.stack : error}\n`);
     const text = error instanceof Error ? error.message : String(error);

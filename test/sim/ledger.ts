@@ -2,6 +2,8 @@
 // packets. Nothing in here comes from tier 1 or from an actor, but for the one fact that a server was handed a packet, or that the
 // replica beside it went past one.
 
+import type { Command } from '../../shared/log/records/command.ts';
+
 /** One life of a server, from its process's start to its crash or end. */
 export interface ServerLife {
   readonly index: number;
@@ -129,6 +131,19 @@ export class Ledger {
 
   lifeOf(name: string, incarnation: number): number {
     return this.#lives.get(`${name}/${incarnation}`) ?? -1;
+  }
+
+  /** A command has changed a view: it may be the end of a life. */
+  noteCommand(command: Command, atMs: number): void {
+    const { kind } = command;
+    if (kind === 'remove') this.#noteRemoved(command.life.server, command.life.incarnation, atMs);
+    else if (kind === 'join' && command.replaces !== undefined)
+      this.#noteRemoved(command.author.server, command.replaces, atMs);
+  }
+
+  #noteRemoved(server: string, incarnation: number, atMs: number): void {
+    const life = this.lives[this.lifeOf(server, incarnation)];
+    if (life !== undefined) life.removedMs = Math.min(life.removedMs, atMs);
   }
 
   /** The log of a group has the packet, in a frame that counts. */

@@ -386,14 +386,7 @@ export class Reference implements LogWatcher {
   #noteView({ by, position }: SimEntry, command: Command | undefined): void {
     if (this.#isAgain) return;
     this.#setView((this.replica as Replica).view, by, command, position);
-    if (command?.kind === 'remove') this.#noteRemoved(command.life.server, command.life.incarnation);
-    if (command?.kind === 'join' && command.replaces !== undefined)
-      this.#noteRemoved(command.author.server, command.replaces);
-  }
-
-  #noteRemoved(server: string, incarnation: number): void {
-    const life = this.#ledger.lives[this.#ledger.lifeOf(server, incarnation)];
-    if (life !== undefined) life.removedMs = Math.min(life.removedMs, this.#nowMs());
+    if (command !== undefined) this.#ledger.noteCommand(command, this.#nowMs());
   }
 
   #setView(view: View, by: string, command: Command | undefined, position: number): void {

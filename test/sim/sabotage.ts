@@ -47,7 +47,17 @@ const replicaSabotages: Readonly<Record<string, Sabotage>> = {
     caughtWithin: 15,
     kinds: ['die', 'crash'],
     plan: { rules: { ...defaultRules, availability: 'active-active' }, groups: 1, serversPerGroup: 3 },
-    apply: () => replace(CompiledView, 'placeBackup', () => noServer),
+    apply: () =>
+      wrap(
+        CompiledView,
+        'placeBackup',
+        () =>
+          function (this: CompiledView) {
+            // Nor do they go on where they would be placed.
+            Object.assign(this, { protects: false });
+            return noServer;
+          },
+      ),
   },
   'backup-of-its-own': {
     what: 'a replica whose server is to take a flow over thinks of somebody else as the next backup',
@@ -60,7 +70,8 @@ const replicaSabotages: Readonly<Record<string, Sabotage>> = {
         'setOwner',
         (original) =>
           function (this: FlowTable, handle: number, owner: number, backup: number) {
-            original.call(this, handle, owner, this.countByOwner(owner) % 2 === 0 ? backup : owner);
+            const { flows } = this.owners.protection([]);
+            original.call(this, handle, owner, flows % 2 === 0 ? backup : owner);
           },
       ),
   },

@@ -45,7 +45,7 @@ const shell: readonly RegExp[] = [
 ];
 /** Among the shell's files, those that are as pure as the core all the same, and stay so. */
 const pureParts =
-  /^services\/(ops\/(?:histogram|statusBoard|jsonText)|cli\/run\/dssl\/rejoinPause|dssl\/egress\/handlers\/flowMap|loadgen\/(?:accounts|flowBook|ledger|run|servers|tier1s|upstream|generator\/\w+))\.ts$|^shared\/(?:log\/(?:records\/\w+|log|mark|byteBlocks|appendWindow|jetstream\/wire)|bus\/subjects)\.ts$/;
+  /^services\/(ops\/(?:histogram|statusBoard|jsonText)|cli\/run\/dssl\/rejoinPause|dssl\/egress\/handlers\/flowMap|loadgen\/(?:accounts|flowBook|gaps|ledger|run|servers|tier1s|upstream|generator\/\w+))\.ts$|^shared\/(?:log\/(?:records\/\w+|log|mark|byteBlocks|appendWindow|jetstream\/wire)|bus\/subjects)\.ts$/;
 /** Where the platform's clock and timers may be asked; the rest of the shell has a Clock. */
 const knowsTime = /^shared\/base\/clock\.ts$|^services\/(?:cli|local|loadgen|ops)\//;
 const coreModules = ['node:crypto', 'msgpackr', 'zod'];

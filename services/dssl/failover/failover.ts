@@ -4,6 +4,7 @@
 import type { ClusterSettings } from '../../../shared/config/settings.ts';
 import { FrameFlags, isSingle } from '../../../shared/flow/frameFlags.ts';
 import type { Frame } from '../../../shared/log/records/frame.ts';
+import type { ProtectionReport } from '../../../shared/membership/protection.ts';
 import type { DsslActorOptions } from '../actor.ts';
 import { FlowStates } from '../flowState/flowStates.ts';
 import type { Handing } from '../handOut.ts';
@@ -14,6 +15,7 @@ import { type Effects, ItemKind, wordsPerItem } from '../replica/effects.ts';
 import { backupOf, ownerOf } from '../replica/flows/entry.ts';
 import type { DueFrame } from '../replica/global/recentRows.ts';
 import type { Replica } from '../replica/replica.ts';
+import { V } from '../replica/verdict.ts';
 import { HeldFlows } from './heldFlows.ts';
 import { Lease } from './lease.ts';
 import { Replay } from './replay.ts';
@@ -34,6 +36,9 @@ export class Failover {
   /** How far the server that was removed last had handled the log. */
   #heirFrom = 0;
   #states: FlowStates | undefined;
+  /** The replica at hand, and flows that former ones have seen go on here. */
+  #replica: Replica | undefined;
+  #promotedBefore = 0;
 
   constructor(options: DsslActorOptions, parts: FailoverParts) {
     const { clock, log, candidate, settings } = options;
@@ -109,10 +114,28 @@ export class Failover {
     return this.#handled.epoch === epoch ? this.#handled.position : 0;
   }
 
+  /** How safe the flows of the server are, and what it has taken over; undefined where flows have no backups. */
+  protection(): ProtectionReport | undefined {
+    const replica = this.#parts.replica();
+    if (replica === undefined || replica.view.rules.availability === 'none') return undefined;
+    const members = replica.view.members.map(({ number }) => number);
+    const shared = replica.table.owners.protection(members);
+    const own = replica.ownTable?.owners.protection(members) ?? { flows: 0, unprotected: 0 };
+    const { replays, replayedRows: replayed, unreplayed, partialReplays: partial } = this.replay.counters;
+    return {
+      flows: shared.flows + own.flows,
+      unprotected: shared.unprotected + own.unprotected,
+      promoted: this.#promotedBefore + (this.#replica?.counts[V.acceptPromoted] ?? 0),
+      replaying: this.replay.isRunning ? 1 : 0,
+      ...{ replays, replayed, unreplayed, partial },
+    };
+  }
+
   /** An entry was applied, and what it meant for the server has been handed out. */
   onApplied(effects: Effects): void {
     const { heritage, items, epochBegun } = effects;
     const nowMs = this.#options.clock.monotonicMs();
+    this.#followReplica();
     this.states?.onApplied(effects);
     if (epochBegun !== undefined) this.lease.clear();
     // What a server inherits while it is fenced is its own heirs' next.
@@ -122,6 +145,13 @@ export class Failover {
       this.replay.begin(heritage, nowMs);
     }
     this.#note();
+  }
+
+  #followReplica(): void {
+    const replica = this.#parts.replica();
+    if (replica === this.#replica) return;
+    this.#promotedBefore += this.#replica?.counts[V.acceptPromoted] ?? 0;
+    this.#replica = replica;
   }
 
   /** What was not handed out is an heir's, unless this life is a member all the same. */

@@ -24,6 +24,7 @@ import {
   stateEveryMs,
 } from '../../../shared/membership/gossip.ts';
 import type { Load } from '../../../shared/membership/load.ts';
+import type { ProtectionReport } from '../../../shared/membership/protection.ts';
 import { isLifeOf, type Life } from '../../../shared/membership/transitions.ts';
 import { findMember, type View } from '../../../shared/membership/view.ts';
 import { WeightGovernor } from '../../../shared/membership/weights/governor.ts';
@@ -45,6 +46,8 @@ export interface StewardPorts {
   line(): LineReport | undefined;
   /** The state in that report. */
   lineState(): LineState | undefined;
+  /** How safe its flows are; undefined where flows have no backups. */
+  protection?(): ProtectionReport | undefined;
   /** Digests to say with the next state. */
   digests(): readonly SliceDigest[];
   /** A state message of another member of the group. */
@@ -246,8 +249,10 @@ export class Steward {
     const line = this.#ports.line();
     this.#saidLine = line?.state;
     const digests = this.#ports.digests();
+    const protection = this.#ports.protection?.();
     const beat = this.#nextBeat(nowMs);
-    this.#send('gossip', encodeGossip({ kind: 'state', ...this.#self, beat, state, view, line, load, digests }));
+    const said = { beat, state, view, line, load, digests, protection };
+    this.#send('gossip', encodeGossip({ kind: 'state', ...this.#self, ...said }));
   }
 
   #nextBeat(nowMs: number): number {

@@ -11,8 +11,9 @@
 //           not ................ ignore(not mine)
 //
 // Where flows have backups (`availability`), each entry names one. When the owner is no member any more, the flow goes on there with its next
-// packet: accept(promoted). By Fig. 6 the backup keeps entries of others for that, which nobody else has. Flows without packets are looked after
-// slice by slice (`rehome`), so that they survive the next server, too.
+// Where flows have backups (`availability`), each entry names one. When the owner is no member any more, the flow goes on there with its next
+// packet: accept(promoted). When its backup has gone as well, it goes on where it would be placed. By Fig. 6 the backup keeps entries of others for
+// that, which nobody else has. Flows without packets are looked after slice by slice (`rehome`), so that they survive the next server, too.
 //
 // By Fig. 7 own and elsewhere flows are entries of one table that differ in their owner, so they are disjoint by construction
 // (Figs. 8 and 9) and one look finds either. By Fig. 6 a replica keeps its own flows only, in a table of its own that no other
@@ -80,6 +81,8 @@ export class Decider {
     this.#view = view;
     this.#self = self;
     this.#isMember = view.isMember[self] === 1;
+    this.table.watch(self);
+    this.ownTable?.watch(self);
   }
 
   /** The line's time has moved on. */
@@ -164,7 +167,8 @@ export class Decider {
     this.privateOwner = owner;
     this.backup = backupOf(own.foundInfo);
     // What another server owns is here because this one stands behind it.
-    if (owner !== this.#self && this.#view.isMember[owner] !== 1) return this.#promote(own, handle, hi, lo, flags);
+    if (owner !== this.#self && this.#view.isMember[owner] !== 1)
+      return this.#promote(own, handle, hi, lo, flags, backupOf(own.foundInfo));
     this.#follow(own, handle, stateOf(own.foundInfo), flags);
     this.backup = backupOf(own.foundInfo);
     return owner === this.#self ? V.acceptKnown : V.ignoreElsewhere;
@@ -191,8 +195,9 @@ export class Decider {
         else this.backup = backupOf(info);
         return owner === this.#self ? V.acceptKnown : V.ignoreElsewhere;
       }
-      if (!isNext && this.#view.isMember[backupOf(info)] === 1) return this.#promote(table, handle, hi, lo, flags);
-      // The tuple is used again, or its owner is gone with whoever stood behind it: a flow begins with this packet.
+      const next = isNext ? noServer : this.#successor(hi, lo, backupOf(info));
+      if (next !== noServer) return this.#promote(table, handle, hi, lo, flags, next);
+      // The tuple is used again, or its owner is gone and nobody stood behind it: a flow begins with this packet.
       this.#drop(table, hi, lo, handle, isNext ? End.closed : End.moved);
     }
     return this.#newFlow(hi, lo, flags, ordinal);
@@ -286,24 +291,28 @@ export class Decider {
   }
 
   /**
-   * Who hands out a packet of a server that has gone and had not handled it: whoever the flow goes on at, else the backup that it had then, else whom
+   * Who hands out a packet of a server that has gone and had not handled it: whoever the flow goes on at, else the backup that it had then, or whom
    * its hash is placed at now. Undefined when the flow's slice is not here.
    */
   heirOf(gone: number, hi: number, lo: number, formerBackup: number): number | undefined {
     if (this.#absent.some && this.#absent.covers(hi >>> 24)) return undefined;
-    const { isMember } = this.#view;
     for (const table of [this.table, this.ownTable]) {
-      if (table === undefined || table.find(hi, lo, this.#tick) === -1) continue;
-      const info = table.foundInfo;
-      if (ownerOf(info) === gone && isMember[backupOf(info)] === 1) return backupOf(info);
+      if (table === undefined || table.find(hi, lo, this.#tick) === -1 || ownerOf(table.foundInfo) !== gone) continue;
+      return this.#successor(hi, lo, backupOf(table.foundInfo));
     }
-    return isMember[formerBackup] === 1 ? formerBackup : this.#view.place(hi, lo, -1);
+    return this.#successor(hi, lo, formerBackup);
   }
 
-  /** The owner has gone: the flow goes on at its backup, and gets another one. By Fig. 6 nobody else could be it. */
-  #promote(table: FlowTable, handle: number, hi: number, lo: number, flags: number): number {
+  /** Where a flow goes on whose server has gone: at its backup, or, when that has gone too, where it would be placed. `noServer`: nowhere. */
+  #successor(hi: number, lo: number, backup: number): number {
+    const view = this.#view;
+    if (view.isMember[backup] === 1) return backup;
+    return view.protects ? view.place(hi, lo, -1) : noServer;
+  }
+
+  /** The owner has gone: the flow goes on at another one, and gets another backup. By Fig. 6 nobody else could be it. */
+  #promote(table: FlowTable, handle: number, hi: number, lo: number, flags: number, owner: number): number {
     const info = table.foundInfo;
-    const owner = backupOf(info);
     const backup = table === this.table ? this.#view.placeBackup(hi, lo, owner) : noBackup;
     table.setOwner(handle, owner, backup);
     this.#follow(table, handle, stateOf(info), flags);

@@ -12,6 +12,7 @@ import { V } from '../../../services/dssl/replica/verdict.ts';
 import type { EntryKind } from '../../../shared/log/log.ts';
 import { type Command, encodeCommand } from '../../../shared/log/records/command.ts';
 import { Frame, metaRowBytes } from '../../../shared/log/records/frame.ts';
+import type { GroupRules } from '../../../shared/membership/view.ts';
 import { encodeFrame } from '../../support/encodeFrame.ts';
 import { benchBirth, benchGroup, framesOf, startMs, udpPackets } from '../packets.ts';
 import { type BenchmarkResult, median, rounded, spread } from '../runner.ts';
@@ -85,7 +86,12 @@ export function columnsFor(flows: number): Columns[] {
  * Nanoseconds a packet, one value a round, and what the replica then knew. A frame is encoded just before it is applied, as one
  * that came from a socket has just been written to memory; only the actor's part is timed.
  */
-export async function timeDecide(columns: readonly Columns[], rounds: number) {
+export async function timeDecide(
+  columns: readonly Columns[],
+  rounds: number,
+  availability: GroupRules['availability'] = 'none',
+  stepMs = 100,
+) {
   const replica = new Replica({ group: benchGroup, self: { server: names[0], incarnation: 1 } });
   const egress = await countingEgress();
   let position = 0;
@@ -96,7 +102,7 @@ export async function timeDecide(columns: readonly Columns[], rounds: number) {
     kind,
     data,
   });
-  for (const command of founding(2 * columns.length * (columns[0]?.count ?? 0))) {
+  for (const command of founding(2 * columns.length * (columns[0]?.count ?? 0), availability)) {
     const { outcome } = replica.apply(entryOf('command', startMs, encodeCommand(command)));
     if (outcome !== 'command') throw new Error(`the replica did not carry out ${command.kind}`);
   }
@@ -107,7 +113,7 @@ export async function timeDecide(columns: readonly Columns[], rounds: number) {
   let number = 0;
   // The first round opens the flows, the second one confirms them.
   for (let round = -2; round < rounds; round++) {
-    const timestampMs = startMs + (round + 2) * 100;
+    const timestampMs = startMs + (round + 2) * stepMs;
     let applyMs = 0;
     let handOutMs = 0;
     for (const { count, meta, payload } of columns) {
@@ -128,14 +134,17 @@ export async function timeDecide(columns: readonly Columns[], rounds: number) {
   const known = replica.counts[V.acceptKnown] + replica.counts[V.ignoreElsewhere];
   if (known !== packets * (rounds + 1))
     throw new Error(`${known} packets of known flows, not ${packets * (rounds + 1)}`);
-  return { applyNs, handOutNs, medianFrameNs: median(frameNs), own: replica.ownFlows, accepted: egress.stats.packets };
+  const bytesPerFlow = replica.table.capacityBytes / replica.table.size;
+  const { ownFlows: own } = replica;
+  return { applyNs, handOutNs, medianFrameNs: median(frameNs), own, accepted: egress.stats.packets, bytesPerFlow };
 }
 
 /** The commands by which the three servers become a group. */
-function founding(maxFlows: number): Command[] {
+function founding(maxFlows: number, availability: GroupRules['availability']): Command[] {
   const epoch = 'bench';
   const lives = names.map((server) => ({ server, incarnation: 1 }));
-  const birth = benchBirth(maxFlows);
+  const usual = benchBirth(maxFlows);
+  const birth = { ...usual, rules: { ...usual.rules, availability } };
   return [
     {
       kind: 'epoch',

@@ -4,6 +4,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { TrafficReport } from '../../../services/loadgen/report.ts';
+import type { GroupStatus, StatusReport } from '../../../services/ops/statusBoard.ts';
+import type { ProtectionReport } from '../../../shared/membership/protection.ts';
 import { NatsServer, skipWithoutNatsServer } from '../../support/natsServer.ts';
 import { Service } from '../../support/processes.ts';
 
@@ -34,6 +36,16 @@ describe('replay', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () => {
     await nats?.stop();
   });
 
+  /** The group, once its members have said what it waits for. */
+  const statusWhen = async (holds: (said: ProtectionReport) => boolean): Promise<GroupStatus> => {
+    for (;;) {
+      const status = new Service(['status', '--bus', nats.url, '--cluster', 'heirs', '--json']);
+      assert.equal(await status.ended(), 0, status.messages.join('\n'));
+      const [group] = (JSON.parse(status.stdout) as StatusReport).groups;
+      if (group.protection !== null && holds(group.protection)) return group;
+    }
+  };
+
   test('replay - one of three servers is killed: every packet is accepted, and what came twice is counted', async (t) => {
     const flows = ['--flows', '300', '--packets-per-flow', '20-60', '--rate', '3000', '--warm-up', '0'];
     const to = ['traffic', '--to', nats.url, '--cluster', 'heirs', '--seconds', '60', '--json'];
@@ -43,6 +55,10 @@ describe('replay', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () => {
     const heirs = await Promise.all(
       ['s1', 's2'].map((name) => server(name).says(/^replayed \d+ packets of server s3$/)),
     );
+    const status = await statusWhen(({ promoted, replayed }) => promoted > 0 && replayed > 0);
+    assert.equal(status.availability, 'active-active');
+    const { flows: open = 0, unprotected = 0 } = status.protection ?? {};
+    assert.ok(open > 50 && unprotected < open, `${unprotected} of ${open} flows have no backup`);
     const exitCode = await run.end('SIGINT');
     const report = JSON.parse(run.stdout) as TrafficReport;
     assert.deepEqual([report.problems, report.double, report.movedFlows], [[], 0, 0], run.stdout);
@@ -56,6 +72,7 @@ describe('replay', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () => {
       assert.equal(await server(name).end(), 0);
       const { failover } = JSON.parse(server(name).stdout) as { readonly failover: Record<string, number> };
       assert.deepEqual([failover.replays, failover.unreplayed, failover.partialReplays], [1, 0, 0]);
+      assert.ok(failover.promoted > 0 && failover.openFlows >= failover.unprotectedFlows, server(name).stdout);
     }
   });
 });

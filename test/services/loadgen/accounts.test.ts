@@ -52,11 +52,14 @@ function start(packets: number, server = 0) {
   return { ledger, servers, tier1s, account };
 }
 
+/** A flow of the first server that went on elsewhere, after 700 ms. */
+const flow = { from: 1, gapMs: 700, isAgain: false };
+
 describe('servers', () => {
   it('servers - a move counts when its server speaks again later, not when it has left or is silent', () => {
     const speaks = new Servers();
     speaks.heard(receipt(), 0);
-    speaks.moved(1, 1_000);
+    speaks.moved(flow, 1_000);
     speaks.heard(receipt({ sequence: 2 }), 2_000);
     assert.deepEqual([speaks.movedFlows, speaks.hasOpenMoves(2_000)], [0, true]);
     speaks.heard(receipt({ sequence: 3 }), 4_001);
@@ -64,14 +67,14 @@ describe('servers', () => {
 
     const left = new Servers();
     left.heard(receipt(), 0);
-    left.moved(1, 1_000);
+    left.moved(flow, 1_000);
     left.heard(receipt({ sequence: 2, isLast: true }), 2_500);
-    left.moved(1, 2_600);
+    left.moved(flow, 2_600);
     assert.deepEqual([left.movedFlows, left.failedOver], [0, 2]);
 
     const silent = new Servers();
     silent.heard(receipt(), 0);
-    silent.moved(1, 100);
+    silent.moved(flow, 100);
     assert.equal(silent.hasOpenMoves(silentMs), true);
     assert.equal(silent.hasOpenMoves(silentMs + 1), false);
     silent.finish(silentMs + 1);
@@ -79,9 +82,28 @@ describe('servers', () => {
 
     const early = new Servers();
     early.heard(receipt(), 0);
-    early.moved(1, 100);
+    early.moved(flow, 100);
     early.finish(200);
     assert.deepEqual([early.movedFlows, early.failedOver], [1, 0], 'it lives as far as anybody knows');
+  });
+
+  it('servers - a flow counts once when servers have gone, each time when none has; waiting counts when one has', () => {
+    const servers = new Servers();
+    servers.heard(receipt(), 0);
+    for (const gapMs of [700, undefined, 900]) servers.moved({ ...flow, gapMs }, 100);
+    servers.moved({ ...flow, gapMs: 800, isAgain: true }, 110);
+    assert.equal(servers.openMoves, 4);
+    assert.equal(servers.gaps.summary(), undefined, 'it may live');
+    servers.finish(silentMs + 1);
+    assert.deepEqual([servers.movedFlows, servers.failedOver], [0, 3]);
+    assert.deepEqual(servers.gaps.summary(), { p50: 800, p99: 900, max: 900 });
+
+    const alive = new Servers();
+    alive.heard(receipt(), 0);
+    alive.moved(flow, 100);
+    alive.moved({ ...flow, isAgain: true }, 1_000);
+    alive.heard(receipt({ sequence: 2 }), 5_000);
+    assert.deepEqual([alive.movedFlows, alive.failedOver, alive.gaps.summary()], [2, 0, undefined]);
   });
 
   it('servers - lives of one server, and servers of one name in two groups, are told apart', () => {

@@ -21,6 +21,8 @@ const report: TrafficReport = {
   flows: 12_345,
   movedFlows: 0,
   failedOver: 2,
+  gapMs: { p50: 812.3, p99: 903.9, max: 1_012 },
+  replayed: 411,
   seconds: 10,
   packetsPerSecond: 99_999,
   latencyMs: { p50: 1.5, p99: 9.25 },
@@ -60,6 +62,9 @@ describe('traffic in words', () => {
     assert.match(text, /^ {6}3 lost on the way, or the receipts for them were$/m);
     assert.match(text, /^0 flows moved to another server\.$/m);
     assert.match(text, /2 flows went on at another server when theirs had left or died/);
+    assert.match(text, /waited for it p50 812\.3 ms, p99 903\.9 ms, at most 1,012 ms/);
+    assert.match(text, /^411 packets .* were replayed\.$/m);
+    assert.doesNotMatch(trafficInWords({ ...report, gapMs: null, replayed: 0 }), /waited for|replayed/);
     assert.match(text, /It adds up: .* or is accounted for/);
     assert.doesNotMatch(text, /fell behind its schedule/);
   });

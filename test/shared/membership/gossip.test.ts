@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { pack, unpack } from 'msgpackr';
 import {
   decodeGossip,
   digestsMax,
@@ -43,19 +44,33 @@ const line = fc.record({
   handled: fc.maxSafeNat(),
 });
 const digest = fc.record({ slice: fc.nat({ max: 255 }), position: fc.maxSafeNat(), digest: fc.maxSafeNat() });
+const count = fc.maxSafeNat();
+const protection = fc.record({
+  flows: count,
+  unprotected: count,
+  promoted: count,
+  replaying: count,
+  replays: count,
+  replayed: count,
+  unreplayed: count,
+  partial: count,
+});
+const stateMessage = fc.record({
+  kind: fc.constant('state' as const),
+  ...life,
+  beat: fc.nat(),
+  state: fc.option(fc.constantFrom(...liveStates), { nil: undefined }),
+  view: fc.nat(),
+  line: fc.option(line, { nil: undefined }),
+  load: fc.option(load, { nil: undefined }),
+  digests: fc.array(digest, { maxLength: 20 }),
+});
 const message: fc.Arbitrary<GossipMessage> = fc.oneof(
   fc.record({ kind: fc.constant('beat' as const), ...life, beat: fc.nat() }),
   fc.record({ kind: fc.constant('suspect' as const), ...life, from: life.server, isSure: fc.boolean() }),
-  fc.record({
-    kind: fc.constant('state' as const),
-    ...life,
-    beat: fc.nat(),
-    state: fc.option(fc.constantFrom(...liveStates), { nil: undefined }),
-    view: fc.nat(),
-    line: fc.option(line, { nil: undefined }),
-    load: fc.option(load, { nil: undefined }),
-    digests: fc.array(digest, { maxLength: 20 }),
-  }),
+  fc
+    .tuple(stateMessage, fc.option(protection))
+    .map(([said, safety]) => (safety === null ? said : { ...said, protection: safety })),
 );
 
 test('gossip - what is said comes back as it was, with any part of a state missing', () => {
@@ -112,4 +127,26 @@ test('gossip - of more digests than fit the newest are said, and the message can
   const read = decodeGossip(bytes);
   assert.ok(read?.kind === 'state');
   assert.deepEqual(read.digests, digests.slice(8));
+});
+
+test('gossip - how safe flows are may be left out; a later version may say more of it, and nonsense is refused', () => {
+  const plain = structuredClone(fc.sample(stateMessage, 1)[0]);
+  const read = (...more: readonly unknown[]) => {
+    const fields = unpack(encodeGossip(plain)) as unknown[];
+    return decodeGossip(pack([...fields, ...more]));
+  };
+  assert.deepEqual(read(), plain);
+  const safety = { flows: 1, unprotected: 2, promoted: 3, replaying: 4, replays: 5, replayed: 6, unreplayed: 7 };
+  assert.deepEqual(read([1, 2, 3, 4, 5, 6, 7, 8, 9]), { ...plain, protection: { ...safety, partial: 8 } });
+  const nonsense = [
+    null,
+    1,
+    [],
+    [1, 2, 3, 4, 5, 6, 7],
+    [1, 2, 3, 4, 5, 6, 7, -8],
+    Array(33).fill(1),
+    ['a', 2, 3, 4, 5, 6, 7, 8],
+  ];
+  for (const each of nonsense) assert.equal(read(each), undefined, JSON.stringify(each));
+  assert.equal(read([1, 2, 3, 4, 5, 6, 7, 8], 0), undefined);
 });

@@ -3,6 +3,7 @@
 import type { Logger } from 'pino';
 import type { DsslActor } from '../../../dssl/actor.ts';
 import type { ReceiptEgress } from '../../../dssl/egress/remote/receipts.ts';
+import type { ReplayCounters } from '../../../dssl/failover/replay.ts';
 import { count, counted } from '../../../ops/numbers.ts';
 import type { OpenedEgress } from '../../process/egress.ts';
 import type { LogTarget } from '../../process/environment.ts';
@@ -15,6 +16,8 @@ export interface LifeCounts {
     readonly packets: number;
     readonly flows: number;
     readonly flowsLeft: number;
+    /** What it has taken over from servers that died. */
+    readonly failover: Numbers & ReplayCounters & { readonly promoted: number };
     /** What became of its replica: states fetched, slices restored, entries that it passed over. */
     readonly recovery: { readonly skippedEntries: number };
   };
@@ -47,11 +50,19 @@ export function countsOf({ actor, tally, opened, receipts, flowsMoved, flowsLeft
     handlerErrors,
     packetsLost,
     ...tally.sum(),
-    failover: { ...actor.failover.replay.counters, ...actor.failover.states?.report() },
+    failover: { ...failoverOf(actor), ...actor.failover.states?.report() },
     recovery: { ...actor.recovery.counters, broken: { ...actor.recovery.counters.broken } },
     ...(receipts === undefined ? {} : { receipts: { rows: receipts.rows, unanswered: receipts.unanswered } }),
   };
   return { counts, part, report: egress.report() };
+}
+
+/** What it has taken over, and, where flows have backups, how many that had not ended it held at its end, and how many of them without one. */
+function failoverOf({ failover }: DsslActor): LifeCounts['counts']['failover'] {
+  const protection = failover.protection();
+  const taken = { ...failover.replay.counters, promoted: protection?.promoted ?? 0 };
+  if (protection === undefined) return taken;
+  return { ...taken, openFlows: protection.flows, unprotectedFlows: protection.unprotected };
 }
 
 /** The counts of both; of the later one what cannot be added up. */
@@ -76,8 +87,16 @@ export function tellCounts(
     asJson,
     { server, lives, ...counts, [part]: report },
     () =>
-      `${server}: ${counted(packets, 'packet')} of ${counted(flows, 'flow')}${inLives}, ${counted(flowsLeft, 'flow')} left behind, ${counted(skippedEntries, 'entry', 'entries')} of the log passed over.\n${answerWords(report)}`,
+      `${server}: ${counted(packets, 'packet')} of ${counted(flows, 'flow')}${inLives}, ${counted(flowsLeft, 'flow')} left behind, ${counted(skippedEntries, 'entry', 'entries')} of the log passed over.\n${failoverWords(counts)}${answerWords(report)}`,
   );
+}
+
+/** What it has taken over from servers that died; nothing where that was nothing. */
+function failoverWords({ failover }: LifeCounts['counts']): string {
+  const { promoted, replays, replayedRows, unreplayed } = failover;
+  if (promoted + replays === 0) return '';
+  const took = `took over ${counted(promoted, 'flow')}, replayed ${counted(replayedRows, 'packet')} of ${counted(replays, 'server')}`;
+  return `  ${took}${unreplayed > 0 ? `, could not replay ${count(unreplayed)}` : ''}\n`;
 }
 
 /** What became of a backend's answers that no client got; nothing where all of them went back. */

@@ -62,16 +62,6 @@ export function withState(info: number, state: FlowState): number {
   return (info & ~0x4300_0000) | stateBits(state);
 }
 
-/** The word with another backup. */
-export function withBackup(info: number, backup: number): number {
-  return (info & ~0xff_f000) | (backup << 12);
-}
-
-/** The word with another owner. */
-export function withOwner(info: number, owner: number): number {
-  return (info & ~0xfff) | owner;
-}
-
 export function ownerOf(info: number): number {
   return info & 0xfff;
 }

@@ -32,8 +32,6 @@ import {
   ownerOf,
   packInfo,
   stateOf,
-  withBackup,
-  withOwner,
   withState,
 } from './entry.ts';
 import { evict } from './evict.ts';
@@ -81,7 +79,8 @@ export class FlowTable {
   /** Ticks until which slices rest. */
   readonly #rests = new Int32Array(sliceCount);
   #cap: number;
-  readonly #owners = new OwnerCounts();
+  /** Counts expired entries that nobody has met yet, too. */
+  readonly owners = new OwnerCounts();
   readonly #onOver = (segment: FlowSegment, slot: number): void => this.#end(segment, slot, EndReason.expired);
   #size = 0;
 
@@ -182,7 +181,7 @@ export class FlowTable {
     this.#size++;
     this.counters.inserted++;
     const info = packInfo(owner, backup, state, protocolClass);
-    this.#owners.add(info, 1);
+    this.owners.add(info, 1);
     return this.#segments.insert(hi, lo, tick, info);
   }
 
@@ -263,7 +262,7 @@ export class FlowTable {
       }
       this.#segments.insert(hi, lo, lastSeen, info);
       this.#size++;
-      this.#owners.add(info, 1);
+      this.owners.add(info, 1);
     }
     this.#allowances[slice] = allowance;
     this.#rests[slice] = (tick + rest) | 0;
@@ -302,29 +301,31 @@ export class FlowTable {
   }
 
   setBackup(handle: number, backup: number): void {
-    const info = this.info(handle);
-    this.#setInfo(handle, info, withBackup(info, backup));
+    this.#replace(handle, (this.info(handle) & ~0xff_f000) | (backup << 12));
   }
 
   /** The flow goes on at another server, with another one behind it. */
   setOwner(handle: number, owner: number, backup: number): void {
-    const info = this.info(handle);
-    this.#setInfo(handle, info, withBackup(withOwner(info, owner), backup));
+    this.#replace(handle, (this.info(handle) & ~0xff_ffff) | (backup << 12) | owner);
   }
 
   setState(handle: number, state: FlowState): void {
-    const info = this.info(handle);
-    this.#setInfo(handle, info, withState(info, state));
+    this.#replace(handle, withState(this.info(handle), state));
   }
 
-  /** Entries of one owner, expired ones that nobody has met yet included. */
+  /** Entries of one owner. */
   countByOwner(owner: number): number {
-    return this.#owners.of(owner);
+    return this.owners.of(owner);
   }
 
   /** Those of them that have ended. */
   endedByOwner(owner: number): number {
-    return this.#owners.endedOf(owner);
+    return this.owners.endedOf(owner);
+  }
+
+  /** Who stands behind the flows of this owner is counted from here on. */
+  watch(owner: number): void {
+    if (this.owners.watch(owner)) this.scan((_hi, _lo, _lastSeen, info) => this.owners.note(info));
   }
 
   get size(): number {
@@ -333,7 +334,7 @@ export class FlowTable {
 
   /** Bytes of all arrays of the table. */
   get capacityBytes(): number {
-    return this.#segments.bytes + this.#owners.bytes + 2 * this.#rests.byteLength;
+    return this.#segments.bytes + this.owners.bytes + 2 * this.#rests.byteLength;
   }
 
   /** Looks for room in a slice whose allowance is used up; whether there is some. See the header. */
@@ -355,19 +356,15 @@ export class FlowTable {
     return Math.min(Math.max((this.#rests[slice] - tick) | 0, 0), restTicks);
   }
 
-  #setInfo(handle: number, info: number, next: number): void {
-    this.#recount(info, next);
-    this.#segments.all[handle >>> slotBits].data[((handle & slotMask) << 2) + 3] = next;
-  }
-
-  #recount(info: number, next: number): void {
-    this.#owners.add(info, -1);
-    this.#owners.add(next, 1);
+  #replace(handle: number, info: number): void {
+    this.owners.add(this.info(handle), -1);
+    this.owners.add(info, 1);
+    this.#segments.all[handle >>> slotBits].data[((handle & slotMask) << 2) + 3] = info;
   }
 
   #forget(info: number): void {
     this.#size--;
-    this.#owners.add(info, -1);
+    this.owners.add(info, -1);
   }
 
   /** Accounts for an entry that the table ends; the caller removes it from its segment. */
