@@ -46,6 +46,10 @@ export interface ServerStatus {
   readonly id: string;
   readonly incarnation: number;
   readonly state: MemberState;
+  /** Of a standby: the servers that it stands for, empty for all; null of one that takes flows. */
+  readonly standsFor: readonly string[] | null;
+  /** The server whose place it has taken. */
+  readonly inPlaceOf: string | null;
   /** The weight in force, and the configured one. */
   readonly weight: number;
   readonly base: number;
@@ -159,7 +163,7 @@ export class StatusBoard {
   }
 
   #read(member: Member, silentMs: number, nowMs: number): ServerStatus {
-    const { server: id, incarnation, state, weight, base } = member;
+    const { server: id, incarnation, state, standsFor, inPlaceOf, weight, base } = member;
     const heard = this.#heard.get(nameOf(member));
     const atMs = heard === undefined ? Number.NEGATIVE_INFINITY : heard.atMs;
     const wasHeard = atMs !== Number.NEGATIVE_INFINITY;
@@ -167,6 +171,8 @@ export class StatusBoard {
       id,
       incarnation,
       state,
+      standsFor: standsFor ?? null,
+      inPlaceOf: inPlaceOf ?? null,
       weight,
       base,
       flows: heard?.load?.flows ?? null,

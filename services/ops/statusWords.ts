@@ -53,6 +53,7 @@ function groupInWords({ id, view, epoch, placement, availability, protection, se
     ...fitted(header, servers.map(rowOf)),
     ...fitted(['log', 'state', 'epoch', 'position', 'lag', 'lag in time'], servers.map(lineOf)),
     ...(isSafe ? protectionInWords(protection, servers) : []),
+    ...servers.flatMap(roleInWords),
     ...remarks,
   ];
 }
@@ -75,22 +76,33 @@ function share(part: number): string {
   return part < 0.01 ? '<1%' : `${Math.floor(part * 100)}%`;
 }
 
-/** `2 active, 1 draining`. */
-export function membersInWords(members: readonly { readonly state: string }[]): string {
-  const states = ['active', 'joining', 'draining'].flatMap((state) => {
-    const number = members.filter((member) => member.state === state).length;
+interface Standing {
+  readonly state: string;
+  readonly standsFor?: readonly string[] | null;
+}
+
+/** A standby that holds all state is no active server. */
+function stateInWords({ state, standsFor }: Standing): string {
+  return state === 'active' && standsFor != null ? 'standby' : state;
+}
+
+/** `2 active, 1 standby`. */
+export function membersInWords(members: readonly Standing[]): string {
+  const states = ['active', 'standby', 'joining', 'draining'].flatMap((state) => {
+    const number = members.filter((member) => stateInWords(member) === state).length;
     return number === 0 ? [] : [`${number} ${state}`];
   });
   return states.join(', ') || 'none';
 }
 
-function rowOf({ id, state, weight, base, load, heardMsAgo }: ServerStatus): string[] {
+function rowOf(server: ServerStatus): string[] {
+  const { id, standsFor, weight, base, load, heardMsAgo } = server;
   const of = (value: number | undefined, inWords: (value: number) => string) =>
     value === undefined ? '-' : inWords(value);
   return [
     id,
-    state,
-    weight === base ? `${weight}` : `${weight} of ${base}`,
+    stateInWords(server),
+    standsFor !== null ? '-' : weight === base ? `${weight}` : `${weight} of ${base}`,
     of(load?.flows, brief),
     of(load?.newFlows, brief),
     of(load?.packets, brief),
@@ -104,6 +116,13 @@ function lineOf({ id, line }: ServerStatus): string[] {
   if (line === null) return [id, '-', '-', '-', '-', '-'];
   const { state, epochNumber, position, lag, lagMs } = line;
   return [id, state, count(epochNumber), count(position), count(lag), `${count(lagMs)} ms`];
+}
+
+/** Who stands by for whom. */
+function roleInWords({ id, standsFor, inPlaceOf }: ServerStatus): string[] {
+  if (standsFor !== null)
+    return wrapped(`${id} stands by for ${standsFor.join(', ') || 'all servers of the group'}`, '  ');
+  return inPlaceOf === null ? [] : wrapped(`${id} is in the place of ${inPlaceOf}`, '  ');
 }
 
 function remarksOn(server: ServerStatus, epoch: EpochName | null): string[] {

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { TrafficReport } from '../../../services/loadgen/report.ts';
+import type { StatusReport } from '../../../services/ops/statusBoard.ts';
 import { NatsServer, skipWithoutNatsServer } from '../../support/natsServer.ts';
 import { Service } from '../../support/processes.ts';
 
@@ -41,6 +42,15 @@ describe('standby', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () => {
       await Promise.all(servers.map((server) => server.says(/server is active/)));
       const standby = dssl('b1', '--standby-for', standbyFor);
       await standby.says(/server is active/);
+      const isProtected = async (): Promise<void> => {
+        for (;;) {
+          const status = start(['status', ...common.slice(0, 4), '--json']);
+          await status.ended();
+          const [group] = (JSON.parse(status.stdout) as StatusReport).groups;
+          const said = group.servers.find(({ id }) => id === 'b1')?.protection ?? null;
+          if (said !== null && said.flows > 0 && said.unprotected === 0) return;
+        }
+      };
       const tier1 = start(['tier1', ...common, ...birth, '--name', 't1', '--input', 'bus', '--json']);
       await tier1.says(/taking packets from the bus/);
       const flows = ['--flows', '200', '--packets-per-flow', '40-80', '--rate', '2000', '--warm-up', '0'];
@@ -52,6 +62,7 @@ describe('standby', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () => {
       await run.says(/^receipts come from .*\bb1\b/);
       const again = dssl('s2');
       await again.says(/server is active/);
+      if (method === 'fig-7') await isProtected();
       await standby.end('SIGKILL');
       const second = await again.says(/^replayed \d+ packets of server b1$/);
 

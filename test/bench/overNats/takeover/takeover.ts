@@ -39,6 +39,20 @@ const configurations: readonly Configuration[] = [
     kills: 20,
     gapAtMostMs: 300,
   },
+  {
+    key: 'activePassive',
+    options: ['--availability', 'active-passive'],
+    kills: 10,
+    gapAtMostMs: 1_000,
+    servers: { s3: ['--standby-for', 's1'], s4: ['--standby-for', 's2'], s5: ['--standby-for', 's1,s2'] },
+  },
+  {
+    key: 'nPlusM',
+    options: ['--availability', 'n-plus-m'],
+    kills: 10,
+    gapAtMostMs: 1_000,
+    servers: { s4: ['--standby-for', 'all'], s5: ['--standby-for', 'all'] },
+  },
   { key: 'unprotected', options: ['--availability', 'none'], kills: 5 },
 ];
 
