@@ -263,6 +263,8 @@ const replicaSabotages: Readonly<Record<string, Sabotage>> = {
     what: 'a server that has been removed goes on accepting',
     caughtWithin: 15,
     kinds: ['crash', 'drain-server', 'pause', 'one-way'],
+    // With backups a server that was removed unseen does not hand out what it accepts.
+    plan: { rules: defaultRules },
     apply: () =>
       wrap(
         Decider,

@@ -133,7 +133,7 @@ export const logSabotages: Readonly<Record<string, Sabotage>> = {
     what: 'a member that drains leaves although the others have all lost the state of the group',
     caughtWithin: 40,
     kinds: ['log-emptied', 'log-tail', 'short-log', 'slow-reader', 'drain-server', 'add-server'],
-    plan: { serversPerGroup: 2, faults: 60 },
+    plan: { ...fig7, serversPerGroup: 2, faults: 60, workMs: 0 },
     apply: () => replace(Seek, 'isFollowed', () => true),
   },
   'begins-twice': {

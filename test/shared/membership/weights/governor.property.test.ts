@@ -111,9 +111,13 @@ test('weight properties - no change is smaller than the deadband', () => {
       const { deadband, step, policy, least, most } = each.settings;
       if (policy === 'equal' || policy === 'static') return;
       const { view, next } = proposeOnce(each);
+      const lowOf = (base: number) => Math.max(1, Math.ceil(least * base));
+      // When all would be refused, all get the least.
+      const able = next.members.filter(({ state, base }) => state === 'active' && base > 0);
+      if (able.every(({ weight, base }) => weight === lowOf(base))) return;
       for (const [index, { weight, base }] of view.members.entries()) {
         const now = next.members[index].weight;
-        const low = Math.max(1, Math.ceil(least * base));
+        const low = lowOf(base);
         const wasWithin = weight >= low && weight <= Math.max(low, Math.floor(most * base));
         if (now === weight || now === 0 || weight === 0 || !wasWithin) continue;
         const change = Math.abs(now - weight);
