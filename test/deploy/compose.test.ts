@@ -21,11 +21,11 @@ describe('compose', { skip: skipWithoutDocker(), timeout: 240_000 }, () => {
   for (const files of [[base], [base, cluster], [base, tls], [base, cluster, tls]]) {
     it(`compose - ${files.join(' and ')} can be read, and opens nothing`, () => {
       const services = new ComposeProject(files).services();
-      for (const service of ['keys', 'nats', 'cluster', 'tier1', 'dssl', 'cli']) assert.match(services, keyOf(service));
+      for (const service of ['keys', 'nats', 'cluster', 'tier1', 'dssl', 'standby', 'cli']) assert.match(services, keyOf(service));
       for (const unwanted of ['container_name', 'ports', 'privileged', 'devices', 'network_mode: host']) {
         assert.doesNotMatch(services, new RegExp(`^ +${unwanted}\\b`, 'm'), unwanted);
       }
-      const count = files.includes(cluster) ? 8 : 6;
+      const count = files.includes(cluster) ? 9 : 7;
       for (const wanted of [/no-new-privileges/g, /^ {4}cap_drop:/gm, /^ {4}read_only: true/gm, /^ {4}init: true/gm]) {
         assert.equal([...services.matchAll(wanted)].length, count, String(wanted));
       }

@@ -15,7 +15,6 @@ import { type Effects, ItemKind, wordsPerItem } from '../replica/effects.ts';
 import { backupOf, ownerOf } from '../replica/flows/entry.ts';
 import type { DueFrame } from '../replica/global/recentRows.ts';
 import type { Replica } from '../replica/replica.ts';
-import { V } from '../replica/verdict.ts';
 import { HeldFlows } from './heldFlows.ts';
 import { Lease } from './lease.ts';
 import { Replay } from './replay.ts';
@@ -125,7 +124,7 @@ export class Failover {
     return {
       flows: shared.flows + own.flows,
       unprotected: shared.unprotected + own.unprotected,
-      promoted: this.#promotedBefore + (this.#replica?.counts[V.acceptPromoted] ?? 0),
+      promoted: this.#promotedBefore + (this.#replica?.promotedFlows ?? 0),
       replaying: this.replay.isRunning ? 1 : 0,
       ...{ replays, replayed, unreplayed, partial },
     };
@@ -150,7 +149,7 @@ export class Failover {
   #followReplica(): void {
     const replica = this.#parts.replica();
     if (replica === this.#replica) return;
-    this.#promotedBefore += this.#replica?.counts[V.acceptPromoted] ?? 0;
+    this.#promotedBefore += this.#replica?.promotedFlows ?? 0;
     this.#replica = replica;
   }
 

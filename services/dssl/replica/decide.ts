@@ -52,6 +52,8 @@ export class Decider {
   owner = noServer;
   /** Who stands behind the owner, where flows have backups; means nothing without an owner. */
   backup = noBackup;
+  /** Flows of servers that had gone, which went on at this replica's. */
+  promoted = 0;
   /** By Fig. 6: the owner of the packet decided last, as only that one and who stands behind it know. */
   privateOwner = noServer;
   readonly #items: ItemBuffer;
@@ -277,7 +279,10 @@ export class Decider {
     if (isServed && backup === formerBackup) return;
     table.setOwner(handle, owner, backup);
     if (former === this.#self && !isServed) this.#items.flowEnded(hi, lo, End.moved);
-    if (owner === this.#self && !isServed) this.#items.flowPromoted(hi, lo);
+    if (owner === this.#self && !isServed) {
+      this.promoted++;
+      this.#items.flowPromoted(hi, lo);
+    }
     if (this.#items.behind === undefined) return;
     if (owner === this.#self) this.#items.changed(ItemKind.backedAnew, hi, lo);
     else if (isServed && formerBackup === this.#self) this.#items.changed(ItemKind.behindLost, hi, lo);
@@ -321,6 +326,7 @@ export class Decider {
     this.backup = backup;
     if (ownerOf(info) === this.#self) this.#items.flowEnded(hi, lo, End.moved);
     if (owner !== this.#self) return V.ignoreElsewhere;
+    this.promoted++;
     this.#items.flowPromoted(hi, lo);
     return V.acceptPromoted;
   }

@@ -124,6 +124,11 @@ export class Replica {
     return this.#state.ownHeritage(handled, this.position, this.mark);
   }
 
+  /** Flows of servers that had gone, which went on at this replica's. */
+  get promotedFlows(): number {
+    return this.#state.decider.promoted;
+  }
+
   /** The life that a server number means; undefined when it was never given. */
   lifeOf(number: number): Life | undefined {
     return this.#state.roster.entry(number);
