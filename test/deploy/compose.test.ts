@@ -21,7 +21,8 @@ describe('compose', { skip: skipWithoutDocker(), timeout: 240_000 }, () => {
   for (const files of [[base], [base, cluster], [base, tls], [base, cluster, tls]]) {
     it(`compose - ${files.join(' and ')} can be read, and opens nothing`, () => {
       const services = new ComposeProject(files).services();
-      for (const service of ['keys', 'nats', 'cluster', 'tier1', 'dssl', 'standby', 'cli']) assert.match(services, keyOf(service));
+      for (const service of ['keys', 'nats', 'cluster', 'tier1', 'dssl', 'standby', 'cli'])
+        assert.match(services, keyOf(service));
       for (const unwanted of ['container_name', 'ports', 'privileged', 'devices', 'network_mode: host']) {
         assert.doesNotMatch(services, new RegExp(`^ +${unwanted}\\b`, 'm'), unwanted);
       }

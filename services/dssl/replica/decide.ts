@@ -127,10 +127,10 @@ export class Decider {
     const repeated = first !== -1 && view.isMember[first] === 1;
     const owner = repeated ? first : view.place(hi, lo, ordinal);
     this.owner = owner;
-    if (!repeated && owner !== noServer) this.recentStarts.record(hi, lo, this.#tick, owner);
+    const backup = repeated ? this.#knownBackup() : owner === noServer ? noBackup : view.placeBackup(hi, lo, owner);
+    if (!repeated && owner !== noServer) this.recentStarts.record(hi, lo, this.#tick, owner, backup);
     const handle = own.find(hi, lo, this.#tick);
     const isMine = owner === this.#self;
-    const backup = owner === noServer ? noBackup : view.placeBackup(hi, lo, owner);
     this.backup = backup;
     if (owner === noServer || (!isMine && backup !== this.#self)) {
       // The start went to somebody else, who sees this packet too: whatever is held here on this tuple is stale.
@@ -156,6 +156,12 @@ export class Decider {
     if (isFull) return V.dropTableFull;
     this.#items.flowStarted(hi, lo);
     return V.acceptNew;
+  }
+
+  /** Of the start that was repeated: another backup would know the flow beside the first one, and nobody could tell. */
+  #knownBackup(): number {
+    const { foundBackup } = this.recentStarts;
+    return this.#view.isMember[foundBackup] === 1 ? foundBackup : noBackup;
   }
 
   /** Fig. 6, blocks 646-648: the packet does not start a flow. */
@@ -301,10 +307,9 @@ export class Decider {
    */
   heirOf(gone: number, hi: number, lo: number, formerBackup: number): number | undefined {
     if (this.#absent.some && this.#absent.covers(hi >>> 24)) return undefined;
-    for (const table of [this.table, this.ownTable]) {
-      if (table === undefined || table.find(hi, lo, this.#tick) === -1 || ownerOf(table.foundInfo) !== gone) continue;
-      return this.#successor(hi, lo, backupOf(table.foundInfo));
-    }
+    // By Fig. 6 a connection has one backup all its life, and what a table holds may be the next connection on its ports.
+    if (this.table.find(hi, lo, this.#tick) !== -1 && ownerOf(this.table.foundInfo) === gone)
+      return this.#successor(hi, lo, backupOf(this.table.foundInfo));
     return this.#successor(hi, lo, formerBackup);
   }
 

@@ -106,7 +106,7 @@ function isExplained(world: World, flow: FlowRecord, packet: PacketRecord): bool
   if (fate === undefined) return isWithoutLine(world, packet) || isDeadTier1(world, packet) || hasNoWay(world, packet);
   if (fate.owner !== -1) {
     const owner = world.ledger.lives[fate.owner];
-    const isGone = isOwnerGone(world, owner, fate) || diedAtWork(world, owner, fate);
+    const isGone = isOwnerGone(world, owner, fate) || diedAtWork(world, owner, fate) || isFenced(world, owner, fate);
     return isGone && !mustBeReplayed(world, owner, fate);
   }
   if (fate.isLost || isGroupDead(world, fate)) return true;

@@ -2,7 +2,7 @@
 //
 // A start may be sent twice: the client heard nothing and repeats its SYN. If the view changed in between, the second copy may
 // be placed at another member than the first, and two servers would hold one connection, since by Fig. 6 only its owner knows a
-// flow. So every replica remembers for a moment where each start went, and a repeated one goes there again. The time runs from
+// flow. So every replica remembers for a moment where each start went and who stands behind that one, and a repeated one goes there again. The time runs from
 // the first start: a tuple that is used again later is a new flow, however often its start is repeated. Once the flow has ended, its tuple
 // may be used again at once, so a start is forgotten with the end of its flow, which every replica sees.
 //
@@ -10,12 +10,14 @@
 
 import { limits } from '../../../../shared/base/limits.ts';
 import { hasEnded, isRestart, nextState } from '../flowLife.ts';
-import { FlowState, isInfo, ownerOf, packInfo, stateOf } from '../flows/entry.ts';
+import { backupOf, FlowState, isInfo, noBackup, ownerOf, packInfo, stateOf } from '../flows/entry.ts';
 import { msPerTick } from '../ticks.ts';
 import { FifoTable } from './fifoTable.ts';
 
 export class RecentStarts {
   readonly table: FifoTable;
+  /** Who stands behind the owner of the start that `find` found last. */
+  foundBackup = noBackup;
 
   /** Remembers `capacity` starts, the oldest forgotten first, for `windowMs` of the line's time. */
   constructor(capacity: number = limits.recentStarts, windowMs: number = limits.recentStartMs) {
@@ -27,6 +29,7 @@ export class RecentStarts {
     const position = this.table.find(hi, lo);
     if (position < 0) return -1;
     const value = this.table.value(position, 0);
+    this.foundBackup = backupOf(value);
     return isRestart(stateOf(value), flags) ? -1 : ownerOf(value);
   }
 
@@ -36,8 +39,8 @@ export class RecentStarts {
     return this.table.restore(next, records, tick);
   }
 
-  record(hi: number, lo: number, tick: number, owner: number): void {
-    this.table.add(hi, lo, tick, recordOf(owner, FlowState.established));
+  record(hi: number, lo: number, tick: number, owner: number, backup: number): void {
+    this.table.add(hi, lo, tick, recordOf(owner, backup, FlowState.established));
   }
 
   /** A packet of this flow that ends it, on one side or on both. */
@@ -47,15 +50,17 @@ export class RecentStarts {
     const value = this.table.value(position, 0);
     const state = nextState(stateOf(value), flags);
     if (hasEnded(state)) this.table.remove(hi, lo);
-    else this.table.setValue(position, 0, recordOf(ownerOf(value), state));
+    else this.table.setValue(position, 0, recordOf(ownerOf(value), backupOf(value), state));
   }
 }
 
-/** Owner, state and nothing else of an entry of a flow table (flows/entry.ts). */
-function recordOf(owner: number, state: FlowState): number {
-  return packInfo(owner, 0, state, 0);
+/** Owner, backup, state and nothing else of an entry of a flow table (flows/entry.ts). */
+function recordOf(owner: number, backup: number, state: FlowState): number {
+  return packInfo(owner, backup, state, 0);
 }
 
 function isValue(value: number): boolean {
-  return isInfo(value) && value === recordOf(ownerOf(value), stateOf(value)) && !hasEnded(stateOf(value));
+  return (
+    isInfo(value) && value === recordOf(ownerOf(value), backupOf(value), stateOf(value)) && !hasEnded(stateOf(value))
+  );
 }

@@ -217,3 +217,26 @@ test('heritage - whatever starts, ends, goes and comes, each row that was not ha
     { numRuns: 150, seed: 11 },
   );
 });
+
+test('heritage - by Fig. 6 a start that is repeated under other weights has the backup of the first one, and no other', () => {
+  const group = new TestGroup(4, { ...protectedRules, typeOneMethod: 'fig-6' });
+  const owners = flows.map((flow) => group.owner({ flow, flags: syn }));
+  const weights = new Map([
+    ['a', 1],
+    ['b', 900],
+    ['c', 1],
+    ['d', 900],
+  ]);
+  group.command('a', { kind: 'weigh', weights });
+  for (const flow of flows) assert.equal(group.owner({ flow, flags: syn }), owners[flow]);
+  const [gone] = owners;
+  const by = [...group.replicas.keys()].find((server) => server !== gone) ?? '';
+  group.log.command(lifeOf(by), { kind: 'remove', life: lifeOf(gone), handled: 0 });
+  const heirs = new Map<number, Set<string>>();
+  group.catchUp((heir, { heritage }) => {
+    for (const { lo } of heritage?.frames ?? [])
+      for (const flow of lo) heirs.set(flow, (heirs.get(flow) ?? new Set()).add(heir));
+  });
+  assert.ok(heirs.size > 5);
+  for (const [flow, servers] of heirs) assert.deepEqual([...servers], [group.owner({ flow, flags: tcp })]);
+});
