@@ -123,11 +123,15 @@ export class Decider {
   /** Fig. 6, blocks 641-645: the packet starts a flow. */
   #start(own: FlowTable, hi: number, lo: number, flags: number, ordinal: number): number {
     const view = this.#view;
-    const first = this.recentStarts.find(hi, lo, flags);
-    const repeated = first !== -1 && view.isMember[first] === 1;
+    const first = this.#firstOwner(hi, lo, flags);
+    const repeated = first !== noServer;
     const owner = repeated ? first : view.place(hi, lo, ordinal);
     this.owner = owner;
-    const backup = repeated ? this.#knownBackup() : owner === noServer ? noBackup : view.placeBackup(hi, lo, owner);
+    const backup = repeated
+      ? this.#firstBackup(first)
+      : owner === noServer
+        ? noBackup
+        : view.placeBackup(hi, lo, owner);
     if (!repeated && owner !== noServer) this.recentStarts.record(hi, lo, this.#tick, owner, backup);
     const handle = own.find(hi, lo, this.#tick);
     const isMine = owner === this.#self;
@@ -144,6 +148,7 @@ export class Decider {
         own.touch(handle, this.#tick);
         return isMine ? V.acceptKnown : V.ignoreElsewhere;
       }
+      if (isKept && repeated && isMine) return this.#promote(own, handle, hi, lo, flags, owner);
       this.#drop(own, hi, lo, handle, isMine || hasEnded(stateOf(own.foundInfo)) ? End.closed : End.moved);
     }
     const state = FlowState.unconfirmed;
@@ -158,10 +163,19 @@ export class Decider {
     return V.acceptNew;
   }
 
-  /** Of the start that was repeated: another backup would know the flow beside the first one, and nobody could tell. */
-  #knownBackup(): number {
+  /** Whose a start is that was sent before: the first one's server, or who stood behind it when that has gone. `noServer` when it is a new one. */
+  #firstOwner(hi: number, lo: number, flags: number): number {
+    const { isMember } = this.#view;
+    const first = this.recentStarts.find(hi, lo, flags);
+    if (first === -1 || isMember[first] === 1) return first === -1 ? noServer : first;
     const { foundBackup } = this.recentStarts;
-    return this.#view.isMember[foundBackup] === 1 ? foundBackup : noBackup;
+    return isMember[foundBackup] === 1 ? foundBackup : noServer;
+  }
+
+  /** Who stands behind that one: another backup would know the flow beside the first one, and nobody could tell. */
+  #firstBackup(owner: number): number {
+    const { foundBackup } = this.recentStarts;
+    return foundBackup !== owner && this.#view.isMember[foundBackup] === 1 ? foundBackup : noBackup;
   }
 
   /** Fig. 6, blocks 646-648: the packet does not start a flow. */

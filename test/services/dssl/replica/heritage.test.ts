@@ -240,3 +240,20 @@ test('heritage - by Fig. 6 a start that is repeated under other weights has the 
   assert.ok(heirs.size > 5);
   for (const [flow, servers] of heirs) assert.deepEqual([...servers], [group.owner({ flow, flags: tcp })]);
 });
+
+test('heritage - by Fig. 6 a start that is repeated when its server has gone goes to whom the flow goes on at', () => {
+  for (const hasGoneOn of [false, true]) {
+    const group = new TestGroup(4, { ...protectedRules, typeOneMethod: 'fig-6' });
+    const owners = flows.map((flow) => group.owner({ flow, flags: syn }));
+    const [gone] = owners;
+    const by = [...group.replicas.keys()].find((server) => server !== gone) ?? '';
+    group.command(by, { kind: 'remove', life: lifeOf(gone), handled: 0 });
+    for (const flow of flows) {
+      const next = hasGoneOn ? group.owner({ flow, flags: tcp }) : undefined;
+      const again = group.owner({ flow, flags: syn });
+      if (next !== undefined) assert.equal(again, next);
+      assert.equal(group.owner({ flow, flags: tcp }), again);
+      assert.equal(group.owner({ flow, flags: syn }), again);
+    }
+  }
+});
