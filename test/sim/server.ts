@@ -8,6 +8,7 @@ import { type DecisionAudit, type Effects, ItemKind, wordsPerItem } from '../../
 import type { Replica } from '../../services/dssl/replica/replica.ts';
 import type { Subjects } from '../../shared/bus/subjects.ts';
 import { birthOf, type ClusterMap } from '../../shared/config/map.ts';
+import { isLifeOf } from '../../shared/membership/transitions.ts';
 import { readStamp } from '../../shared/packet/stamp.ts';
 import { compareApplied } from './checkers/replicas.ts';
 import type { Ledger, ServerLife } from './ledger.ts';
@@ -125,9 +126,12 @@ export class SimServer {
 
   /** Handed out long after it was removed, it may be what others have had and gone on behind. */
   #noteLease(packet: number): void {
-    const { life, nowMs, map } = this.options;
+    const { life, nowMs, map, reference } = this.options;
     const lateMs = nowMs() - life.removedMs;
     if (map.rules.availability === 'none' || lateMs < leaseMs || this.isLeaving) return;
+    // On a line that began where nobody had heard of its removal it is a member.
+    if (reference.view.members.some((member) => isLifeOf(member, { server: life.name, incarnation: life.incarnation })))
+      return;
     this.overslept ??= `${life.name} was handed packet ${packet} ${Math.round(lateMs)} ms after it had been removed`;
   }
 

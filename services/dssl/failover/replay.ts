@@ -16,7 +16,7 @@
 // Pure: entries, bounds and time in; what is to be done goes out through `ReplayPorts`.
 
 import { limits } from '../../../shared/base/limits.ts';
-import type { BrokenReason, LogBounds, LogEntry } from '../../../shared/log/log.ts';
+import type { BrokenReason, EntryMark, LogBounds, LogEntry } from '../../../shared/log/log.ts';
 import { markOf } from '../../../shared/log/mark.ts';
 import { Frame } from '../../../shared/log/records/frame.ts';
 import type { Heritage } from '../replica/effects.ts';
@@ -51,6 +51,8 @@ export class Replay {
   readonly #ports: ReplayPorts;
   readonly #frame = new Frame();
   #heritage: Heritage | undefined;
+  /** The removal that was dealt with last. */
+  #done: EntryMark = { position: 0, mark: 0 };
   /** The next frame of the heritage. */
   #next = 0;
   #handed = 0;
@@ -68,9 +70,10 @@ export class Replay {
     return this.#heritage !== undefined;
   }
 
-  /** A server has been removed, whose heir this one may be. */
+  /** A server has been removed, whose heir this one may be. Where a removal is read again, because state of before it was fetched, it has been dealt with. */
   begin(heritage: Heritage, nowMs: number): void {
-    const { life, handled, frames, isWhole } = heritage;
+    const { life, handled, frames, isWhole, position, mark } = heritage;
+    if (position === this.#done.position && mark === this.#done.mark) return;
     if (!isWhole && heritage.isOwn !== true) {
       this.counters.partialReplays++;
       const fields = { server: life.server, handled };
@@ -159,7 +162,8 @@ export class Replay {
     const heritage = this.#heritage;
     if (heritage === undefined) return;
     this.#dropUpTo(Number.POSITIVE_INFINITY);
-    const { life, packets, position, isOwn } = heritage;
+    const { life, packets, position, mark, isOwn } = heritage;
+    if (problem === undefined) this.#done = { position, mark };
     const unreplayed = packets - this.#handed;
     this.#heritage = undefined;
     const fields = { server: life.server, packets: this.#handed, position };

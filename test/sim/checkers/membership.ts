@@ -1,6 +1,7 @@
 // The group is what lives: the dead are no members in the end, whoever lives and is wanted is one, and nobody is removed by
 // others who was well. A server that was paused for long or cut off may be removed; it comes back.
 
+import { isLifeOf } from '../../../shared/membership/transitions.ts';
 import type { Member } from '../../../shared/membership/view.ts';
 import type { Trouble } from '../faults.ts';
 import type { ServerLife } from '../ledger.ts';
@@ -126,7 +127,10 @@ function wasSilent(world: World, life: ServerLife, atMs: number, sinceMs: number
 
 /** Of the others one at most is well: whoever judges has nobody who could agree. */
 function isPair(world: World, { group, name }: ServerLife, atMs: number): boolean {
-  const others = viewAt(world, group, atMs - 1)?.members.filter(({ server }) => server !== name) ?? [];
+  // Who leaves in the same moment judges no more.
+  const stays = (member: Member) => viewAt(world, group, atMs)?.members.some((each) => isLifeOf(each, member)) === true;
+  const before = viewAt(world, group, atMs - 1)?.members ?? [];
+  const others = before.filter((member) => member.server !== name && stays(member));
   const lifeOf = ({ server, incarnation }: Member) =>
     world.ledger.lives.find((life) => life.name === server && life.incarnation === incarnation);
   const isWell = (member: Member) => {

@@ -107,7 +107,9 @@ function isExplained(world: World, flow: FlowRecord, packet: PacketRecord): bool
   if (fate.owner !== -1) {
     const owner = world.ledger.lives[fate.owner];
     const isGone = isOwnerGone(world, owner, fate) || diedAtWork(world, owner, fate) || isFenced(world, owner, fate);
-    return isGone && !mustBeReplayed(world, owner, fate);
+    // By Fig. 6 a server has a table of its own, which may be full.
+    const isFull = world.hasSmallTables && world.isPrivate && fate.appliedBy.includes(owner.index);
+    return isFull || (isGone && !mustBeReplayed(world, owner, fate));
   }
   if (fate.isLost || isGroupDead(world, fate)) return true;
   return isNobodys(world, flow, packet, fate);

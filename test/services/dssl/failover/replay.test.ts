@@ -69,6 +69,22 @@ class Case {
   }
 }
 
+test('replay - a removal that is read again, because older state was fetched, is dealt with once', () => {
+  const one = new Case();
+  one.begin();
+  one.give(2, 3, 4, 5, 6);
+  one.take();
+  one.begin();
+  assert.deepEqual([one.take(), one.replay.isRunning], [[], false]);
+  const other = new Case();
+  other.begin();
+  other.give(2);
+  other.replay.onBroken('other', 0);
+  other.take();
+  other.begin();
+  assert.ok(other.replay.isRunning, 'what was given up is tried again');
+});
+
 test('replay - the main reader waits until the rows are out, in order', () => {
   const one = new Case();
   one.begin();
