@@ -80,7 +80,8 @@ export class Failover {
   admits(lateMs: number): boolean {
     const replica = this.#parts.replica();
     if (replica === undefined || replica.view.rules.availability === 'none' || !isMember(replica)) return true;
-    return this.lease.admits(lateMs, replica, this.#options.clock.monotonicMs());
+    const { position, mark } = replica;
+    return this.lease.admits(lateMs, { position, mark }, this.#options.clock.monotonicMs());
   }
 
   /** What the server keeps for flows and outlives it; undefined where it keeps no such thing. It may be made later than the actor. */
