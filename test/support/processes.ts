@@ -8,9 +8,11 @@ export const program: string = fileURLToPath(new URL('../../services/cli/flowher
 
 const running = new Set<ChildProcess>();
 /** A test that fails half-way leaves processes behind, and these would keep the test file from ending. */
-after(() => {
+const endAll = (): void => {
   for (const child of running) child.kill('SIGKILL');
-});
+};
+after(endAll);
+process.once('exit', endAll);
 
 export class Service {
   stdout = '';
@@ -28,8 +30,6 @@ export class Service {
       env: { ...process.env, FLOWHERD_SECRET: 'test', ...environment },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
-    const endWithUs = (): void => void this.#child.kill('SIGKILL');
-    process.once('exit', endWithUs);
     running.add(this.#child);
     this.#child.stdout?.on('data', (chunk: Buffer) => {
       this.stdout += chunk.toString();
@@ -37,7 +37,6 @@ export class Service {
     this.#child.stderr?.on('data', (chunk: Buffer) => this.#read(chunk.toString()));
     this.#ended = new Promise((resolve) => {
       this.#child.once('close', (code) => {
-        process.removeListener('exit', endWithUs);
         running.delete(this.#child);
         resolve(code ?? -1);
       });

@@ -8,8 +8,12 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { TrafficReport } from '../../../../services/loadgen/report.ts';
+import type { Bus } from '../../../../shared/bus/bus.ts';
+import { connectNats } from '../../../../shared/bus/nats/nats.ts';
+import { subjectsOf } from '../../../../shared/bus/subjects.ts';
 import { NatsServer, skipWithoutNatsServer } from '../../../support/natsServer.ts';
 import { Service } from '../../../support/processes.ts';
+import { Reports } from '../../../support/reports.ts';
 import { readTestimony } from '../../../support/witness.ts';
 
 const names = ['s1', 's2', 's3', 's4'];
@@ -17,12 +21,11 @@ const witness = fileURLToPath(new URL('../../../support/witnessHandler.ts', impo
 /** Flows that outlive the test. */
 const flows = ['--flows', '400', '--packets-per-flow', '2000', '--rate', '4000', '--warm-up', '0'];
 
-/** In this time each flow sends some packets, so those that went on elsewhere show. */
-const severalPacketsMs = 500;
-
 describe('leaving', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () => {
   const folder = mkdtempSync(join(tmpdir(), 'flowherd-witness-'));
   let nats: NatsServer;
+  let bus: Bus;
+  let reports: Reports;
   let tier1: Service;
   const servers = new Map<string, Service>();
   const server = (name: string): Service => servers.get(name) as Service;
@@ -30,6 +33,8 @@ describe('leaving', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () => {
 
   before(async () => {
     nats = await NatsServer.start();
+    bus = await connectNats({ url: nats.url, name: 'test' });
+    reports = await Reports.of(bus, subjectsOf('leavers'), 'g1');
     const common = [...cluster(), '--groups', '1', '--availability', 'active-active', '--json'];
     const handler = ['--handler', witness, '--handler-option', `dir=${folder}`];
     for (const name of names) {
@@ -42,6 +47,7 @@ describe('leaving', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () => {
   });
   after(async () => {
     await Promise.all([...servers.values(), tier1].map((service) => service?.end('SIGKILL')));
+    await bus?.close();
     await nats?.stop();
     rmSync(folder, { recursive: true });
   });
@@ -68,7 +74,8 @@ describe('leaving', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () => {
     assert.equal(await drain.ended(), 0, drain.messages.join('\n'));
     server('s4').signal('SIGCONT');
     assert.equal(await server('s4').ended(), 0, server('s4').messages.join('\n'));
-    await new Promise((resolve) => setTimeout(resolve, severalPacketsMs));
+    // Until then each flow has sent some packets, so those that went on elsewhere show.
+    await reports.from(['s1', 's2'], 2);
     const exitCode = await run.end('SIGINT');
     const report = JSON.parse(run.stdout) as TrafficReport;
     const { got, missing, firstMissing, doubled, disordered, crossed, repeated } = readTestimony(folder, report.sent);

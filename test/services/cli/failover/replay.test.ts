@@ -3,11 +3,11 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import type { TrafficReport } from '../../../services/loadgen/report.ts';
-import type { GroupStatus, StatusReport } from '../../../services/ops/statusBoard.ts';
-import type { ProtectionReport } from '../../../shared/membership/protection.ts';
-import { NatsServer, skipWithoutNatsServer } from '../../support/natsServer.ts';
-import { Service } from '../../support/processes.ts';
+import type { TrafficReport } from '../../../../services/loadgen/report.ts';
+import type { GroupStatus, StatusReport } from '../../../../services/ops/statusBoard.ts';
+import type { ProtectionReport } from '../../../../shared/membership/protection.ts';
+import { NatsServer, skipWithoutNatsServer } from '../../../support/natsServer.ts';
+import { Service } from '../../../support/processes.ts';
 
 const names = ['s1', 's2', 's3'];
 

@@ -2,22 +2,23 @@
 // have every packet that was sent.
 
 import assert from 'node:assert/strict';
-import { randomInt } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { setTimeout as pass } from 'node:timers/promises';
-import type { FlowRecord } from '../../../services/dssl/egress/handlers/flowStats.ts';
-import type { TrafficReport } from '../../../services/loadgen/report.ts';
-import type { Bus } from '../../../shared/bus/bus.ts';
-import { connectNats } from '../../../shared/bus/nats/nats.ts';
-import { subjectsOf } from '../../../shared/bus/subjects.ts';
-import { NatsServer, skipWithoutNatsServer } from '../../support/natsServer.ts';
-import { Service } from '../../support/processes.ts';
-import { ViewWatch } from '../../support/viewWatch.ts';
+import type { FlowRecord } from '../../../../services/dssl/egress/handlers/flowStats.ts';
+import type { TrafficReport } from '../../../../services/loadgen/report.ts';
+import type { Bus } from '../../../../shared/bus/bus.ts';
+import { connectNats } from '../../../../shared/bus/nats/nats.ts';
+import { subjectsOf } from '../../../../shared/bus/subjects.ts';
+import { NatsServer, skipWithoutNatsServer } from '../../../support/natsServer.ts';
+import { Service } from '../../../support/processes.ts';
+import { Reports } from '../../../support/reports.ts';
+import { ViewWatch } from '../../../support/viewWatch.ts';
 
 const cluster = 'states';
+/** In so many reports slices are looked through, and flows without packets get another server, or another backup with their state. */
+const settled = 6;
 const protects = ['--groups', '1', '--availability', 'active-active'];
 
 describe('flow state, processes', { skip: skipWithoutNatsServer(), timeout: 180_000 }, () => {
@@ -26,6 +27,7 @@ describe('flow state, processes', { skip: skipWithoutNatsServer(), timeout: 180_
   let nats: NatsServer;
   let bus: Bus;
   let views: ViewWatch;
+  let reports: Reports;
   let tier1: Service;
 
   const common = () => ['--bus', nats.url, '--cluster', cluster, ...protects];
@@ -43,10 +45,13 @@ describe('flow state, processes', { skip: skipWithoutNatsServer(), timeout: 180_
     return service?.stdout ?? '';
   };
 
+  const settle = () => reports.from(servers.keys(), settled);
+
   before(async () => {
     nats = await NatsServer.start();
     bus = await connectNats({ url: nats.url, name: 'test' });
     views = await ViewWatch.of(bus, subjectsOf(cluster), 'g1');
+    reports = await Reports.of(bus, subjectsOf(cluster), 'g1');
     await Promise.all(['s1', 's2', 's3'].map(start));
     tier1 = new Service(['tier1', ...common(), '--name', 't1', '--input', 'bus', '--json']);
     await tier1.says(/taking packets from the bus/);
@@ -77,21 +82,20 @@ describe('flow state, processes', { skip: skipWithoutNatsServer(), timeout: 180_
       ['s1', 's4'],
       ['s2', 's5'],
     ]) {
-      await pass(5_000 + randomInt(1_000));
+      await settle();
       const isOut = views.when(({ members }) => !members.some(({ server }) => server === killed), 'out', 30_000);
       await end(killed, 'SIGKILL');
       await isOut;
       await start(next);
     }
-    await pass(5_000);
+    await settle();
     assert.equal(await run.end('SIGINT'), 0, run.stdout);
     const report = JSON.parse(run.stdout) as TrafficReport;
     assert.deepEqual([report.problems, report.double, report.nobody], [[], 0, {}], run.stdout);
     const told: string[] = [];
     for (const name of [...servers.keys()]) {
       told.push(await end(name, 'SIGTERM'));
-      // So long it takes until also flows without packets are at others, and others behind them.
-      await pass(4_500);
+      await settle();
     }
     const states = told.map((text) => (JSON.parse(text) as { failover: Record<string, number> }).failover);
     const { acceptedOnce, repeats, sent } = report;

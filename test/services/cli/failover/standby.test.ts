@@ -3,10 +3,10 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import type { TrafficReport } from '../../../services/loadgen/report.ts';
-import type { StatusReport } from '../../../services/ops/statusBoard.ts';
-import { NatsServer, skipWithoutNatsServer } from '../../support/natsServer.ts';
-import { Service } from '../../support/processes.ts';
+import type { TrafficReport } from '../../../../services/loadgen/report.ts';
+import type { StatusReport } from '../../../../services/ops/statusBoard.ts';
+import { NatsServer, skipWithoutNatsServer } from '../../../support/natsServer.ts';
+import { Service } from '../../../support/processes.ts';
 
 const modes = [
   { availability: 'active-passive', method: 'fig-7', standbyFor: 's2' },
