@@ -156,6 +156,15 @@ describe('tidy rules object', () => {
     objects(wordProblems('README.md', `It is ${'simpli' + 'fied'}.`), /do it/);
     objects(wordProblems('test/a.test.ts', `test${'.on' + 'ly'}('a', () => {});`), /a test runs/);
     objects(wordProblems('test/a.test.ts', "test('a', { skip: true }, () => {});"), /a test runs/);
+    objects(
+      wordProblems('test/a.test.ts', 'await new Promise((resolve) => setTimeout(resolve, 500));'),
+      /a test waits for/,
+    );
+    objects(
+      wordProblems('test/a.test.ts', `import { setTimeout as pass } from 'node:timers${'/promises'}';`),
+      /a test waits for/,
+    );
+    assert.deepEqual(wordProblems('test/a.test.ts', 'setTimeout(fail, 60_000);'), []);
     objects(wordProblems('shared/flow/keyer.ts', 'export enum Kind { A }'), /enum/);
     objects(wordProblems('shared/flow/keyer.ts', 'declare namespace A { }'), /namespace/);
   });

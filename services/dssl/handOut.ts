@@ -108,12 +108,16 @@ function handOutOther(
   egress: Egress,
   states: FlowStates | undefined,
 ): void {
-  const [kind, first, second, hi, lo, owner] = words.subarray(at, at + wordsPerItem);
+  const kind = words[at];
+  const first = words[at + 1];
+  const hi = words[at + 3];
+  const lo = words[at + 4];
+  const owner = words[at + 5];
   if (kind === ItemKind.flowEnded) {
     egress.flowEnded(hi, lo, endReasons[first], timestampMs);
     states?.ended(hi, lo);
   } else if (kind === ItemKind.behindStarted) states?.started(hi, lo, timestampMs, owner);
-  else if (kind === ItemKind.behindEnded) states?.endedBehind(hi, lo, first, timestampMs, owner, second === 1);
+  else if (kind === ItemKind.behindEnded) states?.endedBehind(hi, lo, first, timestampMs, owner, words[at + 2] === 1);
   else if (kind === ItemKind.behindLost) states?.lost(hi, lo);
   else if (kind === ItemKind.behindGiven) states?.given(hi, lo);
   else if (kind === ItemKind.backedAnew) states?.changed(hi, lo);

@@ -331,7 +331,7 @@ export class LocalCluster {
       : undefined;
     actor = new DsslActor({
       birth: birthOf(map, id),
-      candidate: { server: name, incarnation, weight: 100, ...(standsFor === undefined ? {} : { standsFor }) },
+      candidate: { server: name, incarnation, weight: 100, standsFor },
       subjects: this.subjects,
       dataBus: bus,
       controlBus: this.#controlBus,

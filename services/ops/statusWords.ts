@@ -81,14 +81,17 @@ interface Standing {
   readonly standsFor?: readonly string[] | null;
 }
 
+/** What a member can be, for people. */
+export const memberStatesInWords = ['active', 'standby', 'joining', 'draining'] as const;
+
 /** A standby that holds all state is no active server. */
-function stateInWords({ state, standsFor }: Standing): string {
+export function stateInWords({ state, standsFor }: Standing): string {
   return state === 'active' && standsFor != null ? 'standby' : state;
 }
 
 /** `2 active, 1 standby`. */
-export function membersInWords(members: readonly Standing[]): string {
-  const states = ['active', 'standby', 'joining', 'draining'].flatMap((state) => {
+function membersInWords(members: readonly Standing[]): string {
+  const states = memberStatesInWords.flatMap((state) => {
     const number = members.filter((member) => stateInWords(member) === state).length;
     return number === 0 ? [] : [`${number} ${state}`];
   });

@@ -17,7 +17,7 @@ export interface Candidate extends Life {
   /** Share of new flows relative to the other members: an integer from 0 (none) to 65535. */
   readonly weight: number;
   /** Only of a standby: the names of the servers that it stands for; empty for all of the group. */
-  readonly standsFor?: readonly string[];
+  readonly standsFor?: readonly string[] | undefined;
 }
 
 /** What must hold when a place is taken: it was chosen by views that may be old by then (assignment.ts). */

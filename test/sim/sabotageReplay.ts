@@ -49,7 +49,7 @@ export const replaySabotages: Readonly<Record<string, Sabotage>> = {
     caughtWithin: 15,
     kinds: ['pause'],
     plan: { ...plan, workMs: 0 },
-    apply: () => replace(Lease, 'admits', () => true),
+    apply: () => replace(Lease, 'holds', () => true),
   },
   'replay-beside-the-reader': {
     what: 'an heir goes on with the log while it replays',

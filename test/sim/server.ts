@@ -69,7 +69,7 @@ export class SimServer {
     this.options = options;
     this.actor = new DsslActor({
       birth: birthOf(map, group),
-      candidate: { server: name, incarnation, weight, ...(standsFor === undefined ? {} : { standsFor }) },
+      candidate: { server: name, incarnation, weight, standsFor },
       subjects: options.subjects,
       dataBus: options.dataBus,
       controlBus: options.controlBus,

@@ -132,7 +132,7 @@ export class GroupOfActors {
         server,
         incarnation: ++this.#incarnations,
         weight,
-        ...(standsFor === undefined ? {} : { standsFor }),
+        standsFor,
       },
       subjects: this.subjects,
       dataBus: bus,

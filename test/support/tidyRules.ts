@@ -176,6 +176,8 @@ export function purityProblems(file: string, source: string): string[] {
   return problems;
 }
 
+const importsTimers = /from 'node:timers\/promises'/;
+
 /** Words that promise what is not there, tests that do not run, and syntax that Node cannot strip. */
 export function wordProblems(file: string, source: string): string[] {
   const problems: string[] = [];
@@ -198,6 +200,8 @@ export function wordProblems(file: string, source: string): string[] {
   const only = /\.(?:only|skip|todo)\s*\(|\b(?:only|skip|todo)\s*:\s*true\b/.exec(code);
   if (only && file !== 'test/support/sharedCaptures.ts')
     problems.push(`has "${only[0]}": a test runs; where something is missing use the skip helpers in test/support`);
+  const sleeps = /\.test\.ts$/.test(file) ? /=> setTimeout\b/.exec(code) || importsTimers.exec(source) : null;
+  if (sleeps) problems.push(`has "${sleeps[0]}": a test waits for what has to happen, or has a clock of its own`);
   const syntax = /^\s*(?:export\s+)?(?:declare\s+)?(?:const\s+)?(enum|namespace)\s+\w/m.exec(code);
   if (syntax) problems.push(`has an ${syntax[1]}: use an "as const" object, or a module`);
   return problems;

@@ -4,7 +4,8 @@
 import { Command, Option } from 'commander';
 import { systemClock } from '../../../shared/base/clock.ts';
 import { errorCodes, FlowherdError } from '../../../shared/base/errors.ts';
-import { isLifeOf } from '../../../shared/membership/transitions.ts';
+import { hasStandbys, isStandby, standbysOf, takesFlows } from '../../../shared/membership/standbys.ts';
+import { drain, isLifeOf } from '../../../shared/membership/transitions.ts';
 import type { Member, View } from '../../../shared/membership/view.ts';
 import { counted } from '../../ops/numbers.ts';
 import { StatusBoard } from '../../ops/statusBoard.ts';
@@ -93,7 +94,7 @@ function isDraining(view: View, { group, member }: Place, isForced: boolean): bo
   const { server, state } = member;
   if (state === 'draining') return true;
   if (state === 'joining') throw refusal(`${server} is joining ${group}: it can be drained when it is active`);
-  const isLast = !view.members.some((each) => each.state === 'active' && each !== member);
+  const isLast = !isStandby(member) && !drain(view, member).members.some(takesFlows);
   if (isLast && !isForced) {
     const text = `${server} is the last active server of ${group}: new flows would have none; start another one first, or use --force`;
     throw refusal(text);
@@ -102,11 +103,13 @@ function isDraining(view: View, { group, member }: Place, isForced: boolean): bo
 }
 
 /** Throws when the flows of a server that leaves at once would go on nowhere. */
-function checkBackups({ rules, members }: View, { group, member }: Place, isForced: boolean): void {
-  const others = members.filter((each) => each.state === 'active' && each !== member);
-  if (isForced || (rules.availability !== 'none' && others.length > 0)) return;
-  const why = rules.availability === 'none' ? 'have no backups in this cluster' : `have no backup in ${group}`;
-  throw refusal(`flows of ${member.server} ${why} and would be lost: drain it without --now, or use --force`);
+function checkBackups(view: View, { group, member }: Place, isForced: boolean): void {
+  const { availability } = view.rules;
+  const others = view.members.filter((each) => each.state === 'active' && each !== member);
+  const hasBackups = hasStandbys(availability) ? standbysOf(view).has(member.number) : others.length > 0;
+  if (isForced || (availability !== 'none' && hasBackups)) return;
+  const text = `flows of ${member.server} have no backups in ${group} (${availability}) and would be lost: drain it without --now, or use --force`;
+  throw refusal(text);
 }
 
 function memberIn(view: View, life: Member): Member | undefined {

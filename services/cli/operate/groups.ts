@@ -1,9 +1,9 @@
 // `flowherd groups`: the groups of a cluster, as its map has them, with the members that the mirrors of their views have.
 
 import { Command } from 'commander';
-import type { GroupSettings } from '../../../shared/config/map.ts';
-import type { Member } from '../../../shared/membership/view.ts';
-import { fitted } from '../../ops/statusWords.ts';
+import { birthOf, type GroupSettings } from '../../../shared/config/map.ts';
+import type { AvailabilityName, Member } from '../../../shared/membership/view.ts';
+import { fitted, memberStatesInWords, stateInWords } from '../../ops/statusWords.ts';
 import { type Environment, environmentHelp } from '../process/environment.ts';
 import { addOperatorOptions, type OperatorOptions, withCluster } from './operator.ts';
 
@@ -11,7 +11,8 @@ interface GroupReport extends GroupSettings {
   /** Number of its view; 0 as long as it never had a member. */
   readonly view: number;
   readonly placement: string;
-  readonly members: readonly Pick<Member, 'server' | 'state' | 'weight' | 'base'>[];
+  readonly availability: AvailabilityName;
+  readonly members: readonly Pick<Member, 'server' | 'state' | 'weight' | 'base' | 'standsFor'>[];
 }
 
 const example = `
@@ -35,8 +36,12 @@ export function groupsCommand(environment: () => Environment): Command {
         const mirrors = await access.readMirrors(map);
         const groups = map.groups.map((group): GroupReport => {
           const { number = 0, placement = map.placement, members = [] } = mirrors.get(group.id)?.view ?? {};
-          const shown = members.map(({ server, state, weight, base }) => ({ server, state, weight, base }));
-          return { ...group, view: number, placement, members: shown };
+          const shown = members.map(({ server, state, weight, base, standsFor }) => ({
+            ...{ server, state, weight, base },
+            ...(standsFor === undefined ? {} : { standsFor }),
+          }));
+          const { availability } = birthOf(map, group.id).rules;
+          return { ...group, view: number, placement, availability, members: shown };
         });
         const report = { cluster: options.cluster, version: map.version, selection: map.groupSelection, groups };
         process.stdout.write(options.json ? `${JSON.stringify(report, null, 2)}\n` : inWords(groups));
@@ -45,10 +50,10 @@ export function groupsCommand(environment: () => Environment): Command {
 }
 
 function inWords(groups: readonly GroupReport[]): string {
-  const header = ['group', 'serves', 'placement', 'weight', 'vlan', 'active', 'joining', 'draining', 'view'];
+  const header = ['group', 'serves', 'placement', 'weight', 'vlan', ...memberStatesInWords, 'view'];
   const rows = groups.map(({ id, serves, placement, weight, vlan, members, view }) => {
-    const number = (state: string) => `${members.filter((member) => member.state === state).length}`;
-    const states = ['active', 'joining', 'draining'].map(number);
+    const number = (state: string) => `${members.filter((member) => stateInWords(member) === state).length}`;
+    const states = memberStatesInWords.map(number);
     return [id, serves, placement, `${weight}`, vlan === 0 ? '-' : `${vlan}`, ...states, `${view}`];
   });
   return `${fitted(header, rows).join('\n')}\n`;

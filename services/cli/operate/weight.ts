@@ -3,6 +3,7 @@
 
 import { Argument, Command } from 'commander';
 import { errorCodes, FlowherdError } from '../../../shared/base/errors.ts';
+import { isStandby, takesFlows } from '../../../shared/membership/standbys.ts';
 import { isLifeOf } from '../../../shared/membership/transitions.ts';
 import type { Member, View } from '../../../shared/membership/view.ts';
 import { type Environment, environmentHelp } from '../process/environment.ts';
@@ -42,6 +43,7 @@ export function weightCommand(environment: () => Environment): Command {
         const place = findServer(await access.readMirrors(await access.readMap()), server, options);
         const { group, member } = place;
         const { incarnation } = member;
+        if (isStandby(member)) throw refusal(server);
         const order = { kind: 'configure', life: { server, incarnation }, weight } as const;
         const view = await appendAsAdmin(
           access,
@@ -56,6 +58,11 @@ export function weightCommand(environment: () => Environment): Command {
     );
 }
 
+function refusal(server: string): FlowherdError {
+  const text = `${server} stands by and takes no flows: when it takes the place of a server, it has the weight of that one`;
+  return new FlowherdError(errorCodes.badState, text);
+}
+
 function presentIn(view: View, member: Member, group: string): Member {
   const present = view.members.find((each) => isLifeOf(each, member));
   if (present !== undefined) return present;
@@ -64,7 +71,7 @@ function presentIn(view: View, member: Member, group: string): Member {
 
 function reportOn(group: string, view: View, former: Member): WeightReport {
   const { server, weight, base } = presentIn(view, former, group);
-  const active = view.members.filter(({ state }) => state === 'active');
+  const active = view.members.filter(takesFlows);
   const isNobodyWeighed = active.length > 0 && active.every((each) => each.weight === 0);
   const warning = `no active server of ${group} has a weight now: new flows go to all of them alike`;
   return {

@@ -78,10 +78,14 @@ export class Failover {
 
   /** Whether an entry that comes so late may be applied now. */
   admits(lateMs: number): boolean {
+    const nowMs = this.#options.clock.monotonicMs();
+    // As nearly always.
+    if (this.lease.holds(lateMs, nowMs)) return true;
     const replica = this.#parts.replica();
-    if (replica === undefined || replica.view.rules.availability === 'none' || !isMember(replica)) return true;
+    if (replica === undefined || replica.view.rules.availability === 'none' || !isServing(replica)) return true;
     const { position, mark } = replica;
-    return this.lease.admits(lateMs, { position, mark }, this.#options.clock.monotonicMs());
+    this.lease.renew({ position, mark });
+    return false;
   }
 
   /** What the server keeps for flows and outlives it; undefined where it keeps no such thing. It may be made later than the actor. */
@@ -104,7 +108,7 @@ export class Failover {
     const { replica } = recovery;
     const isAgain = recovery.wasHanded || this.lease.isFencing;
     const { states } = this;
-    if (replica !== undefined) states?.at(replica, lineageOf(recovery));
+    if (replica !== undefined) states?.at(replica, lineageOf(recovery, replica));
     const place = { epoch: replica?.epoch?.number ?? 0, position: replica?.position ?? 0 };
     return { isAgain, held: this.held, states, place };
   }
@@ -161,7 +165,7 @@ export class Failover {
     let rows = 0;
     for (let at = 0; at < count * wordsPerItem; at += wordsPerItem)
       if (words[at] === ItemKind.accept || words[at] === ItemKind.acceptLate) rows++;
-    const behind = this.lease.onApplied(replica.position, isMember(replica), rows);
+    const behind = this.lease.onApplied(replica.position, isServing(replica), rows);
     if (behind !== undefined) this.replay.begin(replica.ownHeritage(behind), nowMs);
   }
 
@@ -247,8 +251,8 @@ export class Failover {
   }
 }
 
-/** Whether the server takes flows, or did until it began to drain. */
-function isMember({ view, selfNumber }: Replica): boolean {
+/** Whether the server is a member whose state is whole, so that packets may be its own. */
+function isServing({ view, selfNumber }: Replica): boolean {
   return view.members.some(({ number, state }) => number === selfNumber && state !== 'joining');
 }
 
@@ -263,8 +267,8 @@ function rowFlags(frame: Frame, row: number): number {
   return (flags & FrameFlags.LATER_FRAGMENT) === 0 ? flags : flags & ~(FrameFlags.START | FrameFlags.END);
 }
 
-/** Changes whenever a replica's state was not made by the entries before. */
-function lineageOf({ counters, replica }: Recovery): string {
+/** Goes up whenever the state of this replica was not made by the entries before. */
+function lineageOf({ counters }: Recovery, replica: Replica): number {
   const { fetches, failedFetches, repairs, epochsGiven, epochsTaken } = counters;
-  return `${replica?.epoch?.id} ${fetches} ${failedFetches} ${repairs} ${epochsGiven} ${epochsTaken} ${replica?.counters.strangeSlices}`;
+  return fetches + failedFetches + repairs + epochsGiven + epochsTaken + replica.counters.strangeSlices;
 }

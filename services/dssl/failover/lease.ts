@@ -61,21 +61,19 @@ export class Lease {
     return this.#removal !== 0;
   }
 
-  /** The main reader waits until it is known what lies ahead. */
-  get isLooking(): boolean {
-    return this.#isLooking;
+  /** Whether an entry that is so late may be applied. */
+  holds(lateMs: number, nowMs: number): boolean {
+    return lateMs <= this.limitMs || nowMs < this.#untilMs || this.isFencing;
   }
 
-  /** Whether an entry that is so late may be applied now; else it comes again when it may. `applied`: the entry applied last. */
-  admits(lateMs: number, applied: EntryMark, nowMs: number): boolean {
-    if (this.isFencing || lateMs <= this.limitMs || nowMs < this.#untilMs) return true;
-    if (this.#isLooking) return false;
+  /** Looks ahead, behind this entry, which was applied last; the entry that was late comes again when it may be applied. */
+  renew(applied: EntryMark): void {
+    if (this.#isLooking) return;
     this.#isLooking = true;
     this.counters.looks++;
     this.#fencedBehind = applied.position;
     this.#ports.hold(applied);
     this.#ports.lookAhead(applied.position);
-    return false;
   }
 
   /** A command that lies ahead. */

@@ -76,8 +76,9 @@ export class FlowStates implements Behind {
     place: { epoch: 0, position: 0 } as LogPlace,
   };
   #replica: Replica | undefined;
+  #epoch: Replica['epoch'];
   #position = 0;
-  #lineage = '';
+  #lineage = -1;
   #view: View | undefined;
   #nonce = 0;
   #hasLeft = false;
@@ -116,10 +117,11 @@ export class FlowStates implements Behind {
     return { flowsBehind, coldFlowsBehind: coldFlows, ...this.counters, statesSent: this.owned.counters.sent };
   }
 
-  /** An entry was applied and is about to be handed out. `lineage` changes whenever the replica's state was not made by the entries before. */
-  at(replica: Replica, lineage: string): void {
-    if (this.#lineage !== lineage) {
+  /** An entry was applied and is about to be handed out. `lineage` goes up whenever the state of this replica was not made by the entries before. */
+  at(replica: Replica, lineage: number): void {
+    if (this.#lineage !== lineage || this.#replica !== replica || this.#epoch !== replica.epoch) {
       this.#lineage = lineage;
+      this.#epoch = replica.epoch;
       this.behind.clear();
       this.#ended.clear();
       this.#answers.clear();

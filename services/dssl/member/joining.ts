@@ -47,8 +47,7 @@ export class Joining {
     pending.sentAtMs = nowMs;
     const { server, incarnation, weight, standsFor } = this.#candidate;
     const { replaces, needAt } = pending.terms;
-    const role = standsFor === undefined ? {} : { standsFor };
-    this.#append({ kind: 'join', author: { server, incarnation }, epoch, weight, replaces, needAt, ...role });
+    this.#append({ kind: 'join', author: { server, incarnation }, epoch, weight, replaces, needAt, standsFor });
   }
 
   /** The view in force. `command`: the one that was applied just now. */

@@ -53,7 +53,7 @@ function nextView(view: View, roster: Roster, command: Command, timeMs: number):
       const number = roster.next(timeMs);
       if (isOperator || number === noServer || roster.numberOf(author) !== noServer) return view;
       const { weight, standsFor } = command;
-      return join(view, { ...author, weight, ...(standsFor === undefined ? {} : { standsFor }) }, number, command);
+      return join(view, { ...author, weight, standsFor }, number, command);
     }
     case 'activate':
       return activate(view, author);

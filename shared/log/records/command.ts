@@ -52,7 +52,7 @@ export interface JoinCommand extends Common {
   readonly replaces: number | undefined;
   readonly needAt: number | undefined;
   /** Only of a standby (standbys.ts). */
-  readonly standsFor?: readonly string[];
+  readonly standsFor?: readonly string[] | undefined;
 }
 
 export interface LifeCommand extends Common {

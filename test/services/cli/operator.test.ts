@@ -95,7 +95,7 @@ describe('operator', { skip: skipWithoutNatsServer(), timeout: 180_000 }, () => 
       const plain = await run('drain', 'a', ...common, '--now');
       if (availability === 'none') {
         assert.deepEqual([plain.code, plain.out], [1, '']);
-        assert.match(plain.said, /^flowherd: flows of a have no backups in this cluster and would be lost: .*--force$/);
+        assert.match(plain.said, /^flowherd: flows of a have no backups in g1 \(none\) and would be lost: .*--force$/);
         assert.equal((await run('drain', 'a', ...common, '--now', '--force')).code, 0);
       } else {
         assert.deepEqual([plain.code, plain.said], [0, '']);

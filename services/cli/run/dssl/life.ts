@@ -41,7 +41,7 @@ export interface LifeOptions extends CheckedEgress {
 export interface LifeContext {
   readonly server: string;
   /** Only of a standby: the servers that it stands for; empty for all of the group. */
-  readonly standsFor?: readonly string[];
+  readonly standsFor?: readonly string[] | undefined;
   readonly options: LifeOptions;
   readonly cluster: ClusterConnection;
   readonly machine: Machine;
@@ -160,12 +160,11 @@ export class Life {
   #takePlace(map: ClusterMap, memberOf: string | undefined): Promise<TakenPlace | undefined> {
     const { server, standsFor, options, cluster, log, ended } = this.#context;
     const { subjects, dataBus, controlBus, gossipBus } = cluster;
-    const role = standsFor === undefined ? {} : { standsFor };
     return takePlace({
       map,
       memberOf,
       stop: ended,
-      candidate: { server, incarnation: randomInt(2 ** 47), weight: options.weight, ...role },
+      candidate: { server, incarnation: randomInt(2 ** 47), weight: options.weight, standsFor },
       logSettings: map.log,
       subjects,
       dataBus,

@@ -17,7 +17,7 @@ export interface LifeCounts {
     readonly flows: number;
     readonly flowsLeft: number;
     /** What it has taken over from servers that died. */
-    readonly failover: Numbers & ReplayCounters & { readonly promoted: number };
+    readonly failover: Numbers & ReplayCounters & { readonly promoted: number; readonly fencedRows: number };
     /** What became of its replica: states fetched, slices restored, entries that it passed over. */
     readonly recovery: { readonly skippedEntries: number };
   };
@@ -60,7 +60,8 @@ export function countsOf({ actor, tally, opened, receipts, flowsMoved, flowsLeft
 /** What it has taken over, and, where flows have backups, how many that had not ended it held at its end, and how many of them without one. */
 function failoverOf({ failover }: DsslActor): LifeCounts['counts']['failover'] {
   const protection = failover.protection();
-  const taken = { ...failover.replay.counters, promoted: protection?.promoted ?? 0 };
+  const { fencedRows } = failover.lease.counters;
+  const taken = { ...failover.replay.counters, promoted: protection?.promoted ?? 0, fencedRows };
   if (protection === undefined) return taken;
   return { ...taken, openFlows: protection.flows, unprotectedFlows: protection.unprotected };
 }

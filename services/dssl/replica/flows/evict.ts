@@ -13,7 +13,7 @@ import { FlowState, stateOf } from './entry.ts';
 import type { FlowSegment } from './segment.ts';
 
 /** What the victims have in common: they come before, or are at, this place in the order in which flows give way. */
-export interface EvictionLine {
+interface EvictionLine {
   readonly rank: number;
   /** Idle time, see `ageOf`. */
   readonly age: number;
@@ -33,7 +33,7 @@ const counts = new Int32Array(Rank.never * (maxAge + 1));
 const hashBins = 1_024;
 
 /** Draws the line so that `wanted` (at least 1) living flows give way, or as many as may; undefined when none may. */
-export function evictionLine(segments: readonly FlowSegment[], tick: number, wanted: number): EvictionLine | undefined {
+function evictionLine(segments: readonly FlowSegment[], tick: number, wanted: number): EvictionLine | undefined {
   countByAge(segments, tick);
   let left = wanted;
   let last = -1;
@@ -50,7 +50,7 @@ export function evictionLine(segments: readonly FlowSegment[], tick: number, wan
 }
 
 /** Whether this living entry is on the victims' side of the line. */
-export function givesWay(line: EvictionLine, tick: number, hi: number, lo: number, lastSeen: number, info: number) {
+function givesWay(line: EvictionLine, tick: number, hi: number, lo: number, lastSeen: number, info: number) {
   const idle = (tick - lastSeen) | 0;
   const rank = rankOf(info, idle);
   if (rank !== line.rank) return rank < line.rank;

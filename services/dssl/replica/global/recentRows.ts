@@ -137,8 +137,8 @@ export class RecentRows {
       const note = this.#frames[each];
       if (note.lastDue <= handled && behind === undefined) continue;
       const { position, mark, first, count } = note;
-      const own: DueFrame = { position, mark, rows: [], hi: [], lo: [], due: [], isRepeat: false };
-      const others: DueFrame = { position, mark, rows: [], hi: [], lo: [], due: [], isRepeat: true };
+      let own: DueFrame | undefined;
+      let others: DueFrame | undefined;
       for (let row = 0; row < count; row++) {
         const word = this.#at(first + row);
         const who = this.#words[word + 2];
@@ -159,13 +159,16 @@ export class RecentRows {
           this.#set(first + row, hi, lo, next | (isOthers ? fromOthers : 0), backup, at - position);
         }
         if (next !== heir) continue;
-        const frame = isOthers ? others : own;
+        if (isOthers) others ??= newFrame(position, mark, true);
+        else own ??= newFrame(position, mark, false);
+        const frame = (isOthers ? others : own) as DueFrame;
         frame.rows.push(row);
         frame.hi.push(hi);
         frame.lo.push(lo);
         frame.due.push(dueAt);
       }
-      for (const frame of [own, others]) if (frame.rows.length > 0) due.push(frame);
+      if (own !== undefined) due.push(own);
+      if (others !== undefined) due.push(others);
     }
     return due;
   }
@@ -201,4 +204,8 @@ export class RecentRows {
       this.#words.set(former.subarray(from, from + wordsPerNote), this.#at(row));
     }
   }
+}
+
+function newFrame(position: number, mark: number, isRepeat: boolean): DueFrame {
+  return { position, mark, rows: [], hi: [], lo: [], due: [], isRepeat };
 }

@@ -19,7 +19,7 @@ class Case {
   readonly shadow = writtenKeeper();
   readonly sent: PeerMessage[] = [];
   readonly states: FlowStates;
-  lineage = 'one';
+  lineage = 1;
 
   constructor(way: StateWay) {
     this.group = new TestGroup(2, { availability: 'active-active' });
@@ -144,7 +144,7 @@ test('flow states - where a flow is over already, a state that comes is for noth
 test('flow states - on another line of the log nothing that was kept is trusted', () => {
   const one = new Case('shadow');
   const flow = one.flowOfA();
-  one.lineage = 'two';
+  one.lineage = 2;
   one.send(flow, tcp);
   assert.ok(one.shadow.calls.includes(`drop ${flow}`));
   one.states.tick(0);

@@ -30,7 +30,7 @@ test('joining - the command carries the terms, and is appended again until somet
   begin();
   for (let nowMs = 1_000; nowMs <= 1_800; nowMs += 20) one.tick('e1', nowMs);
   assert.equal(appended.length, 3);
-  assert.deepEqual(appended[0], { kind: 'join', author, epoch: 'e1', weight: 30, ...terms });
+  assert.deepEqual(appended[0], { kind: 'join', author, epoch: 'e1', weight: 30, ...terms, standsFor: undefined });
   assert.deepEqual(settled, []);
 });
 

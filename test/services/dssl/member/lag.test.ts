@@ -50,3 +50,12 @@ test('lag - the own clock is set back: nothing below nothing', () => {
   lag.onEntry(1_000_100, 500_000);
   assert.equal(lag.lagMs(1, 500_000), 0);
 });
+
+test('lag - after a silence nobody can tell how late an entry is: the log may have another clock', () => {
+  const meter = new LagMeter();
+  for (let ms = 0; ms < 5_000; ms += 1_000) meter.onEntry(ms, 100 + ms);
+  assert.equal(meter.lateMs(5_000, 5_400), 300);
+  assert.equal(meter.lateMs(900_000, 8_000), Number.POSITIVE_INFINITY);
+  meter.onEntry(900_000, 8_000);
+  assert.equal(meter.lateMs(900_100, 8_100), 0);
+});
