@@ -135,8 +135,8 @@ describe('status', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () => {
   test('groups - are listed with what they take and who is in them', async () => {
     const words = new Service(['groups', ...cluster.options]);
     assert.equal(await words.ended(), 0, words.messages.join('\n'));
-    assert.match(words.stdout, /^g1 +both +rendezvous +100 +- +1 +0 +1 +\d+$/m);
-    assert.match(words.stdout, /^g3 +both +rendezvous +100 +- +0 +0 +0 +\d+$/m);
+    assert.match(words.stdout, /^g1 +both +rendezvous +100 +- +1 +0 +0 +1 +\d+$/m);
+    assert.match(words.stdout, /^g3 +both +rendezvous +100 +- +0 +0 +0 +0 +\d+$/m);
     const json = new Service(['groups', ...cluster.options, '--json']);
     assert.equal(await json.ended(), 0);
     const { groups } = JSON.parse(json.stdout) as { groups: { id: string; serves: string; members: unknown[] }[] };
