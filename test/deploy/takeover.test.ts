@@ -9,8 +9,8 @@ import { ComposeProject } from './support/composeProject.ts';
 import { skipWithoutDocker } from './support/docker.ts';
 
 const servers = 4;
-/** Flows that outlive the run, as connections do. */
-const traffic = ['--rate', '2000', '--seconds', '20', '--flows', '400', '--packets-per-flow', '2000'];
+/** Flows that outlive the run, as connections do. The run is ended when the test has seen what it waits for. */
+const traffic = ['--rate', '2000', '--seconds', '200', '--flows', '400', '--packets-per-flow', '2000'];
 
 describe('takeover', { skip: skipWithoutDocker(), timeout: 300_000 }, () => {
   const project = new ComposeProject(['docker-compose.yml'], {
@@ -31,10 +31,16 @@ describe('takeover', { skip: skipWithoutDocker(), timeout: 300_000 }, () => {
       if (holds(group)) return group;
     }
   };
+  /** Ends the generator, and what it reports then. */
+  const endOf = async (run: string): Promise<TrafficReport> => {
+    await project.docker('stop', '-t', '60', run);
+    return JSON.parse(await project.docker('logs', run)) as TrafficReport;
+  };
   const packetsOf = ({ servers: all }: GroupStatus) => all.reduce((sum, { load }) => sum + (load?.packets ?? 0), 0);
 
   it('takeover - a killed container costs no packet: its flows go on at their backups, and status shows it', async () => {
-    const run = cli('traffic', ...traffic);
+    const run = `${project.name}-traffic`;
+    await project.compose('run', '-d', '--name', run, 'cli', 'traffic', ...traffic, '--json');
     const before = await groupWhen((group) => packetsOf(group) > 1_000);
     assert.deepEqual([before.availability, before.servers.length], ['active-active', servers]);
     const [victim] = await project.containersOf('dssl');
@@ -43,7 +49,7 @@ describe('takeover', { skip: skipWithoutDocker(), timeout: 300_000 }, () => {
     assert.equal(after.servers.length, servers - 1);
     assert.ok((after.protection?.replayed ?? 0) > 0, JSON.stringify(after));
     assert.deepEqual([after.protection?.unreplayed, after.protection?.partial], [0, 0]);
-    const report = JSON.parse(await run) as TrafficReport;
+    const report = await endOf(run);
     assert.deepEqual([report.problems, report.nobody, report.lost], [[], {}, 0], JSON.stringify(report));
     assert.equal(report.sent, report.acceptedOnce + report.repeats);
     assert.ok(report.failedOver > 20 && report.gapMs !== null && report.replayed > 0, JSON.stringify(report));

@@ -76,6 +76,39 @@ describe('standby', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () => {
     });
   }
 
+  test("standby - operators' commands know it: it is shown as such, has no weight, and a server leaves at once only where one stands for it", async () => {
+    const where = ['--bus', nats.url, '--cluster', 'operated'];
+    const birth = ['--groups', '1', '--availability', 'active-passive'];
+    const dssl = (name: string, ...more: readonly string[]) =>
+      start(['dssl', ...where, ...birth, '--server', name, '--drain-seconds', '1', ...more]);
+    await Promise.all(['s1', 's2'].map((name) => dssl(name).says(/server is active/)));
+    await dssl('b1', '--standby-for', 's2').says(/server is active/);
+    const tool = async (...args: readonly string[]) => {
+      const run = start([...args, ...where]);
+      return { exitCode: await run.ended(), text: run.stdout + run.messages.join('\n') };
+    };
+    assert.match((await tool('groups')).text, /^g1 +both +rendezvous +100 +- +2 +1 +0 +0 +\d+$/m);
+    const [group] = JSON.parse((await tool('groups', '--json')).text).groups;
+    assert.equal(group.availability, 'active-passive');
+    assert.deepEqual(
+      group.members
+        .map(({ server, standsFor }: { server: string; standsFor?: string[] }) => `${server} ${standsFor ?? ''}`)
+        .sort(),
+      ['b1 s2', 's1 ', 's2 '],
+    );
+    const weighed = await tool('weight', 'b1', '50');
+    assert.deepEqual([weighed.exitCode, weighed.text.split('\n').length], [1, 1], weighed.text);
+    assert.match(weighed.text, /b1 stands by and takes no flows/);
+    const unprotected = await tool('drain', 's1', '--now');
+    assert.equal(unprotected.exitCode, 1);
+    assert.match(unprotected.text, /flows of s1 have no backups in g1 \(active-passive\) and would be lost/);
+    const left = await tool('drain', 's2', '--now');
+    assert.equal(left.exitCode, 0, left.text);
+    assert.match(left.text, /^s2 has left g1/);
+    assert.match((await tool('groups')).text, /^g1 +both +rendezvous +100 +- +2 +0 +0 +0 +\d+$/m);
+    assert.match((await tool('weight', 'b1', '50')).text, /^b1 has the weight 50 instead of 100/);
+  });
+
   test('standby - what cannot be is refused in one line that says why', async () => {
     const common = ['--bus', nats.url, '--groups', '2'];
     const dssl = (...args: readonly string[]) => start(['dssl', ...common, ...args]);
