@@ -54,9 +54,9 @@ export class Reference implements LogWatcher {
   /** The line in force is the last one; before it, those that it departed from. */
   readonly #bases: Base[] = [emptyBase];
   /** The epoch whose donor has not applied it yet. */
-  #awaited: { readonly entry: SimEntry; readonly id: string } | undefined;
+  #awaited: { readonly entry: SimEntry; readonly id: string; readonly number: number } | undefined;
   /** Without any state, tells the epoch in force as everybody does who has none. */
-  #scout = new EpochScout(self);
+  #scout = new EpochScout(self, true);
   /** Epochs that were the first thing in the log that told of any. */
   readonly #first = new WeakSet<SimEntry>();
   /** Rows whose packets wait for their first fragment. */
@@ -118,7 +118,7 @@ export class Reference implements LogWatcher {
     this.lineless.push({ fromMs: this.#nowMs(), untilMs: Number.POSITIVE_INFINITY });
     this.#bases.splice(0, this.#bases.length, emptyBase);
     this.#awaited = undefined;
-    this.#scout = new EpochScout(self);
+    this.#scout = new EpochScout(self, true);
     this.#waiting.clear();
     this.replica = this.#empty();
   }
@@ -126,12 +126,15 @@ export class Reference implements LogWatcher {
   /** An actor's replica is as it is. If it is the donor's, and a line has begun with its state, the reference goes on with that. */
   donorApplied(donor: Replica): void {
     const awaited = this.#awaited;
-    if (awaited === undefined || donor.position !== awaited.entry.position) return;
-    if (donor.epoch?.id !== awaited.id) return;
+    const { position, epoch } = donor;
+    if (awaited === undefined || epoch === undefined || position !== epoch.position) return;
+    // Nobody goes along with an epoch that only its author took to count, once a later one has begun.
+    if (epoch.id !== awaited.id && (position < awaited.entry.position || epoch.number <= awaited.number)) return;
     const slices = Array.from({ length: sliceCount }, (_, slice) => donor.snapshotSlice(slice));
-    this.begunMs.push(awaited.entry.atMs, this.#nowMs());
-    this.#bases.push({ position: donor.position, global: donor.snapshotGlobal(), slices });
-    this.#rebuild(awaited.entry);
+    const entry = this.#log.entries[position - 1];
+    this.begunMs.push(entry.atMs, this.#nowMs());
+    this.#bases.push({ position, global: donor.snapshotGlobal(), slices });
+    this.#rebuild(entry);
   }
 
   /** What was made of the entry at the replica's position, on the replica's line; undefined for a line that is gone. */
@@ -167,7 +170,7 @@ export class Reference implements LogWatcher {
   #rebuild(begunBy?: SimEntry): void {
     const base = this.#bases[this.#bases.length - 1];
     this.#awaited = undefined;
-    this.#scout = new EpochScout(self);
+    this.#scout = new EpochScout(self, true);
     this.#waiting.clear();
     this.replica =
       base.global === undefined ? this.#empty() : Replica.restore({ group: this.group, self }, base.global);
@@ -208,7 +211,7 @@ export class Reference implements LogWatcher {
   #take(entry: SimEntry): void {
     if (this.#first.has(entry)) {
       this.replica = this.#empty();
-      this.#scout = new EpochScout(self);
+      this.#scout = new EpochScout(self, true);
     }
     if (this.replica?.epoch !== undefined) this.#apply(entry);
     else this.#lookForLine(entry);
@@ -245,8 +248,9 @@ export class Reference implements LogWatcher {
   #await(entry: SimEntry, command: Command): void {
     this.replica = undefined;
     if (!this.#isAgain) this.lineless.push({ fromMs: this.#nowMs(), untilMs: Number.POSITIVE_INFINITY });
-    this.#awaited = { entry, id: command.kind === 'epoch' ? command.id : '' };
-    this.#scout = new EpochScout(self);
+    const { id, number } = command.kind === 'epoch' ? command : { id: '', number: 0 };
+    this.#awaited = { entry, id, number };
+    this.#scout = new EpochScout(self, true);
     this.#scout.onCommand(command, entry.position, entry.timeMs, 0, false);
   }
 

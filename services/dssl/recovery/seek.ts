@@ -145,9 +145,9 @@ export class Seek {
       return;
     }
     if (this.#scout !== undefined) return;
-    this.#scout = new EpochScout(this.#self);
     this.#scoutSinceMs = nowMs;
     this.#scoutAfter = bounds.first - 1;
+    this.#scout = new EpochScout(this.#self, this.#scoutAfter === 0);
     this.#ports.scout(this.#scoutAfter);
   }
 

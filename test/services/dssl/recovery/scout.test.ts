@@ -29,8 +29,8 @@ const tick = (epoch: string, author = other): Command => ({ kind: 'tick', author
 const ask = (author = self): Command => ({ kind: 'ask', author, epoch: '' });
 
 /** A scout of a log, with the time at which each command comes. */
-function scoutOf() {
-  const scout = new EpochScout(self);
+function scoutOf({ hasFront = true } = {}) {
+  const scout = new EpochScout(self, hasFront);
   let position = 0;
   let nowMs = 1_000;
   const on = (command: Command, isEmpty = false, afterMs = 100): boolean => {
@@ -70,6 +70,23 @@ test('scout - a command of an older epoch that was late does not hide the one in
   assert.equal(on(epochOf('e8', 'e7', { number: 8 }), false, 5_000), true);
   on(tick('e7'));
   assert.equal(scout.inForce, 'e8', 'what an entry has told, no late command changes');
+});
+
+test('scout - the first entry of a log without its front is in force until somebody speaks who follows another epoch', () => {
+  for (const [hasFront, told] of [
+    [true, 'late'],
+    [false, 'e4'],
+  ] as const) {
+    const { scout, on } = scoutOf({ hasFront });
+    assert.equal(on(epochOf('late', 'e2', { number: 3 })), true, 'its author did not know of another third one');
+    assert.equal(on(epochOf('e4', 'e3', { number: 4, author: third })), false, 'somebody seems to have begun just now');
+    on(tick('late', self));
+    assert.equal(scout.inForce, 'late');
+    on(tick('e4', third));
+    assert.equal(scout.inForce, told);
+    on(tick('late'));
+    assert.equal(scout.inForce, 'late', 'the newest sign tells');
+  }
 });
 
 test('scout - signs of others are noted, own ones and those of another epoch are none', () => {
