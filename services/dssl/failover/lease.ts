@@ -45,6 +45,7 @@ export class Lease {
   readonly #self: Life;
   readonly #ports: LeasePorts;
   #isLooking = false;
+  #tickedAtMs = Number.NEGATIVE_INFINITY;
   #untilMs = Number.NEGATIVE_INFINITY;
   /** The command that removes this life, and behind which entry nothing is handed out before it; 0: none. */
   #removal = 0;
@@ -94,7 +95,14 @@ export class Lease {
 
   /** To be called every few tens of milliseconds. */
   tick(nowMs: number): void {
-    if (this.#isLooking && this.#ports.isCurrent()) this.#end(nowMs);
+    const hasSlept = nowMs - this.#tickedAtMs > this.limitMs / 2;
+    this.#tickedAtMs = nowMs;
+    if (!this.#isLooking) return;
+    if (hasSlept) {
+      // What it saw ahead is what there was before it fell asleep.
+      this.#ports.stopLooking();
+      this.#ports.lookAhead(this.#fencedBehind);
+    } else if (this.#ports.isCurrent()) this.#end(nowMs);
   }
 
   /**

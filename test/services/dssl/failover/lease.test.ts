@@ -104,3 +104,24 @@ test('lease - what was kept back because of a command that takes no effect is ha
   assertOnce(ids, a, b);
   one.group.stop();
 });
+
+test('lease - who falls asleep while it looks ahead looks anew: what it has seen is of before', () => {
+  const did: string[] = [];
+  const note = (what: string) => () => void did.push(what);
+  const lease = new Lease({ server: 'a', incarnation: 1 }, 350, {
+    hold: note('hold'),
+    release: note('release'),
+    lookAhead: note('look'),
+    stopLooking: note('stop'),
+    isCurrent: () => true,
+    tell: () => undefined,
+  });
+  lease.tick(1_000);
+  lease.renew({ position: 7, mark: 1 });
+  lease.tick(4_000);
+  assert.deepEqual(did.splice(0), ['hold', 'look', 'stop', 'look']);
+  assert.equal(lease.holds(3_000, 4_000), false);
+  lease.tick(4_050);
+  assert.deepEqual(did, ['stop', 'release']);
+  assert.deepEqual([lease.holds(3_000, 4_399), lease.holds(3_000, 4_400)], [true, false]);
+});
