@@ -50,6 +50,8 @@ interface Watched {
   /** When it was last heard, or what counts as that. */
   heardAtMs: number;
   wasHeard: boolean;
+  /** When a later life of the same server was heard: the view that this member has is an old one. */
+  successorAtMs: number;
   /** Who suspects it: when they last said so, and whether they were sure. */
   readonly suspecters: Map<string, { readonly atMs: number; readonly isSure: boolean }>;
   /** Since when this member suspects it itself. */
@@ -139,6 +141,7 @@ export class FailureDetector {
         life: { server, incarnation },
         heardAtMs: nowMs,
         wasHeard: false,
+        successorAtMs: Number.NEGATIVE_INFINITY,
         suspecters: new Map(),
         suspectedAtMs: undefined,
         toldAtMs: Number.NEGATIVE_INFINITY,
@@ -172,7 +175,9 @@ export class FailureDetector {
   /** A sign of life of another member. */
   heard(life: Life, nowMs: number): void {
     const member = this.#members.get(life.server);
-    if (member === undefined || member.life.incarnation !== life.incarnation) return;
+    if (member === undefined) return;
+    if (life.incarnation > member.life.incarnation) member.successorAtMs = nowMs;
+    if (member.life.incarnation !== life.incarnation) return;
     member.heardAtMs = nowMs;
     member.wasHeard = true;
     member.suspectedAtMs = undefined;
@@ -267,12 +272,12 @@ export class FailureDetector {
     for (const { suspecters } of this.#members.values()) suspecters.delete(server);
   }
 
-  /** The other watchers are silent too: as long as they spoke, that they did not suspect it spoke for it. */
+  /** The other watchers are silent too, in any life: as long as they spoke, that they did not suspect it spoke for it. */
   #isAlone({ life }: Watched, nowMs: number): boolean {
     const limit = (this.#settings.suspectMs + this.#settings.confirmMs) * (1 + this.#slowness);
     return this.#watchersOf(life.server).every((name) => {
       const other = this.#members.get(name);
-      return other === undefined || nowMs - other.heardAtMs >= limit;
+      return other === undefined || nowMs - Math.max(other.heardAtMs, other.successorAtMs) >= limit;
     });
   }
 

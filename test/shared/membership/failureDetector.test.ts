@@ -117,3 +117,20 @@ test('failureDetector - what a former life of a watcher was sure of counts no mo
   };
   assert.deepEqual([removedAfter(false), removedAfter(true)], [true, false]);
 });
+
+test('failureDetector - whoever reads an old view removes nobody alone whose watchers live, each in another life than that view has', () => {
+  const deaths = (incarnation: number | undefined): number[] => {
+    const detector = new FailureDetector({ server: 's3', incarnation: 1 }, defaultSettings.watching);
+    detector.follow(group, 0);
+    const found: string[] = [];
+    for (let nowMs = 0; nowMs <= 8_000; nowMs += 100) {
+      detector.heardSelf(nowMs / 100, nowMs);
+      for (const server of ['s1', 's2']) if (nowMs < 5_000) detector.heard({ server, incarnation: 1 }, nowMs);
+      if (incarnation !== undefined && nowMs >= 5_000) detector.heard({ server: 's1', incarnation }, nowMs);
+      for (const { life } of detector.tick(nowMs).dead) if (!found.includes(life.server)) found.push(life.server);
+    }
+    return found.map((name) => Number(name.slice(1)));
+  };
+  assert.deepEqual(deaths(undefined), [2, 1]);
+  assert.deepEqual(deaths(2), [1], 'the former life of s1 itself is dead');
+});
