@@ -2,7 +2,8 @@
 // that was silent for nearly as long as flows are remembered may have been forgotten: what comes later is a new flow. And a
 // start is taken for a repeated one for ten seconds, also when it is of another connection on the same ports: then its time may
 // run out between two starts. A packet that comes so late that its ports have been used again goes to whom the next connection
-// is at.
+// is at. And one that sleeps while its log loses its end, reads on later as if nothing had happened, up to where the others began another line:
+// what it took in between, none of them can know.
 
 import type { FlowRecord, Ledger, PacketRecord } from '../ledger.ts';
 import type { World } from '../world.ts';
@@ -24,6 +25,7 @@ export function stickiness(world: World): Finding | undefined {
     let lastAcceptedMs = Number.POSITIVE_INFINITY;
     let hasEnded = false;
     let isReset = false;
+    let homeEpoch: string | undefined;
     for (const { fate, repeatedBy, id, kind, sentMs, acceptedBy, atMs } of inLogOrder(world, flow)) {
       if (kind === 'start') firstStartMs = Math.min(firstStartMs, atMs);
       // A start that comes late, behind the end of its own connection, is another one.
@@ -41,6 +43,11 @@ export function stickiness(world: World): Finding | undefined {
       if (taker === -1) continue;
       if (home !== -1 && home !== taker) {
         if (isOvertaken(flow, atMs)) continue;
+        if (fate?.epoch !== homeEpoch && isOthersLine(world, flow, homeEpoch, taker)) {
+          home = taker;
+          homeEpoch = fate?.epoch;
+          continue;
+        }
         const life = ledger.lives[home];
         const isElsewhere = life.group !== ledger.lives[taker].group;
         if (isElsewhere && isDiverted(world, flow, ledger.packets[flow.packets[0]].sentMs, atMs)) {
@@ -53,9 +60,16 @@ export function stickiness(world: World): Finding | undefined {
         }
       }
       home = taker;
+      homeEpoch = fate?.epoch;
     }
   }
   return undefined;
+}
+
+/** Whether this life has applied no packet of the flow in this epoch: it went on with a line that began without them. */
+function isOthersLine({ ledger }: World, flow: FlowRecord, epoch: string | undefined, taker: number): boolean {
+  const seen = ({ fate }: PacketRecord) => fate?.epoch === epoch && fate?.appliedBy.includes(taker);
+  return !flow.packets.some((id) => seen(ledger.packets[id]));
 }
 
 /** Most flows were at one server all their life. */
