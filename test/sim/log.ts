@@ -25,8 +25,8 @@ export interface Consumer {
 
 export interface LogWatcher {
   onStored(entry: SimEntry): void;
-  /** Entries behind this position are gone, and their positions are used again. */
-  onCut(last: number): void;
+  /** Entries behind this position are gone, up to `before`, which was the last one, and their positions are used again. */
+  onCut(last: number, before: number): void;
   /** The log is gone. What comes next is in another one. */
   onEmptied(): void;
 }
@@ -164,9 +164,10 @@ export class SimLog {
 
   /** The last entries were not on disk yet. */
   cutTail(count: number): void {
-    const last = Math.max(this.first - 1, this.last - count);
+    const before = this.last;
+    const last = Math.max(this.first - 1, before - count);
     for (const { data } of this.entries.splice(last)) this.#heldBytes -= data.length;
-    this.watcher.onCut(last);
+    this.watcher.onCut(last, before);
   }
 
   /** The log is gone, with its settings. */

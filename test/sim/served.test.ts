@@ -7,8 +7,8 @@ import type { Command } from '../../shared/log/records/command.ts';
 import { defaultRules, type View } from '../../shared/membership/view.ts';
 import { served } from './checkers/served.ts';
 import type { Trouble } from './faults.ts';
-import type { ViewChange } from './judgement.ts';
 import { type Fate, Ledger, type PacketKind } from './ledger.ts';
+import type { ViewChange } from './reference/judgement.ts';
 import type { World } from './world.ts';
 
 interface Sent {

@@ -14,7 +14,7 @@ import { compareApplied } from './checkers/replicas.ts';
 import type { Ledger, ServerLife } from './ledger.ts';
 import type { SimBus } from './network.ts';
 import type { SimProcess } from './process.ts';
-import type { Reference } from './reference.ts';
+import type { Reference } from './reference/reference.ts';
 
 export interface ServerOptions {
   readonly name: string;

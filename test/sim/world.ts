@@ -17,7 +17,7 @@ import { type Fate, Ledger, type ServerLife } from './ledger.ts';
 import { SimNetwork } from './network.ts';
 import { calmMs, type Plan } from './plan.ts';
 import { SimProcess } from './process.ts';
-import { Reference } from './reference.ts';
+import { Reference } from './reference/reference.ts';
 import { SimServer } from './server.ts';
 import { SimStore } from './store.ts';
 import { type Diversion, SimTier1 } from './tier1.ts';

@@ -1,7 +1,7 @@
 // Tables stay within their limits, and what waits is bounded.
 
 import { limits } from '../../../shared/base/limits.ts';
-import { sliceCount } from '../judgement.ts';
+import { sliceCount } from '../reference/judgement.ts';
 import type { World } from '../world.ts';
 import type { Finding } from './finding.ts';
 

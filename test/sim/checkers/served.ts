@@ -29,8 +29,8 @@ import { hasStandbys, standbysOf, takesFlows } from '../../../shared/membership/
 import { isLifeOf, type Life } from '../../../shared/membership/transitions.ts';
 import type { View } from '../../../shared/membership/view.ts';
 import type { Trouble } from '../faults.ts';
-import type { ViewChange } from '../judgement.ts';
 import type { Fate, FlowRecord, PacketRecord, ServerLife } from '../ledger.ts';
+import type { ViewChange } from '../reference/judgement.ts';
 import type { World } from '../world.ts';
 import { closingMs, deaths, type Finding, isDiverted, isMember, replays, seconds, viewAt } from './finding.ts';
 

@@ -5,19 +5,19 @@
 // A log that loses its last entries, or all of them, begins another line. The reference begins again from where that line departs. An
 // epoch with a donor begins with the donor's state, so the reference waits until the donor has applied the entry, and goes on with a
 // snapshot of it. Nobody else can be further then.
+//
+// What a log takes in place of lost entries may be trimmed before anybody compares its last entry with the one that it has applied. If it was
+// just as many as had been lost, nobody can tell, and everybody goes on behind the lost ones; so then does the reference.
 
-import { EpochScout } from '../../services/dssl/recovery/scout.ts';
-import type { Effects } from '../../services/dssl/replica/effects.ts';
-import { noServer } from '../../services/dssl/replica/flows/entry.ts';
-import { Replica } from '../../services/dssl/replica/replica.ts';
-import { noPacket, waiting } from '../../services/dssl/replica/verdict.ts';
-import { type Command, decodeCommand } from '../../shared/log/records/command.ts';
-import { Frame } from '../../shared/log/records/frame.ts';
-import { emptyView, type GroupBirth, type View } from '../../shared/membership/view.ts';
-import { readStamp } from '../../shared/packet/stamp.ts';
-import { type Judgement, lateOf, type Readers, sliceCount, type ViewChange } from './judgement.ts';
-import type { Fate, Ledger } from './ledger.ts';
-import type { LogWatcher, SimEntry, SimLog } from './log.ts';
+import { EpochScout } from '../../../services/dssl/recovery/scout.ts';
+import type { Effects } from '../../../services/dssl/replica/effects.ts';
+import { Replica } from '../../../services/dssl/replica/replica.ts';
+import { type Command, decodeCommand } from '../../../shared/log/records/command.ts';
+import { emptyView, type GroupBirth, type View } from '../../../shared/membership/view.ts';
+import type { Fate, Ledger } from '../ledger.ts';
+import type { LogWatcher, SimEntry, SimLog } from '../log.ts';
+import { Fates } from './fates.ts';
+import { type Judgement, lateOf, sliceCount, type ViewChange } from './judgement.ts';
 
 /** Where a line begins: with nothing, or with the state of a donor. */
 interface Base {
@@ -48,9 +48,8 @@ export class Reference implements LogWatcher {
   readonly #judged: (Judgement[] | undefined)[] = [];
   readonly #log: SimLog;
   readonly #ledger: Ledger;
+  readonly #fates: Fates;
   readonly #nowMs: () => number;
-  readonly #frame = new Frame();
-  readonly #stamp = { run: 0, id: 0, flow: 0 };
   /** The line in force is the last one; before it, those that it departed from. */
   readonly #bases: Base[] = [emptyBase];
   /** The epoch whose donor has not applied it yet. */
@@ -59,8 +58,6 @@ export class Reference implements LogWatcher {
   #scout = new EpochScout(self, true);
   /** Epochs that were the first thing in the log that told of any. */
   readonly #first = new WeakSet<SimEntry>();
-  /** Rows whose packets wait for their first fragment. */
-  readonly #waiting = new Map<string, Fate>();
   #view: View;
   /** What the log has is applied again: its views are known. */
   #isAgain = false;
@@ -69,14 +66,14 @@ export class Reference implements LogWatcher {
   #followedMs = Number.NEGATIVE_INFINITY;
   /** The first line of the log's present life. */
   #lifeBegan = 0;
-  /** Numbers of members, as lives of the ledger, for one view. */
-  #owners: number[] = [];
-  #ownersOf: View | undefined;
+  /** Positions that the log has lost last, as long as its next entry has not been applied. */
+  #cut: { readonly from: number; readonly to: number } | undefined;
 
   constructor(log: SimLog, ledger: Ledger, birth: GroupBirth, nowMs: () => number) {
     this.group = log.group;
     this.#log = log;
     this.#ledger = ledger;
+    this.#fates = new Fates(log.group, ledger);
     this.#nowMs = nowMs;
     this.#view = emptyView(birth);
     this.replica = this.#empty();
@@ -104,22 +101,23 @@ export class Reference implements LogWatcher {
     this.#take(entry);
   }
 
-  onCut(last: number): void {
+  onCut(last: number, before: number): void {
     this.#lineNumber++;
-    this.#lose(last);
+    this.#cut = { from: last + 1, to: before };
+    this.#fates.lose(last, this.#lifeBegan);
     this.lineless.push({ fromMs: this.#nowMs(), untilMs: Number.POSITIVE_INFINITY });
     while (this.#bases.length > 1 && this.#bases[this.#bases.length - 1].position > last) this.#bases.pop();
     this.#rebuild();
   }
 
   onEmptied(): void {
-    this.#lose(0);
+    this.#fates.lose(0, this.#lifeBegan);
     this.#lifeBegan = ++this.#lineNumber;
     this.lineless.push({ fromMs: this.#nowMs(), untilMs: Number.POSITIVE_INFINITY });
     this.#bases.splice(0, this.#bases.length, emptyBase);
     this.#awaited = undefined;
     this.#scout = new EpochScout(self, true);
-    this.#waiting.clear();
+    this.#fates.clear();
     this.replica = this.#empty();
   }
 
@@ -135,6 +133,28 @@ export class Reference implements LogWatcher {
     this.begunMs.push(entry.atMs, this.#nowMs());
     this.#bases.push({ position, global: donor.snapshotGlobal(), slices });
     this.#rebuild(entry);
+  }
+
+  /**
+   * An actor's replica has applied the entry at its position. If that follows what the log had lost, and nobody has read what the log has in its
+   * place, the reference goes on with that replica's state.
+   */
+  goesOnBehindLost(replica: Replica): boolean {
+    const { position } = replica;
+    const cut = this.#cut;
+    if (cut === undefined || position <= cut.to) return false;
+    this.#cut = undefined;
+    const isUnread = (judged: readonly Judgement[] = nothing) =>
+      judged.every(({ line, appliedBy }) => line !== this.#lineNumber || appliedBy.length === 0);
+    if (position !== cut.to + 1 || replica.missingSlices > 0 || !this.#judged.slice(cut.from, position).every(isUnread))
+      return false;
+    this.lineless.push({ fromMs: this.#nowMs(), untilMs: this.#nowMs() });
+    this.#fates.lose(cut.from - 1, this.#lifeBegan);
+    this.#judged.length = position;
+    const slices = Array.from({ length: sliceCount }, (_, slice) => replica.snapshotSlice(slice));
+    this.#bases.push({ position, global: replica.snapshotGlobal(), slices });
+    this.#rebuild();
+    return true;
   }
 
   /** What was made of the entry at the replica's position, on the replica's line; undefined for a line that is gone. */
@@ -154,14 +174,6 @@ export class Reference implements LogWatcher {
     return replica.position <= this.#log.last && newest?.mark === replica.mark;
   }
 
-  /** What the log holds behind this position, nobody will read any more. */
-  #lose(last: number): void {
-    for (const { fate } of this.#ledger.packets) {
-      if (fate !== undefined && fate.group === this.group && fate.line >= this.#lifeBegan && fate.position > last)
-        fate.isLost = true;
-    }
-  }
-
   #empty(): Replica {
     return new Replica({ group: this.group, self });
   }
@@ -171,7 +183,7 @@ export class Reference implements LogWatcher {
     const base = this.#bases[this.#bases.length - 1];
     this.#awaited = undefined;
     this.#scout = new EpochScout(self, true);
-    this.#waiting.clear();
+    this.#fates.clear();
     this.replica =
       base.global === undefined ? this.#empty() : Replica.restore({ group: this.group, self }, base.global);
     if (this.replica === undefined) throw new Error(`${this.group}: the donor's state cannot be read`);
@@ -233,7 +245,7 @@ export class Reference implements LogWatcher {
 
   /** There is no line yet, or nobody has the donor's state yet: the donor may die, and another epoch follow this one. */
   #lookForLine(entry: SimEntry): void {
-    if (entry.kind === 'frame') this.#notePassedOver(entry);
+    if (entry.kind === 'frame') this.#fates.notePassedOver(entry);
     const command = entry.kind === 'command' ? decodeCommand(entry.data) : undefined;
     if (command === undefined || !this.#scout.onCommand(command, entry.position, entry.timeMs, 0, false)) return;
     if (command.kind === 'epoch' && command.donor !== undefined) {
@@ -261,11 +273,12 @@ export class Reference implements LogWatcher {
     const again = judged.find((known) => known.mark === replica.mark && known.epoch === epoch);
     const { appliedBy, passedOverBy } = again ?? { appliedBy: [], passedOverBy: [] };
     const readers = { appliedBy, passedOverBy };
+    const place = { epoch, line: this.#lineNumber, view: this.#view };
     const isFrame = effects.outcome === 'frame';
     // What a log has lost may come again when later frames have been taken to be behind a gap.
     const isLateRepeat = effects.outcome === 'repeated' && this.lineless.length > 0;
     const isIgnoredFrame = entry.kind === 'frame' && effects.outcome === 'ignored';
-    if (effects.outcome === 'gap' || isIgnoredFrame || isLateRepeat) this.#notePassedOver(entry);
+    if (effects.outcome === 'gap' || isIgnoredFrame || isLateRepeat) this.#fates.notePassedOver(entry);
     const slices: number[] = [];
     const digests: number[] = [];
     const owners: number[] = [];
@@ -280,9 +293,9 @@ export class Reference implements LogWatcher {
       }
       for (const slice of slices) digests.push(replica.digest(slice));
       this.applied.add(`${frame.tier1Id} ${frame.number}`);
-      nobodys = this.#noteFates(entry, effects, readers);
+      nobodys = this.#fates.note(entry, effects, readers, place);
     }
-    const lateNobodys = late.length > 0 ? this.#noteLate(effects, entry.position, readers) : nothing;
+    const lateNobodys = late.length > 0 ? this.#fates.noteLate(effects, entry.position, readers, place) : nothing;
     const judgement: Judgement = {
       mark: replica.mark,
       outcome: effects.outcome,
@@ -311,80 +324,6 @@ export class Reference implements LogWatcher {
       this.#judged[position] = judged;
     }
     return judged;
-  }
-
-  /** Notes where each packet of a frame is, and whose. */
-  #noteFates(
-    { position, atMs }: SimEntry,
-    { frame, verdicts, owners }: Effects,
-    { appliedBy, passedOverBy }: Readers,
-  ): (Fate | undefined)[] {
-    const nobodys: (Fate | undefined)[] = [];
-    const { group } = this;
-    const epoch = this.epoch?.id ?? '';
-    const { payload } = frame;
-    let offset = 0;
-    for (let row = 0; row < frame.count; row++) {
-      const end = offset + frame.length(row);
-      const hasPacket = verdicts[row] !== noPacket && readStamp(payload, offset, end, this.#stamp);
-      offset = end;
-      if (!hasPacket) continue;
-      const { id } = this.#stamp;
-      let { fate } = this.#ledger.packets[id];
-      if (fate === undefined || fate.isLost || fate.position !== position || fate.group !== group) {
-        const owner = this.#lifeOf(owners[row]);
-        const line = this.#lineNumber;
-        fate = {
-          group,
-          epoch,
-          position,
-          dueAt: position,
-          atMs,
-          line,
-          verdict: verdicts[row],
-          owner,
-          appliedBy,
-          passedOverBy,
-          isLost: false,
-        };
-        this.#ledger.decide(id, fate);
-      }
-      if (owners[row] === noServer) nobodys[row] = fate;
-      if (verdicts[row] === waiting) this.#waiting.set(`${frame.tier1Id} ${frame.number} ${row}`, fate);
-    }
-    return nobodys;
-  }
-
-  /** Time has come for rows of earlier frames, whatever the entry is: they are decided with it. */
-  #noteLate({ late }: Effects, dueAt: number, readers: Readers): (Fate | undefined)[] {
-    return late.map(({ tier1Id, number, row, verdict, owner }) => {
-      const fate = this.#waiting.get(`${tier1Id} ${number} ${row}`);
-      if (fate === undefined) return undefined;
-      this.#waiting.delete(`${tier1Id} ${number} ${row}`);
-      Object.assign(fate, { verdict, owner: this.#lifeOf(owner), dueAt, ...readers });
-      return owner === noServer ? fate : undefined;
-    });
-  }
-
-  /** There is no line at this entry, or it follows what the line does not have. */
-  #notePassedOver({ data, atMs }: SimEntry): void {
-    const frame = this.#frame;
-    if (frame.decode(data) !== 'none') return;
-    for (let row = 0, offset = 0; row < frame.count; row++) {
-      const end = offset + frame.length(row);
-      if (readStamp(frame.payload, offset, end, this.#stamp)) this.#ledger.packets[this.#stamp.id].passedOverMs = atMs;
-      offset = end;
-    }
-  }
-
-  #lifeOf(number: number): number {
-    if (this.#ownersOf !== this.#view) {
-      this.#ownersOf = this.#view;
-      this.#owners = [];
-      for (const { number: each, server, incarnation } of this.#view.members)
-        this.#owners[each] = this.#ledger.lifeOf(server, incarnation);
-    }
-    return this.#owners[number] ?? -1;
   }
 
   #noteView({ by, position }: SimEntry, command: Command | undefined): void {

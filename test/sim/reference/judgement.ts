@@ -1,9 +1,9 @@
 // What the reference replica (reference.ts) keeps of each entry, for the comparison with every other replica and for the checkers.
 
-import type { Effects } from '../../services/dssl/replica/effects.ts';
-import type { Command } from '../../shared/log/records/command.ts';
-import type { View } from '../../shared/membership/view.ts';
-import type { Fate } from './ledger.ts';
+import type { Effects } from '../../../services/dssl/replica/effects.ts';
+import type { Command } from '../../../shared/log/records/command.ts';
+import type { View } from '../../../shared/membership/view.ts';
+import type { Fate } from '../ledger.ts';
 
 export const sliceCount = 256;
 
