@@ -50,8 +50,8 @@ interface Watched {
   /** When it was last heard, or what counts as that. */
   heardAtMs: number;
   wasHeard: boolean;
-  /** When a later life of the same server was heard: the view that this member has is an old one. */
-  successorAtMs: number;
+  /** When another life of the same server was heard: as a rule a later one, and then the view at hand is old. */
+  otherLifeAtMs: number;
   /** Who suspects it: when they last said so, and whether they were sure. */
   readonly suspecters: Map<string, { readonly atMs: number; readonly isSure: boolean }>;
   /** Since when this member suspects it itself. */
@@ -141,7 +141,7 @@ export class FailureDetector {
         life: { server, incarnation },
         heardAtMs: nowMs,
         wasHeard: false,
-        successorAtMs: Number.NEGATIVE_INFINITY,
+        otherLifeAtMs: Number.NEGATIVE_INFINITY,
         suspecters: new Map(),
         suspectedAtMs: undefined,
         toldAtMs: Number.NEGATIVE_INFINITY,
@@ -176,8 +176,10 @@ export class FailureDetector {
   heard(life: Life, nowMs: number): void {
     const member = this.#members.get(life.server);
     if (member === undefined) return;
-    if (life.incarnation > member.life.incarnation) member.successorAtMs = nowMs;
-    if (member.life.incarnation !== life.incarnation) return;
+    if (member.life.incarnation !== life.incarnation) {
+      member.otherLifeAtMs = nowMs;
+      return;
+    }
     member.heardAtMs = nowMs;
     member.wasHeard = true;
     member.suspectedAtMs = undefined;
@@ -277,7 +279,7 @@ export class FailureDetector {
     const limit = (this.#settings.suspectMs + this.#settings.confirmMs) * (1 + this.#slowness);
     return this.#watchersOf(life.server).every((name) => {
       const other = this.#members.get(name);
-      return other === undefined || nowMs - Math.max(other.heardAtMs, other.successorAtMs) >= limit;
+      return other === undefined || nowMs - Math.max(other.heardAtMs, other.otherLifeAtMs) >= limit;
     });
   }
 
