@@ -19,7 +19,7 @@
 //   no line         it was stored before a line of the log began, or after one whose donor had died, or its tier 1 had not heard of the line yet
 //
 // A dead owner is no excuse where what it had not handled is replayed (flows have backups, by Fig. 7) and the log keeps long enough: the owner was
-// removed, everybody who took flows then did so a second before the packet came, and is there still some seconds later, and nothing else befell
+// removed, had not passed over the packet before with state that it had fetched, everybody who took flows then did so a second before the packet came, and is there still some seconds later, and nothing else befell
 // the group from some seconds before the packet until some seconds after the removal.
 //
 // Pauses, slow messages, lost gossip, wrong clocks of processes and logs, and whatever else operators do explain nothing.
@@ -133,8 +133,11 @@ function diedAtWork({ plan }: World, owner: ServerLife, { appliedBy }: Fate): bo
 }
 
 /** See the header. */
-function mustBeReplayed(world: World, owner: ServerLife, { group, epoch, atMs, dueAt, isLost }: Fate): boolean {
+function mustBeReplayed(world: World, owner: ServerLife, fate: Fate): boolean {
+  const { group, epoch, atMs, dueAt, isLost } = fate;
   if (!replays(world) || isLost || world.plan.logBytes < usualLogBytes) return false;
+  // It lived, and went on with state from behind the packet.
+  if (!fate.appliedBy.includes(owner.index) && world.hasSkipped(owner, fate)) return false;
   const death = deaths(world, group).find((each) => each.life === owner.index && each.epoch === epoch);
   if (death === undefined || death.position < dueAt) return false;
   const fromMs = atMs - recoveryMs;
