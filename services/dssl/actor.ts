@@ -97,7 +97,7 @@ export class DsslActor {
     this.#options = options;
     const { birth, candidate, controlBus, subjects } = options;
     this.#view = emptyView(birth);
-    this.#beats = new Beats(options.gossipBus, subjects, (data) => this.#onGossip(data));
+    this.#beats = new Beats(options.gossipBus, (server) => subjects.beat(birth.group, server), (data) => this.#onGossip(data));
     this.#proposals = new Proposals((command) => this.#line?.append(command));
     this.#joining = new Joining(candidate, (command) => this.#line?.append(command));
     this.standing = new Standing(candidate, this.#proposals);
@@ -179,7 +179,7 @@ export class DsslActor {
     const mirror = await this.#mirror.start();
     this.#subscriptions = [
       controlBus.subscribe(subjects.control(birth.group), (data) => this.#onPeer(data)),
-      controlBus.subscribe(subjects.peer(candidate.server), (data) => this.#onPeer(data)),
+      controlBus.subscribe(subjects.peer(birth.group, candidate.server), (data) => this.#onPeer(data)),
       gossipBus.subscribe(subjects.gossip(birth.group), (data) => this.#onGossip(data)),
     ];
     this.#ignoreStatus = [

@@ -30,7 +30,7 @@ export function recoveryPorts(options: DsslActorOptions, { line, held, onLost }:
     isScoutCurrent: () => line()?.isScoutCurrent === true,
     lookAtLog: () => line()?.look(),
     makeLog: () => line()?.make(),
-    toPeer: (server, message) => void controlBus.publish(subjects.peer(server), encodePeer(message)),
+    toPeer: (server, message) => void controlBus.publish(subjects.peer(birth.group, server), encodePeer(message)),
     toGroup: (message) => void controlBus.publish(subjects.control(birth.group), encodePeer(message)),
     append: (command) => line()?.append(command),
     onFlow: (kind, hi, lo) => {
@@ -58,7 +58,7 @@ export function stewardPorts(
 ): StewardPorts {
   const { birth, candidate, gossipBus, controlBus, subjects, clock, log, load } = options;
   const gossipSubject = subjects.gossip(birth.group);
-  const beatSubject = subjects.beat(candidate.server);
+  const beatSubject = subjects.beat(birth.group, candidate.server);
   const common = () => ({
     author: { server: candidate.server, incarnation: candidate.incarnation },
     epoch: recovery.replica?.epoch?.id ?? '',
@@ -92,13 +92,13 @@ export function stewardPorts(
 
 /** Somebody asks whether this life is alive. */
 export function answerProbe(
-  { candidate, controlBus, subjects }: DsslActorOptions,
+  { birth, candidate, controlBus, subjects }: DsslActorOptions,
   { server, nonce, asked }: PeerMessage & { readonly kind: 'probe' },
 ): void {
   if (!isLifeOf(asked, candidate)) return;
   const { incarnation } = candidate;
   controlBus.publish(
-    subjects.peer(server),
+    subjects.peer(birth.group, server),
     encodePeer({ kind: 'alive', server: candidate.server, incarnation, nonce }),
   );
 }

@@ -4,9 +4,9 @@
 //   subject  = "fh." cluster "." channel
 //   channel  = "log."    group "." kind     entries of a group's log; kind is "frame" or "command"
 //            | "ctl."    group     who holds the state of the group? from a replica that lacks it to all members
-//            | "peer."   server    state and answers for one actor
+//            | "peer."   group "." server    state and answers for one actor: a server that moves has one in each of two groups
 //            | "gossip." group     load and liveness of the group's members and of tier 1
-//            | "beat."   server    that this server lives, to those who watch it
+//            | "beat."   group "." server    that this member lives, to those who watch it
 //            | "in."     tier1     packets for one tier 1, as frames: its ingress from the bus
 //            | "hello."  tier1     a tier 1 that takes packets from the bus says that it is there
 //            | "return." tier1     answers of servers to clients that came in through that tier 1
@@ -42,6 +42,10 @@ export const channels = [
 ] as const;
 export type Channel = (typeof channels)[number];
 
+/** Channels to one member of one group. */
+const memberChannels = ['peer', 'beat'] as const satisfies readonly Channel[];
+type MemberChannel = (typeof memberChannels)[number];
+
 /** The subjects and the bucket of one cluster. Functions throw `bad-name` for a name outside the grammar. */
 export interface Subjects {
   readonly cluster: string;
@@ -52,10 +56,10 @@ export interface Subjects {
   /** The stream that keeps the group's log: `fh_<cluster>_<group>`. */
   logStream(group: string): string;
   control(group: string): string;
-  /** State and answers for the actor of that server. */
-  peer(server: string): string;
+  /** State and answers for the actor of that server in that group. */
+  peer(group: string, server: string): string;
   gossip(group: string): string;
-  beat(server: string): string;
+  beat(group: string, server: string): string;
   /** `tier1` is the name of one life of a tier 1, as in its frames. */
   in(tier1: string): string;
   hello(tier1: string): string;
@@ -63,7 +67,7 @@ export interface Subjects {
   out(server: string): string;
   ack(server: string): string;
   receipt(run: string): string;
-  /** Every group (or server) of a channel at once: `fh.<cluster>.<channel>.*`; of logs every kind as well. */
+  /** Every group (or server) of a channel at once: `fh.<cluster>.<channel>.*`; of logs every kind as well, of members every server. */
   every(channel: Channel): string;
 }
 
@@ -74,6 +78,8 @@ export interface SubjectParts {
   readonly name: string;
   /** Of channel 'log' alone. */
   readonly kind?: EntryKind;
+  /** Of channels of members, whose name is that of a group. */
+  readonly server?: string;
 }
 
 /** Builds the names of `cluster`. Each name is built once and kept, so asking per frame costs a map lookup. */
@@ -90,6 +96,16 @@ export function subjectsOf(cluster: string): Subjects {
     }
     return subject;
   };
+  const members = new Map<string, string>();
+  const buildMember = (channel: MemberChannel, group: string, server: string): string => {
+    const name = `${channel} ${group} ${server}`;
+    let subject = members.get(name);
+    if (subject === undefined) {
+      assertName('server', server);
+      members.set(name, (subject = `${build(channel, 'group', group)}.${server}`));
+    }
+    return subject;
+  };
   return {
     cluster,
     bucket: `fh_${cluster}`,
@@ -99,17 +115,21 @@ export function subjectsOf(cluster: string): Subjects {
       return `fh_${cluster}_${group}`;
     },
     control: (group) => build('ctl', 'group', group),
-    peer: (server) => build('peer', 'server', server),
+    peer: (group, server) => buildMember('peer', group, server),
     gossip: (group) => build('gossip', 'group', group),
-    beat: (server) => build('beat', 'server', server),
+    beat: (group, server) => buildMember('beat', group, server),
     in: (tier1) => build('in', 'tier 1', tier1),
     hello: (tier1) => build('hello', 'tier 1', tier1),
     return: (tier1) => build('return', 'tier 1', tier1),
     out: (server) => build('out', 'server', server),
     ack: (server) => build('ack', 'server', server),
     receipt: (run) => build('receipt', 'run', run),
-    every: (channel) => `fh.${cluster}.${channel}.*${channel === 'log' ? '.*' : ''}`,
+    every: (channel) => `fh.${cluster}.${channel}.*${channel === 'log' || isOfMembers(channel) ? '.*' : ''}`,
   };
+}
+
+function isOfMembers(channel: Channel | undefined): channel is MemberChannel {
+  return memberChannels.some((each) => each === channel);
 }
 
 /** Who may do what on the bus: deploy/nats/permissions.conf gives each of them a user. */
@@ -126,9 +146,10 @@ export function parseSubject(subject: string): SubjectParts | undefined {
   const parts = subject.split('.');
   const [fh, cluster, third, name, fifth] = parts;
   const channel = channels.find((one) => one === third);
-  const length = channel === 'log' ? 5 : 4;
+  const length = channel === 'log' || isOfMembers(channel) ? 5 : 4;
   if (channel === undefined || parts.length !== length || fh !== 'fh' || !isName(cluster) || !isName(name))
     return undefined;
+  if (isOfMembers(channel)) return isName(fifth) ? { cluster, channel, name, server: fifth } : undefined;
   if (channel !== 'log') return { cluster, channel, name };
   const kind = entryKinds.find((one) => one === fifth);
   return kind === undefined ? undefined : { cluster, channel, name, kind };

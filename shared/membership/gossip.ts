@@ -1,7 +1,7 @@
 // What members of a group tell each other, and tier 1, about themselves and each other, apart from packets: that they live,
 // where they stand, how far they have come with the log, how busy they are, and whom they have not heard for a while.
 //
-//   beat     [ version, 1, server, incarnation, beat ]                    on beat.<server>, several a second
+//   beat     [ version, 1, server, incarnation, beat ]                    on beat.<group>.<server>, several a second
 //   state    [ version, 2, server, incarnation, beat, state, view, line, load, digests, protection ]
 //                                                                         on gossip.<group>, about once a second
 //   suspect  [ version, 3, from, server, incarnation, isSure ]            on gossip.<group>, when something is wrong

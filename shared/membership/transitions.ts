@@ -69,6 +69,26 @@ export function drain(view: View, life: Life): View {
   );
 }
 
+/**
+ * A server that takes flows is on its way to the group `to`; to its own one: it stays after all. One that drains already comes back, and takes new
+ * flows again, if it says so itself (`by`): it alone knows that nothing else makes it leave. Where standbys stand for servers by name no server
+ * moves: its standby would take its place.
+ */
+export function move(view: View, life: Life, to: string, by: Life): View {
+  const member = view.members.find((each) => isLifeOf(each, life));
+  if (member === undefined || isStandby(member) || view.rules.availability === 'active-passive') return view;
+  const { movesTo, ...staying } = member;
+  const isBack = to === view.group;
+  const comesBack = isBack && member.state === 'draining' && movesTo !== undefined && isLifeOf(by, life);
+  if (member.state !== 'active' && !comesBack) return view;
+  if (movesTo === (isBack ? undefined : to)) return view;
+  const moved: Member = isBack ? { ...staying, state: 'active' } : { ...member, movesTo: to };
+  return successor(
+    view,
+    view.members.map((each) => (each === member ? moved : each)),
+  );
+}
+
 /** Whether somebody else takes new flows, or nobody will: the only one that does waits with draining for those that join. */
 export function isSpare(view: View, life: Life): boolean {
   const others = drain(view, life).members.filter((member) => !isLifeOf(member, life));

@@ -14,7 +14,7 @@ export const memberStates = ['joining', 'active', 'draining'] as const;
 export type MemberState = (typeof memberStates)[number];
 
 export interface Member {
-  /** Name of the server, unique in the cluster: [A-Za-z0-9_-]{1,64}. */
+  /** Name of the server, unique in the cluster but for one that moves, which is in two groups: [A-Za-z0-9_-]{1,64}. */
   readonly server: string;
   /** Tells the lives of a server apart, so that a restarted one is not mistaken for the old one. */
   readonly incarnation: number;
@@ -31,6 +31,8 @@ export interface Member {
   readonly standsFor?: readonly string[];
   /** Name of the server whose place a standby has taken. */
   readonly inPlaceOf?: string;
+  /** Name of the group that the server is on its way to: it joins that one, and drains here when it is active there. */
+  readonly movesTo?: string;
 }
 
 export const placementNames = [
@@ -115,10 +117,11 @@ export function readView(value: unknown): View | undefined {
   return {
     ...birth,
     number,
-    members: members.map(({ server, incarnation, number, state, weight, base, flows, standsFor, inPlaceOf }) => ({
+    members: members.map(({ server, incarnation, number, state, weight, base, flows, standsFor, inPlaceOf, movesTo }) => ({
       ...{ server, incarnation, number, state, weight, base, flows },
       ...(standsFor === undefined ? {} : { standsFor: [...standsFor] }),
       ...(inPlaceOf === undefined ? {} : { inPlaceOf }),
+      ...(movesTo === undefined ? {} : { movesTo }),
     })),
   };
 }
@@ -169,15 +172,16 @@ function isMember(value: unknown): value is Member {
     isWhole(value.base, 0, 65_535) &&
     isWhole(value.flows, 0, Number.MAX_SAFE_INTEGER) &&
     (value.standsFor === undefined || isStandsFor(value.standsFor)) &&
-    (value.inPlaceOf === undefined || isServerName(value.inPlaceOf))
+    (value.inPlaceOf === undefined || isNameText(value.inPlaceOf)) &&
+    (value.movesTo === undefined || isNameText(value.movesTo))
   );
 }
 
 /** Whether these can be the names of the servers that a standby stands for. */
 export function isStandsFor(value: unknown): value is readonly string[] {
-  return Array.isArray(value) && value.length <= limits.groupMembers && value.every(isServerName);
+  return Array.isArray(value) && value.length <= limits.groupMembers && value.every(isNameText);
 }
 
-function isServerName(value: unknown): value is string {
+function isNameText(value: unknown): value is string {
   return typeof value === 'string' && isName(value);
 }

@@ -5,11 +5,12 @@ import { defaultIdle, type IdleLimits, parseIdle } from '../../shared/membership
 import type { Member, View } from '../../shared/membership/view.ts';
 
 export function viewInWords({ number, members }: View): string {
-  const each = ({ server, state, weight, standsFor, inPlaceOf }: Member): string => {
+  const each = ({ server, state, weight, standsFor, inPlaceOf, movesTo }: Member): string => {
     if (standsFor !== undefined)
       return `${server} ${state === 'active' ? '' : `${state}, `}stands by for ${standsFor.join(' ') || 'all'}`;
     const place = inPlaceOf === undefined ? '' : ` in the place of ${inPlaceOf}`;
-    return `${server} ${state}${weight === 100 ? '' : ` of weight ${weight}`}${place}`;
+    const way = movesTo === undefined ? '' : ` on its way to ${movesTo}`;
+    return `${server} ${state}${weight === 100 ? '' : ` of weight ${weight}`}${place}${way}`;
   };
   return `view ${number}: ${members.map(each).join(', ') || 'nobody'}`;
 }
@@ -31,6 +32,8 @@ export function commandInWords(command: Command): string {
       return `${who} weighs ${[...command.weights].map(([server, weight]) => `${server} ${weight}`).join(', ')}`;
     case 'configure':
       return `${who} gives ${command.life.server} the weight ${command.weight}`;
+    case 'move':
+      return `${who} sends ${command.life.server} to ${command.to}`;
     case 'rules':
       return `${who} changes the rules`;
     case 'tick':

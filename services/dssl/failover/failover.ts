@@ -91,14 +91,14 @@ export class Failover {
   /** What the server keeps for flows and outlives it; undefined where it keeps no such thing. It may be made later than the actor. */
   get states(): FlowStates | undefined {
     if (this.#states !== undefined) return this.#states;
-    const { egress, candidate, controlBus, subjects } = this.#options;
+    const { birth, egress, candidate, controlBus, subjects } = this.#options;
     const { kept } = egress;
     if (kept === undefined) return undefined;
     this.#states = new FlowStates(candidate, {
       kept,
       egress,
       goesOn: (hi, lo) => this.held.goesOn(hi, lo),
-      toPeer: (server, message) => void controlBus.publish(subjects.peer(server), encodePeer(message)),
+      toPeer: (server, message) => void controlBus.publish(subjects.peer(birth.group, server), encodePeer(message)),
     });
     return this.#states;
   }

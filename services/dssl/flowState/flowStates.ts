@@ -1,9 +1,9 @@
 // The state that a server keeps for flows, and that outlives it (egress/handlers/handler.ts: `state`): what becomes of it when flows come, go on at their
 // backups and end. One of these stands beside each actor whose handler declares it, and costs nothing elsewhere.
 //
-//   owner    handler ──── saveFlow ────► states ─── peer.<backup> ──►  shadow, or what came last     backup
-//                                                                         │ owner dies
-//                                                    handler ◄── loadFlow ┘
+//   owner    handler ──── saveFlow ────► states ─── peer.<group>.<backup> ──►  shadow, or what came last     backup
+//                                                                                 │ owner dies
+//                                                            handler ◄── loadFlow ┘
 //
 // What makes it right to the packet is that everything has a position. A backup's state of a flow has all packets up to one, whatever way it came; all replicas see
 // the same entry end an owner; and what the heir hands out a second time (failover/replay.ts) is compared with that position: a packet that is in the state

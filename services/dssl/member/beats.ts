@@ -1,18 +1,17 @@
 // The signs of life that a member listens to: those of the few members that it watches, and its own, which come back from the bus.
 
 import type { Bus, Subscription } from '../../../shared/bus/bus.ts';
-import type { Subjects } from '../../../shared/bus/subjects.ts';
 
 export class Beats {
   readonly #bus: Bus;
-  readonly #subjects: Subjects;
+  readonly #subjectOf: (server: string) => string;
   readonly #onBeat: (data: Uint8Array) => void;
   readonly #heard = new Map<string, Subscription>();
   #stopped = false;
 
-  constructor(bus: Bus, subjects: Subjects, onBeat: (data: Uint8Array) => void) {
+  constructor(bus: Bus, subjectOf: (server: string) => string, onBeat: (data: Uint8Array) => void) {
     this.#bus = bus;
-    this.#subjects = subjects;
+    this.#subjectOf = subjectOf;
     this.#onBeat = onBeat;
   }
 
@@ -26,7 +25,7 @@ export class Beats {
     }
     for (const server of servers) {
       if (!this.#heard.has(server))
-        this.#heard.set(server, this.#bus.subscribe(this.#subjects.beat(server), this.#onBeat));
+        this.#heard.set(server, this.#bus.subscribe(this.#subjectOf(server), this.#onBeat));
     }
   }
 

@@ -261,7 +261,7 @@ class PlaceFinder {
     const unknown = lives.filter(({ incarnation }) => !this.#dead.has(incarnation));
     await Promise.all(
       unknown.map(async ({ group, incarnation, state }) => {
-        if (await answers(this.#options, this.#self, { server, incarnation })) {
+        if (await answers(this.#options, group, this.#self, { server, incarnation })) {
           const what =
             state === 'draining'
               ? `still draining in group ${group}: wait until it has left`
@@ -288,16 +288,17 @@ class PlaceFinder {
   }
 }
 
-/** Asks a life of a server whether it is alive. */
+/** Asks a life of a server in a group whether it is alive. */
 async function answers(
   { controlBus, subjects, clock }: { controlBus: Bus; subjects: Subjects; clock: Clock },
+  group: string,
   asker: Life,
   asked: Life,
 ): Promise<boolean> {
   const nonce = randomInt(2 ** 47);
   let isAlive = false;
   let wake = (): void => undefined;
-  const subscription = controlBus.subscribe(subjects.peer(asker.server), (data) => {
+  const subscription = controlBus.subscribe(subjects.peer(group, asker.server), (data) => {
     const message = decodePeer(data);
     if (message?.kind !== 'alive' || !isLifeOf(message, asked) || message.nonce !== nonce) return;
     isAlive = true;
@@ -305,7 +306,7 @@ async function answers(
   });
   try {
     for (let times = 0; times < asks && !isAlive; times++) {
-      controlBus.publish(subjects.peer(asked.server), encodePeer({ kind: 'probe', ...asker, nonce, asked }));
+      controlBus.publish(subjects.peer(group, asked.server), encodePeer({ kind: 'probe', ...asker, nonce, asked }));
       await controlBus.flush();
       if (!isAlive) await Promise.race([pause(clock, askPauseMs), new Promise<void>((resolve) => (wake = resolve))]);
     }

@@ -1,13 +1,13 @@
 // What replicas of a group ask each other when one of them needs state, as MessagePack arrays, at most once.
 //
 //   seek   [ version, 1, server, incarnation, nonce ]                          on ctl.<group>: who holds the group's state?
-//   offer  [ version, 2, server, incarnation, nonce, rank, epoch number, epoch id, position ]     on peer.<server>
-//   get    [ version, 3, server, incarnation, nonce, epoch id, first, last, position ]            on peer.<server>
-//   part   [ version, 4, server, incarnation, nonce, first, count, position, mark, chunk, chunks, bytes ]    on peer.<server>
-//   probe  [ version, 5, server, incarnation, nonce, asked server, asked incarnation ]            on peer.<server>
-//   alive  [ version, 6, server, incarnation, nonce ]                          on peer.<server>
-//   want   [ version, 7, server, incarnation, nonce, epoch id, position, since, flows ]           on peer.<server>
-//   states [ version, 8, server, incarnation, nonce, epoch id, position, up to, chunk, chunks, bytes ]    on peer.<server>
+//   offer  [ version, 2, server, incarnation, nonce, rank, epoch number, epoch id, position ]     on peer.<group>.<server>
+//   get    [ version, 3, server, incarnation, nonce, epoch id, first, last, position ]            on peer.<group>.<server>
+//   part   [ version, 4, server, incarnation, nonce, first, count, position, mark, chunk, chunks, bytes ]    on peer.<group>.<server>
+//   probe  [ version, 5, server, incarnation, nonce, asked server, asked incarnation ]            on peer.<group>.<server>
+//   alive  [ version, 6, server, incarnation, nonce ]                          on peer.<group>.<server>
+//   want   [ version, 7, server, incarnation, nonce, epoch id, position, since, flows ]           on peer.<group>.<server>
+//   states [ version, 8, server, incarnation, nonce, epoch id, position, up to, chunk, chunks, bytes ]    on peer.<group>.<server>
 //
 // Server and incarnation are the sender's. A `get` asks for the global part (first = last = -1) or for slices first to last, at a position
 // that is not below the one it names; the peer answers with as many slices as one part carries, beginning with `first`. `mark` is the

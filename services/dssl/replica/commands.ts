@@ -4,6 +4,7 @@
 //   join                   anybody, under the terms of the command; a life joins once (roster.ts)
 //   activate               a joining member, for itself
 //   drain, configure       a member, for whichever life; an operator
+//   move                   the same; back to its group from draining, only itself
 //   leave                  a member, for itself; an operator, for a life that is gone
 //   remove                 a member, for whichever life, unless it is the last one that takes flows
 //   weigh                  a member
@@ -19,6 +20,7 @@ import {
   isLifeOf,
   join,
   leave,
+  move,
   remove,
   reweigh,
 } from '../../../shared/membership/transitions.ts';
@@ -67,6 +69,8 @@ function nextView(view: View, roster: Roster, command: Command, timeMs: number):
       return isMember ? reweigh(view, command.weights) : view;
     case 'configure':
       return isMember || isOperator ? configureWeight(view, command.life, command.weight) : view;
+    case 'move':
+      return isMember || isOperator ? move(view, command.life, command.to, author) : view;
     case 'rules': {
       if (!isMember && !isOperator) return view;
       const next = changeRules(

@@ -14,6 +14,7 @@
 //   rules      placement, rules               nil, or what changes
 //   tick                                      nothing but time, and which epoch is in force
 //   ask                                       the author looks for a member that holds state; whoever does, ticks
+//   move       server, incarnation, group     this life is on its way to that group (transitions.ts)
 //   epoch      id, number, previous, since, donorServer, donorIncarnation, birth
 //                                             a line begins with the donor's state; donor '': with an empty one
 //
@@ -78,6 +79,13 @@ export interface ConfigureCommand extends Common {
   readonly weight: number;
 }
 
+export interface MoveCommand extends Common {
+  readonly kind: 'move';
+  readonly life: Life;
+  /** Name of a group. */
+  readonly to: string;
+}
+
 export interface RulesCommand extends Common {
   readonly kind: 'rules';
   readonly placement: PlacementName | undefined;
@@ -108,6 +116,7 @@ export type Command =
   | RemoveCommand
   | WeighCommand
   | ConfigureCommand
+  | MoveCommand
   | RulesCommand
   | PlainCommand
   | EpochCommand;
@@ -126,6 +135,7 @@ export const commandKinds = [
   'tick',
   'ask',
   'epoch',
+  'move',
 ] as const satisfies readonly CommandKind[];
 
 /** The author of what an operator appends. */
@@ -150,6 +160,8 @@ function fieldsOf(command: Command): readonly unknown[] {
       return [[...command.weights].flat()];
     case 'configure':
       return [command.life.server, command.life.incarnation, command.weight];
+    case 'move':
+      return [command.life.server, command.life.incarnation, command.to];
     case 'rules':
       return [command.placement ?? null, command.rules];
     case 'epoch': {
@@ -200,6 +212,11 @@ function readKind(kind: CommandKind, common: Common, rest: readonly unknown[]): 
     case 'configure': {
       const life = rest.length === 3 ? readLife(rest) : undefined;
       return life && isWeight(rest[2]) ? { ...common, kind, life, weight: rest[2] } : undefined;
+    }
+    case 'move': {
+      const life = rest.length === 3 ? readLife(rest) : undefined;
+      const [, , to] = rest;
+      return life && typeof to === 'string' && isName(to) ? { ...common, kind, life, to } : undefined;
     }
     case 'weigh': {
       const weights = rest.length === 1 ? readWeights(rest[0]) : undefined;

@@ -50,7 +50,7 @@ describe('membership', { skip: skipWithoutNatsServer(), timeout: 300_000 }, () =
   const beatsOf = (name: string, many: number): Promise<void> =>
     new Promise((resolve) => {
       let left = many;
-      const subscription = bus.subscribe(subjectsOf(cluster).beat(name), () => {
+      const subscription = bus.subscribe(subjectsOf(cluster).beat('g1', name), () => {
         if (--left > 0) return;
         subscription.unsubscribe();
         resolve();

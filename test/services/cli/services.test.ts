@@ -80,7 +80,7 @@ describe('services', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () => 
         for (const kind of ['frame', 'command'] as const) {
           bus.publish(subjects.log('g1', kind), Buffer.concat([Buffer.of(0xc1), randomBytes(sent)]));
         }
-        for (const subject of [subjects.control('g1'), subjects.peer('a'), subjects.gossip('g1')]) {
+        for (const subject of [subjects.control('g1'), subjects.peer('g1', 'a'), subjects.gossip('g1')]) {
           bus.publish(subject, randomBytes(sent));
         }
       }

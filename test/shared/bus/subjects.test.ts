@@ -23,7 +23,9 @@ describe('subjects', () => {
     assert.equal(subjects.control('g1'), 'fh.prod.ctl.g1');
     assert.equal(subjects.gossip('g1'), 'fh.prod.gossip.g1');
     assert.equal(subjects.every('gossip'), 'fh.prod.gossip.*');
-    assert.equal(subjects.peer('s1'), 'fh.prod.peer.s1');
+    assert.equal(subjects.peer('g1', 's1'), 'fh.prod.peer.g1.s1');
+    assert.equal(subjects.beat('g1', 's1'), 'fh.prod.beat.g1.s1');
+    assert.equal(subjects.every('beat'), 'fh.prod.beat.*.*');
     assert.equal(subjects.log('g1', 'frame'), 'fh.prod.log.g1.frame');
     assert.equal(subjects.log('g1', 'command'), 'fh.prod.log.g1.command');
     assert.equal(subjects.every('log'), 'fh.prod.log.*.*');
@@ -33,11 +35,16 @@ describe('subjects', () => {
   });
 
   it('subjects - what is built parses back, and is never mistaken for another', () => {
-    const property = fc.property(names, names, fc.constantFrom(...channels), (cluster, name, channel) => {
+    const property = fc.property(names, names, names, fc.constantFrom(...channels), (cluster, name, server, channel) => {
       const subjects = subjectsOf(cluster);
       if (channel === 'log') {
         for (const kind of entryKinds)
           assert.deepEqual(parseSubject(subjects.log(name, kind)), { cluster, channel, name, kind });
+        return;
+      }
+      if (channel === 'peer' || channel === 'beat') {
+        assert.equal(subjects[channel](name, server), subjects[channel](name, server));
+        assert.deepEqual(parseSubject(subjects[channel](name, server)), { cluster, channel, name, server });
         return;
       }
       const build = channel === 'ctl' ? subjects.control : subjects[channel];
@@ -62,6 +69,9 @@ describe('subjects', () => {
       'fh.a.data.b.c',
       'fh.a.data.b.frame',
       'fh.a.log.b',
+      'fh.a.peer.b',
+      'fh.a.beat.b.*',
+      'fh.a.gossip.b.c',
       'fh.a.log.b.other',
       'fh.a.log.b.frame.c',
       'gh.a.data.b',

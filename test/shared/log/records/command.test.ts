@@ -40,6 +40,7 @@ const command: fc.Arbitrary<Command> = fc.oneof(
     weights: fc.array(fc.tuple(server, weight), { maxLength: 6 }).map((pairs) => new Map(pairs)),
   }),
   fc.record({ ...common, kind: kind('configure'), life, weight }),
+  fc.record({ ...common, kind: kind('move'), life, to: life.map(({ server }) => server) }),
   fc.record({
     ...common,
     kind: kind('rules'),
