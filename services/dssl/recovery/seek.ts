@@ -73,8 +73,8 @@ export class Seek {
   #askedAtMs = Number.NEGATIVE_INFINITY;
   #proposedAtMs = Number.NEGATIVE_INFINITY;
   #proposals = 0;
-  /** Epochs that this member has appended, and that have not come into force. */
-  readonly #proposed = new Set<string>();
+  /** Numbers, by id, of the epochs that this member has appended and that may come into force yet. */
+  readonly #proposed = new Map<string, number>();
 
   constructor(self: Life, birth: GroupBirth, ports: SeekPorts) {
     this.#self = { server: self.server, incarnation: self.incarnation };
@@ -161,9 +161,12 @@ export class Seek {
     this.#required = scout.inForce;
     if (!begins) return undefined;
     this.#offers = [];
-    if (command.kind !== 'epoch' || !isLifeOf(command.author, this.#self)) return undefined;
-    // A line that this member has begun before, and followed since, does not begin again where its entry is read again.
-    if (!this.#proposed.delete(command.id)) return undefined;
+    if (command.kind !== 'epoch') return undefined;
+    // A line that this member has begun before, and followed since, does not begin again where its entry is read again. Nor does one that it proposed
+    // beside another that counts: where that one's entry has been trimmed by then, it would seem to.
+    const isOwn = this.#proposed.delete(command.id) && isLifeOf(command.author, this.#self);
+    for (const [id, number] of this.#proposed) if (number <= command.number) this.#proposed.delete(id);
+    if (!isOwn) return undefined;
     return command.donor === undefined ? 'empty' : 'with-state';
   }
 
@@ -269,13 +272,14 @@ export class Seek {
     const known = [scout.number, this.#mirror?.epoch.number ?? 0, held?.epochNumber ?? 0, ...heard];
     const name = `${incarnation.toString(36)}-${server}`.slice(0, 52);
     const id = `${name}-${++this.#proposals}`;
-    this.#proposed.add(id);
+    const number = Math.max(0, ...known) + 1;
+    this.#proposed.set(id, number);
     this.#ports.append({
       kind: 'epoch',
       author: this.#self,
       epoch: '',
       id,
-      number: Math.max(0, ...known) + 1,
+      number,
       previous: scout.inForce ?? held?.epoch ?? '',
       since: Math.max(scout.signPosition, this.#scoutAfter),
       donor,

@@ -77,6 +77,16 @@ class Seeker {
     if (this.scoutsFrom !== undefined) this.#hand(each);
   }
 
+  /** The reader of the log stands still; whether it is current is not known from then on. */
+  delay(): void {
+    this.scoutsFrom = undefined;
+  }
+
+  /** One entry comes at last. */
+  bring(position: number): void {
+    for (const each of this.#log) if (each.position === position) this.#hand(each);
+  }
+
   pass(ms: number, eachTick: () => void = () => undefined): this {
     for (const untilMs = this.nowMs + ms; this.nowMs < untilMs; ) {
       this.nowMs += 20;
@@ -262,6 +272,27 @@ test('seek - one that holds nothing leaves it to those that do, who wait for qui
   assert.equal(worse.kinds(), '', 'a has come further');
   worse.pass(3_000);
   assert.equal(worse.kinds(), 'epoch', 'a is silent: it died before it could begin');
+});
+
+test('seek - of two epochs that it proposed because its reader was slow one counts, also where the log has trimmed that one by then', () => {
+  const holder = new Seeker(mirrorOf([member]));
+  holder.held = { state: 'broken', epochNumber: 4, epoch: 'e0', position: 50, lag: 0, lagMs: 0, handled: 0 };
+  holder.pass(1_000);
+  holder.delay();
+  holder.pass(4_000);
+  assert.equal(holder.kinds(), 'epoch epoch');
+  holder.bring(1);
+  assert.deepEqual(holder.begun, ['with-state']);
+  // It falls out of the log at once, and looks for state again.
+  holder.first = 2;
+  holder.seek.begin(holder.nowMs);
+  holder.pass(1_000);
+  assert.deepEqual(holder.begun, ['with-state'], 'what is first in the log now has never counted');
+  holder.pass(6_000);
+  assert.deepEqual(holder.begun, ['with-state', 'with-state']);
+  assert.equal(holder.kinds(), 'epoch epoch epoch');
+  const numbers = holder.appended.flatMap((command) => (command.kind === 'epoch' ? [command.number] : []));
+  assert.deepEqual(numbers, [5, 5, 6]);
 });
 
 test('seek - a holder begins nothing in a log where somebody speaks', () => {
