@@ -8,6 +8,7 @@ import { drainCommand } from './operate/drain.ts';
 import { groupsCommand } from './operate/groups.ts';
 import { initCommand } from './operate/init.ts';
 import { keysCommand } from './operate/keys.ts';
+import { moveCommand } from './operate/move.ts';
 import { settingsCommand } from './operate/settings.ts';
 import { statusCommand } from './operate/status.ts';
 import { weightCommand } from './operate/weight.ts';
@@ -40,6 +41,7 @@ for (const command of [
   statusCommand(environment),
   groupsCommand(environment),
   drainCommand(environment),
+  moveCommand(environment),
   weightCommand(environment),
   settingsCommand(environment),
 ]) {

@@ -89,15 +89,18 @@ export class DsslActor {
   #egressTickedAtMs = 0;
   #lostBecause: string | undefined;
   #stopped = false;
-  #whenLeft: (() => void)[] = [];
-  #whenDraining: (() => void)[] = [];
+  #waiting: { readonly phase: MemberPhase; readonly resolve: () => void }[] = [];
   #ignoreStatus: (() => void)[] = [];
 
   constructor(options: DsslActorOptions) {
     this.#options = options;
     const { birth, candidate, controlBus, subjects } = options;
     this.#view = emptyView(birth);
-    this.#beats = new Beats(options.gossipBus, (server) => subjects.beat(birth.group, server), (data) => this.#onGossip(data));
+    this.#beats = new Beats(
+      options.gossipBus,
+      (server) => subjects.beat(birth.group, server),
+      (data) => this.#onGossip(data),
+    );
     this.#proposals = new Proposals((command) => this.#line?.append(command));
     this.#joining = new Joining(candidate, (command) => this.#line?.append(command));
     this.standing = new Standing(candidate, this.#proposals);
@@ -230,12 +233,17 @@ export class DsslActor {
 
   /** Resolves when the server is no member any more, asked for or not, or its life has lost its state. */
   whenRemoved(): Promise<void> {
-    return new Promise((resolve) => this.#whenLeft.push(resolve));
+    return this.whenPhase('left');
   }
 
   /** Resolves when the server drains, asked for or because the view says so. */
   whenDraining(): Promise<void> {
-    return new Promise((resolve) => this.#whenDraining.push(resolve));
+    return this.whenPhase('draining');
+  }
+
+  /** Resolves when the server stands there, or next does. */
+  whenPhase(phase: MemberPhase): Promise<void> {
+    return new Promise((resolve) => this.#waiting.push({ phase, resolve }));
   }
 
   /** Stops at once, without leaving the group; the connections stay open. */
@@ -327,10 +335,12 @@ export class DsslActor {
   }
 
   #tellPhase(): void {
-    if (this.phase === 'draining') for (const resolve of this.#whenDraining.splice(0)) resolve();
-    if (this.phase !== 'left') return;
-    this.failover.leave();
-    for (const resolve of this.#whenLeft.splice(0)) resolve();
+    const { phase } = this;
+    if (phase === 'left') this.failover.leave();
+    const reached = this.#waiting.filter((each) => each.phase === phase);
+    if (reached.length === 0) return;
+    this.#waiting = this.#waiting.filter((each) => each.phase !== phase);
+    for (const { resolve } of reached) resolve();
   }
 
   #lose(reason: string): void {
@@ -345,7 +355,7 @@ export class DsslActor {
   /** Where this server stands, in the words of gossip. */
   get #liveState(): LiveState | undefined {
     const { phase } = this;
-    if (phase === 'left') return this.standing.wantsToLeave ? 'leaving' : 'restarting';
+    if (phase === 'left') return this.standing.wantsToLeave || this.standing.asksToLeave ? 'leaving' : 'restarting';
     if (phase === 'outside') return this.#joining.isPending ? 'joining' : undefined;
     return phase;
   }

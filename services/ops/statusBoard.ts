@@ -50,6 +50,8 @@ export interface ServerStatus {
   readonly standsFor: readonly string[] | null;
   /** The server whose place it has taken. */
   readonly inPlaceOf: string | null;
+  /** The group that it is on its way to. */
+  readonly movesTo: string | null;
   /** The weight in force, and the configured one. */
   readonly weight: number;
   readonly base: number;
@@ -163,7 +165,7 @@ export class StatusBoard {
   }
 
   #read(member: Member, silentMs: number, nowMs: number): ServerStatus {
-    const { server: id, incarnation, state, standsFor, inPlaceOf, weight, base } = member;
+    const { server: id, incarnation, state, standsFor, inPlaceOf, movesTo, weight, base } = member;
     const heard = this.#heard.get(nameOf(member));
     const atMs = heard === undefined ? Number.NEGATIVE_INFINITY : heard.atMs;
     const wasHeard = atMs !== Number.NEGATIVE_INFINITY;
@@ -173,6 +175,7 @@ export class StatusBoard {
       state,
       standsFor: standsFor ?? null,
       inPlaceOf: inPlaceOf ?? null,
+      movesTo: movesTo ?? null,
       weight,
       base,
       flows: heard?.load?.flows ?? null,

@@ -122,10 +122,20 @@ function lineOf({ id, line }: ServerStatus): string[] {
 }
 
 /** Who stands by for whom. */
-function roleInWords({ id, standsFor, inPlaceOf }: ServerStatus): string[] {
+function roleInWords(server: ServerStatus): string[] {
+  const { id, standsFor, inPlaceOf } = server;
+  const way = wayInWords(server);
+  if (way !== undefined) return wrapped(`${id} ${way}`, '  ');
   if (standsFor !== null)
     return wrapped(`${id} stands by for ${standsFor.join(', ') || 'all servers of the group'}`, '  ');
   return inPlaceOf === null ? [] : wrapped(`${id} is in the place of ${inPlaceOf}`, '  ');
+}
+
+/** Where a server that moves is going, and how far it is. */
+function wayInWords({ state, flows, movesTo }: ServerStatus): string | undefined {
+  if (movesTo === null) return undefined;
+  if (state === 'active') return `is on its way to ${movesTo}: it joins there`;
+  return `is in ${movesTo} now, and keeps ${flows === null ? 'its flows' : counted(flows, 'flow')} here to their end`;
 }
 
 function remarksOn(server: ServerStatus, epoch: EpochName | null): string[] {

@@ -1,12 +1,13 @@
 // What can be tuned about a cluster that runs, with defaults and units: how members watch each other, how weights follow
-// load, when a silent group is mapped out. It is a part of the cluster map, so that all members hold the same, and it may
+// load, when a silent group is mapped out, when a server moves to another group. It is a part of the cluster map, so that all members hold the same, and it may
 // change while the cluster runs.
 //
 // `describe` says of each what it means and what it costs: `flowherd settings` prints these texts. What is here is all there
 // is to a new setting: the configuration file, its variable and the command line follow from it (tunables.ts).
 
 import { z } from 'zod';
-import { blendNames } from '../membership/load.ts';
+import { limits } from '../base/limits.ts';
+import { blendNames, loadNames } from '../membership/load.ts';
 
 const ms = (least: number, most: number) => z.int().min(least).max(most);
 const share = (least: number, most: number) => z.number().min(least).max(most);
@@ -97,6 +98,44 @@ const groupSilence = z.strictObject({
     ),
 });
 
+export const rebalanceModes = ['off', 'advise', 'auto'] as const;
+
+const rebalance = z.strictObject({
+  mode: z
+    .enum(rebalanceModes)
+    .default('off')
+    .describe('whether servers move to groups with more load: off, advise (the move is only told), auto (it is made)'),
+  by: z
+    .enum(loadNames)
+    .default('cpu')
+    .describe(
+      'the load that groups are compared by; cpu, handler, flows, newFlows, packets and bytes are shared by more servers, and what a move does is foretold; of the others means are compared',
+    ),
+  over: share(1.01, 100)
+    .default(1.3)
+    .describe('a group gets a server if its load a server is this many times that of the giver; less means more moves'),
+  least: share(0, 1_000_000_000_000)
+    .default(0.3)
+    .describe(
+      'a group below this load a server needs no server; in the unit of rebalance.by (cpu: cores, latencyMs: ms), so change both together',
+    ),
+  forMs: ms(0, 3_600_000)
+    .default(10_000)
+    .describe('time, in ms, that a move must be wanted without a break; shorter moves servers for bursts'),
+  everyMs: ms(500, 86_400_000)
+    .default(60_000)
+    .describe(
+      'least pause, in ms, from the begin of a move to the next one; longer than a drain, much shorter than loads last',
+    ),
+  minimum: z.int().min(1).max(limits.groupMembers).default(1).describe('servers that a group keeps at least'),
+  atOnce: z
+    .int()
+    .min(1)
+    .max(64)
+    .default(1)
+    .describe('servers under way in the cluster at most; with more, moves are chosen by loads that still change'),
+});
+
 /** Settings that depend on each other. `other` is the path of the second one; `says` what the first one must be. */
 export interface Relation {
   readonly path: readonly [section: string, name: string];
@@ -109,6 +148,7 @@ const shape = z.strictObject({
   watching: watching.prefault({}),
   weights: weights.prefault({}),
   groupSilence: groupSilence.prefault({}),
+  rebalance: rebalance.prefault({}),
 });
 type Shape = z.infer<typeof shape>;
 
@@ -146,6 +186,8 @@ export const settingsSchema = shape.check((context) => {
 export type ClusterSettings = z.infer<typeof settingsSchema>;
 
 export type WeightSettings = ClusterSettings['weights'];
+
+export type RebalanceSettings = ClusterSettings['rebalance'];
 
 export const defaultSettings: ClusterSettings = settingsSchema.parse({});
 

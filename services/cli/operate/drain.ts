@@ -14,15 +14,15 @@ import { wholeNumber } from '../process/parse.ts';
 import { pause } from '../process/patience.ts';
 import {
   type Access,
-  addOperatorOptions,
+  addServerOptions,
   appendAsAdmin,
   findServer,
-  type OperatorOptions,
   type Place,
+  type ServerOptions,
   withCluster,
 } from './operator.ts';
 
-interface DrainOptions extends OperatorOptions {
+interface DrainOptions extends ServerOptions {
   readonly wait?: boolean;
   readonly timeout?: number;
   readonly force?: boolean;
@@ -58,7 +58,7 @@ export function drainCommand(environment: () => Environment): Command {
     .addOption(new Option('--timeout <seconds>', 'with --wait: no longer').argParser(wholeNumber(1, 604_800)))
     .option('--now', 'it leaves at once, and its flows go on at their backups (--availability)')
     .option('--force', 'also the last active server of its group, and with --now also where flows have no backups');
-  return addOperatorOptions(command)
+  return addServerOptions(command)
     .addHelpText('after', example)
     .action((server: string, options: DrainOptions) =>
       withCluster(options, environment(), async (access) => {

@@ -29,6 +29,12 @@ export interface OperatorOptions {
   readonly json?: boolean;
 }
 
+/** Of commands about one server. */
+export interface ServerOptions extends OperatorOptions {
+  /** Where it is in several. */
+  readonly group?: string;
+}
+
 /** A cluster, as operators see it. All of it rejects with FlowherdErrors. */
 export interface Access {
   readonly bus: Bus;
@@ -53,10 +59,16 @@ export interface Place {
 /** A command of an operator; author and epoch are put in when it is appended. */
 export type Order =
   | { readonly kind: 'drain' | 'leave'; readonly life: Life }
-  | { readonly kind: 'configure'; readonly life: Life; readonly weight: number };
+  | { readonly kind: 'configure'; readonly life: Life; readonly weight: number }
+  | { readonly kind: 'move'; readonly life: Life; readonly to: string };
 
 export function addOperatorOptions(command: Command): Command {
   return addBusOptions(command).option('--json', 'as JSON, for programs');
+}
+
+/** The options of commands about one server. */
+export function addServerOptions(command: Command): Command {
+  return addOperatorOptions(command.option('--group <group>', 'of a server that is in several groups: the one meant'));
 }
 
 /** Connects, does the work, and closes. */
@@ -93,13 +105,29 @@ export function whoTypes(): string {
   return `${user}@${hostname()}`;
 }
 
-/** Where a server is a member. Throws when it is none, with the name that may have been meant. */
-export function findServer(mirrors: ReadonlyMap<string, Mirror>, server: string, options: OperatorOptions): Place {
+/**
+ * Where a server is a member; of one that moves, where it takes new flows. Throws when it is none, with the name that may have been meant, and when it is
+ * in several groups and none is named.
+ */
+export function findServer(mirrors: ReadonlyMap<string, Mirror>, server: string, options: ServerOptions): Place {
   const places: Place[] = [...mirrors].flatMap(([group, mirror]) =>
     mirror.view.members.map((member) => ({ group, member, mirror })),
   );
-  const found = places.find(({ member }) => member.server === server);
-  if (found !== undefined) return found;
+  const own = places.filter(({ member }) => member.server === server);
+  const found = own.filter(({ group }) => options.group === undefined || group === options.group);
+  const active = found.filter(({ member }) => member.state === 'active');
+  if (active.length > 1) {
+    const groups = active.map(({ group }) => group).join(' and ');
+    throw new FlowherdError(
+      errorCodes.badState,
+      `${server} is a server of ${groups}: say which is meant, with --group`,
+    );
+  }
+  if (found.length > 0) return active[0] ?? found[0];
+  if (own.length > 0) {
+    const text = `${server} is no server of ${options.group}: it is one of ${own.map(({ group }) => group).join(' and ')}`;
+    throw new FlowherdError(errorCodes.badState, text);
+  }
   const near = nearest(
     server,
     places.map(({ member }) => member.server),

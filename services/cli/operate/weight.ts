@@ -8,7 +8,7 @@ import { isLifeOf } from '../../../shared/membership/transitions.ts';
 import type { Member, View } from '../../../shared/membership/view.ts';
 import { type Environment, environmentHelp } from '../process/environment.ts';
 import { wholeNumber } from '../process/parse.ts';
-import { addOperatorOptions, appendAsAdmin, findServer, type OperatorOptions, withCluster } from './operator.ts';
+import { addServerOptions, appendAsAdmin, findServer, type ServerOptions, withCluster } from './operator.ts';
 
 interface WeightReport {
   readonly server: string;
@@ -36,9 +36,9 @@ export function weightCommand(environment: () => Environment): Command {
     .description("Changes a running server's share of new flows, relative to the others of its group.")
     .argument('<server>', 'name of the server')
     .addArgument(new Argument('<weight>', 'from 0 (no new flows) to 65535').argParser(wholeNumber(0, 65_535)));
-  return addOperatorOptions(command)
+  return addServerOptions(command)
     .addHelpText('after', example)
-    .action((server: string, weight: number, options: OperatorOptions) =>
+    .action((server: string, weight: number, options: ServerOptions) =>
       withCluster(options, environment(), async (access) => {
         const place = findServer(await access.readMirrors(await access.readMap()), server, options);
         const { group, member } = place;

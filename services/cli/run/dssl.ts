@@ -4,7 +4,6 @@
 
 import { Command, Option } from 'commander';
 import type { Logger } from 'pino';
-import type { ClusterMap } from '../../../shared/config/map.ts';
 import type { ClusterSettings } from '../../../shared/config/settings.ts';
 import type { MapFollower } from '../../../shared/config/store.ts';
 import { followSettings } from '../config/liveSettings.ts';
@@ -20,9 +19,10 @@ import { addServiceOptions, connectCluster, connectionConditions, type ServiceOp
 import { onSignals } from '../process/signals.ts';
 import { Thermometer } from '../process/thermometer.ts';
 import type { LifeOptions } from './dssl/life.ts';
-import { Lives } from './dssl/lives.ts';
+import type { Lives } from './dssl/lives.ts';
 import { tellCounts } from './dssl/report.ts';
 import { memberOfOption, type RoleOptions, rolesOf, standbyForOption } from './dssl/roles.ts';
+import { Seats } from './dssl/seats.ts';
 
 type DsslOptions = Omit<ServiceOptions, 'group'> & Omit<LifeOptions, 'backendAddress'> & RoleOptions;
 
@@ -83,51 +83,34 @@ async function runDssl(asked: DsslOptions, environment: Environment): Promise<vo
   void thermometer.refresh();
   const machine = new Machine({ loop, thermometer });
   const ended = new AbortController();
-  let members: readonly Lives[] = [];
+  let seats: Seats | undefined;
   let following: MapFollower | undefined;
   try {
     const context = { options, cluster, machine, log, ended: ended.signal };
-    members = rolesOf(options, server, cluster.map).map((role) => new Lives({ ...context, ...role }, role.memberOf));
-    health.check('subscribed', () => members.every(({ current }) => current?.hasServed === true) || 'not yet');
-    health.check('member', () => first(members.map(membership)));
-    health.check('log', () => first(members.map(({ current }) => current?.followsLog() ?? 'not yet')));
+    const all = new Seats(context, rolesOf(options, server, cluster.map));
+    seats = all;
+    health.check('subscribed', () => all.settled.every(({ current }) => current?.hasServed === true) || 'not yet');
+    health.check('member', () => first(all.settled.map(membership)));
+    health.check('log', () => first(all.settled.map(({ current }) => current?.followsLog() ?? 'not yet')));
     onSignals((signal) => {
-      for (const lives of members) tellSignal(signal, lives, options.drainSeconds, log);
+      for (const lives of all.settled) tellSignal(signal, lives, options.drainSeconds, log);
       ended.abort();
     });
     const { store, map } = cluster;
-    const retune = (settings: ClusterSettings): void => {
-      for (const lives of members) lives.retune(settings);
-    };
+    const retune = (settings: ClusterSettings): void => all.retune(following?.map ?? map, settings);
     following = await followSettings({ store, map, log, onSettings: retune });
-    await runAll(members, following.map, ended);
+    await all.run(following.map);
   } finally {
     health.stop();
     loop.stop();
     following?.stop();
     const { dataBus, controlBus, gossipBus } = cluster;
     await Promise.all([dataBus, controlBus, gossipBus].map((bus) => bus.close()));
-    for (const { server: name, counts, number } of members) {
-      const run = { server: name, lives: number, asJson: options.json === true };
+    for (const { server: name, counts, number, group } of seats?.all ?? []) {
+      const run = { server: name, group, lives: number, asJson: options.json === true };
       if (counts !== undefined) tellCounts(run, counts, log, environment.logTo);
     }
   }
-}
-
-/** Runs all memberships to their end. When one fails, the others leave. */
-async function runAll(members: readonly Lives[], map: ClusterMap, ended: AbortController): Promise<void> {
-  const ends = members.map(async (lives) => {
-    try {
-      const end = await lives.run(map);
-      if (end.kind === 'stuck') process.exitCode = 1;
-      if (end.kind === 'replaced') throw end.error;
-    } catch (error) {
-      ended.abort();
-      throw error;
-    }
-  });
-  const failed = (await Promise.allSettled(ends)).find((end) => end.status === 'rejected');
-  if (failed !== undefined) throw failed.reason;
 }
 
 /** The first that is wrong. */

@@ -24,8 +24,7 @@ export class Beats {
       this.#heard.delete(server);
     }
     for (const server of servers) {
-      if (!this.#heard.has(server))
-        this.#heard.set(server, this.#bus.subscribe(this.#subjectOf(server), this.#onBeat));
+      if (!this.#heard.has(server)) this.#heard.set(server, this.#bus.subscribe(this.#subjectOf(server), this.#onBeat));
     }
   }
 

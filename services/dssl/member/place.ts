@@ -40,6 +40,8 @@ export interface PlaceOptions extends Omit<DsslActorOptions, 'birth' | 'egress' 
   readonly map: ClusterMap;
   /** The group to join; default: the one most in need. */
   readonly memberOf: string | undefined;
+  /** Incarnations of this process: a server that moves is in two groups under one name. What comes here is added. */
+  readonly own: Set<number>;
   /** Aborted when the process is to end: then no place is taken any more. */
   readonly stop: AbortSignal;
 }
@@ -109,6 +111,7 @@ class PlaceFinder {
     this.#groups = options.map.groups.map(({ id }) => id);
     const { server, incarnation } = options.candidate;
     this.#self = { server, incarnation };
+    options.own.add(incarnation);
   }
 
   async find(): Promise<TakenPlace | undefined> {
@@ -201,10 +204,11 @@ class PlaceFinder {
   #beAnotherLife(): void {
     this.#dead.add(this.#self.incarnation);
     this.#self = { server: this.#self.server, incarnation: randomInt(2 ** 47) };
+    this.#options.own.add(this.#self.incarnation);
   }
 
   async #listen(group: string): Promise<void> {
-    const { map, memberOf: _, stop: __, candidate, ...rest } = this.#options;
+    const { map, memberOf: _, stop: __, own: ___, candidate, ...rest } = this.#options;
     const egress = new LateEgress();
     this.#listening = {
       actor: new DsslActor({
@@ -251,8 +255,8 @@ class PlaceFinder {
   }
 
   #others(views: Views): FoundLife[] {
-    const { server, incarnation } = this.#self;
-    return livesOf(this.#options.map.groups, views, server).filter((life) => life.incarnation !== incarnation);
+    const { map, own } = this.#options;
+    return livesOf(map.groups, views, this.#self.server).filter(({ incarnation }) => !own.has(incarnation));
   }
 
   /** Rejects when one of these lives answers. */

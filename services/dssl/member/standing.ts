@@ -21,6 +21,9 @@ export const phaseWords: Readonly<Record<MemberPhase, string>> = {
   left: 'server has left its group',
 };
 
+/** What this member does because its server moves (moving.ts): it drains here, or wants it on record that it is on its way to a group. */
+export type MoveWish = { readonly kind: 'drain' } | { readonly kind: 'move'; readonly to: string };
+
 /** Nobody has ticked for so long: the first member does, and each one behind it a moment later. */
 const tickEveryMs = 1_000;
 const tickRankMs = 150;
@@ -56,6 +59,9 @@ export class Standing {
   mayActivate = true;
   /** Told to drain and leave. */
   wantsToLeave = false;
+  moveWish: MoveWish | undefined;
+  /** It has asked to leave, of its own will. */
+  asksToLeave = false;
   readonly #self: Life;
   readonly #proposals: Proposals;
   #leaveByMs = Number.POSITIVE_INFINITY;
@@ -101,7 +107,7 @@ export class Standing {
     if (!facts.isOnLine) return;
     const isTickDue = this.#isTickDue(view, isWhole, nowMs);
     // At rest, as nearly always.
-    if (!isTickDue && this.phase === 'active' && !this.wantsToLeave) return;
+    if (!isTickDue && this.phase === 'active' && !this.wantsToLeave && this.moveWish === undefined) return;
     const common = { author: this.#self, epoch: facts.epoch };
     const propose = (command: Command) => this.#proposals.propose(command.kind, command, nowMs);
     if (isTickDue) propose({ ...common, kind: 'tick' });
@@ -110,7 +116,12 @@ export class Standing {
       else if (isWhole && this.mayActivate && facts.lag <= lagToActivate) propose({ ...common, kind: 'activate' });
     } else if (this.phase === 'active' && this.wantsToLeave) {
       if (isSpare(view, life) || nowMs >= this.#leaveByMs) propose({ ...common, kind: 'drain', life });
+    } else if (this.moveWish?.kind === 'move') {
+      propose({ ...common, kind: 'move', life, to: this.moveWish.to });
+    } else if (this.phase === 'active' && this.moveWish?.kind === 'drain') {
+      if (isSpare(view, life)) propose({ ...common, kind: 'drain', life });
     } else if (this.phase === 'draining' && this.#mayLeave(facts, nowMs)) {
+      this.asksToLeave = true;
       propose({ ...common, kind: 'leave', life });
     }
   }

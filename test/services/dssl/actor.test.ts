@@ -124,7 +124,8 @@ test('actor - peer messages that are none are counted, and change nothing', asyn
   const { clock, bus, begin } = setUp();
   const actor = await begin();
   const subjects = subjectsOf('c');
-  for (const subject of [subjects.peer('g1', 'a'), subjects.control('g1')]) bus.publish(subject, Buffer.from('nothing'));
+  for (const subject of [subjects.peer('g1', 'a'), subjects.control('g1')])
+    bus.publish(subject, Buffer.from('nothing'));
   await clock.advanceAsync(100);
   assert.deepEqual([actor.counters.badPeerMessages, actor.phase], [2, 'active']);
   actor.stop();

@@ -18,7 +18,8 @@ import {
 test('settings - what is left out has its default', () => {
   const { watching, ...others } = settingsSchema.parse({ watching: { beatMs: 50 } });
   assert.deepEqual(watching, { ...defaultSettings.watching, beatMs: 50 });
-  assert.deepEqual(others, { weights: defaultSettings.weights, groupSilence: defaultSettings.groupSilence });
+  const { weights, groupSilence, rebalance } = defaultSettings;
+  assert.deepEqual(others, { weights, groupSilence, rebalance });
   assert.deepEqual(settingsProblems({}), []);
 });
 
@@ -35,19 +36,19 @@ test('settings - a wrong value is told with its path, what it is and what it may
     ],
     [{ weights: { load: { cpu: -1 } } }, 'weights.load.cpu is -1, but must be a number from 0 to 1000'],
     [{ watching: 5 }, 'watching is an object of settings, not 5'],
-    [[], 'settings are an object with watching, weights, groupSilence, not a list'],
+    [[], 'settings are an object with watching, weights, groupSilence, rebalance, not a list'],
     [{ watching: { beatMS: 5 } }, 'watching.beatMS is no setting, did you mean watching.beatMs?'],
     [{ weights: { beatMs: 5 } }, 'weights.beatMs is no setting, did you mean watching.beatMs?'],
     [{ beatMs: 5 }, 'beatMs is no setting, did you mean watching.beatMs?'],
     [{ 'watching.beatMs': 5 }, 'watching.beatMs is no setting, did you mean watching.beatMs?'],
     [{ weigths: {} }, 'weigths is no setting, did you mean weights?'],
-    [{ settings: {} }, 'settings is no setting: there are watching, weights, groupSilence'],
+    [{ settings: {} }, 'settings is no setting: there are watching, weights, groupSilence, rebalance'],
     [
       { groupSilence: { for: 1 } },
       'groupSilence.for is no setting: there are groupSilence.afterMs, groupSilence.returnMs',
     ],
     [{ weights: { load: { cpuu: 1 } } }, 'weights.load.cpuu is no load, did you mean cpu?'],
-    [JSON.parse('{ "__proto__": 1 }'), '__proto__ is no setting: there are watching, weights, groupSilence'],
+    [JSON.parse('{ "__proto__": 1 }'), '__proto__ is no setting: there are watching, weights, groupSilence, rebalance'],
   ];
   for (const [value, says] of cases) assert.deepEqual(settingsProblems(value), [says]);
   const blend = settingsProblems({ weights: { load: { cpu: 0 } } });
@@ -66,7 +67,7 @@ test('settings - what is at odds with another setting is told, also when one of 
 });
 
 test('settings - each has a path, a variable, a default that may be, and words', () => {
-  assert.deepEqual(sections, ['watching', 'weights', 'groupSilence']);
+  assert.deepEqual(sections, ['watching', 'weights', 'groupSilence', 'rebalance']);
   assert.equal(new Set(tunables.map(({ variable }) => variable)).size, tunables.length);
   for (const tunable of tunables) {
     const { path, variable, words, allowed, fallback } = tunable;

@@ -48,6 +48,8 @@ export interface LifeContext {
   readonly log: Logger;
   /** Aborted at the first signal. */
   readonly ended: AbortSignal;
+  /** Incarnations of the process, in whichever groups: each life adds its own. */
+  readonly own: Set<number>;
 }
 
 export type LifeEnd =
@@ -147,9 +149,8 @@ export class Life {
     }
     if (happened === 'removed') return this.#removed(actor);
     this.#serve(place, opened);
-    const why = await this.#until(actor.whenDraining(), actor);
-    if (why === 'removed') return this.#removed(actor);
-    if (why === 'done') this.#tellDraining(actor);
+    const end = await this.#untilDraining(actor);
+    if (end !== undefined) return end;
     const hasLeft = await drainAndLeave(actor, this.#context.options.drainSeconds, log);
     if (!hasLeft)
       log.warn('could not write that the server leaves: it stays a member, until it comes back under its name');
@@ -157,13 +158,39 @@ export class Life {
     return { kind: hasLeft ? 'left' : 'stuck' };
   }
 
+  /** Until it is to drain and leave; or how the life has ended before: it was removed, or its server has moved and its last flow here has ended. */
+  async #untilDraining(actor: DsslActor): Promise<LifeEnd | undefined> {
+    const { log } = this.#context;
+    for (;;) {
+      const why = await this.#until(actor.whenDraining(), actor);
+      if (why === 'removed') return this.#removed(actor);
+      const { server } = this.#context;
+      const to = findMember(actor.view, server)?.movesTo;
+      if (why === 'ended' || to === undefined) {
+        if (why === 'done') this.#tellDraining(actor);
+        return undefined;
+      }
+      log.info({ group: actor.group, to, flows: actor.ownFlows }, 'drains: its server is in another group now');
+      const then = await this.#until(actor.whenPhase('active'), actor);
+      if (then === 'ended') return undefined;
+      if (then === 'removed') {
+        if (!actor.standing.asksToLeave) return this.#removed(actor);
+        log.info({ group: actor.group, to }, 'left: no flow is left here');
+        this.#receipts?.leave();
+        return { kind: 'left' };
+      }
+      log.info({ group: actor.group }, 'takes new flows again');
+    }
+  }
+
   #takePlace(map: ClusterMap, memberOf: string | undefined): Promise<TakenPlace | undefined> {
-    const { server, standsFor, options, cluster, log, ended } = this.#context;
+    const { server, standsFor, options, cluster, log, ended, own } = this.#context;
     const { subjects, dataBus, controlBus, gossipBus } = cluster;
     return takePlace({
       map,
       memberOf,
       stop: ended,
+      own,
       candidate: { server, incarnation: randomInt(2 ** 47), weight: options.weight, standsFor },
       logSettings: map.log,
       subjects,
@@ -245,7 +272,7 @@ export class Life {
 
   get #isRemoved(): boolean {
     const { actor } = this;
-    return actor?.phase === 'left' && !actor.standing.wantsToLeave;
+    return actor?.phase === 'left' && !actor.standing.wantsToLeave && !actor.standing.asksToLeave;
   }
 
   /** Tells the server that its flows have moved: millions of them hold nothing up. */

@@ -72,8 +72,16 @@ export function addCounts(former: LifeCounts | undefined, later: LifeCounts): Li
   return { ...later, counts: addNumbers(former.counts, later.counts) as LifeCounts['counts'] };
 }
 
+/** A membership of a process that has ended. */
+export interface SeatRun {
+  readonly server: string;
+  readonly group: string | undefined;
+  readonly lives: number;
+  readonly asJson: boolean;
+}
+
 export function tellCounts(
-  { server, lives, asJson }: { readonly server: string; readonly lives: number; readonly asJson: boolean },
+  { server, group, lives, asJson }: SeatRun,
   { counts, part, report }: LifeCounts,
   log: Logger,
   logTo: LogTarget | undefined,
@@ -86,9 +94,9 @@ export function tellCounts(
     log,
     logTo,
     asJson,
-    { server, lives, ...counts, [part]: report },
+    { server, group, lives, ...counts, [part]: report },
     () =>
-      `${server}: ${counted(packets, 'packet')} of ${counted(flows, 'flow')}${inLives}, ${counted(flowsLeft, 'flow')} left behind, ${counted(skippedEntries, 'entry', 'entries')} of the log passed over.\n${failoverWords(counts)}${answerWords(report)}`,
+      `${server}${group === undefined ? '' : ` in ${group}`}: ${counted(packets, 'packet')} of ${counted(flows, 'flow')}${inLives}, ${counted(flowsLeft, 'flow')} left behind, ${counted(skippedEntries, 'entry', 'entries')} of the log passed over.\n${failoverWords(counts)}${answerWords(report)}`,
   );
 }
 

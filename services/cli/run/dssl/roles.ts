@@ -1,5 +1,5 @@
-// What a DSSL process is in its cluster: a server in one group, or a standby in one group or several (shared/membership/standbys.ts). A standby of
-// several groups is a member of each, with a name of its own in each, since names are unique in a cluster.
+// What a DSSL process is in its cluster: a server in one group or in several that overlap in it (as server 5 of Fig. 2), or a standby in one group or
+// several (shared/membership/standbys.ts). A server has one name in all its groups; a standby of several groups has a name of its own in each.
 
 import { InvalidArgumentError, Option } from 'commander';
 import { errorCodes, FlowherdError } from '../../../../shared/base/errors.ts';
@@ -12,6 +12,7 @@ export interface RoleOptions {
   readonly memberOf?: readonly string[];
   /** Servers by name; `all` for those of the group. */
   readonly standbyFor?: readonly string[];
+  readonly egress?: string | undefined;
 }
 
 /** One membership of the process. */
@@ -25,7 +26,7 @@ export interface Role {
 export function memberOfOption(): Option {
   return new Option(
     '--member-of <group>',
-    'group to join (default: its former one, else the one with the fewest members for its weight); a standby for all may be in several: g1,g2 or "all"',
+    'group to join (default: its former one, else the one with the fewest members for its weight); several, that overlap in this server: g1,g2 or "all"',
   ).argParser(parseNames);
 }
 
@@ -45,11 +46,12 @@ export function rolesOf(options: RoleOptions, server: string, map: ClusterMap): 
   if (unknown !== undefined)
     throw bad(`there is no group ${unknown} in this cluster; its groups are ${ids.join(', ')}`);
   if (standbyFor === undefined) {
-    if (groups !== undefined && groups.length > 1)
+    if (groups === undefined) return [{ server, memberOf: undefined }];
+    if (groups.length > 1 && options.egress === 'bus')
       throw bad(
-        `--member-of ${groups.join()}: a server is in one group; only a standby for all (--standby-for all) may be in several`,
+        `--member-of ${groups.join()}: a server in several groups cannot be another process (--egress bus): one actor feeds it`,
       );
-    return [{ server, memberOf: groups?.[0] }];
+    return groups.map((memberOf) => ({ server, memberOf }));
   }
   if (groups === undefined && ids.length > 1)
     throw bad(

@@ -48,7 +48,10 @@ export function viewFingerprint({ group, number, placement, seed, rules, members
   for (const member of members) {
     sum.text(member.server).number(member.incarnation).number(member.number).text(member.state);
     sum.number(member.weight).number(member.base).number(member.flows);
-    sum.text(member.standsFor?.join() ?? ' ').text(member.inPlaceOf ?? '').text(member.movesTo ?? '');
+    sum
+      .text(member.standsFor?.join() ?? ' ')
+      .text(member.inPlaceOf ?? '')
+      .text(member.movesTo ?? '');
   }
   return sum.value;
 }

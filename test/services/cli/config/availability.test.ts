@@ -31,6 +31,14 @@ test('availability - a word that is none, a name that is none and a group that i
 test('availability - what a process is: a server, a standby, or one in each of several groups', () => {
   const map = mapOf('n-plus-m,g3=active-passive');
   assert.deepEqual(rolesOf({}, 's1', map), [{ server: 's1', memberOf: undefined }]);
+  assert.deepEqual(rolesOf({ memberOf: ['g2', 'g3'] }, 's5', map), [
+    { server: 's5', memberOf: 'g2' },
+    { server: 's5', memberOf: 'g3' },
+  ]);
+  assert.throws(
+    () => rolesOf({ memberOf: ['g2', 'g3'], egress: 'bus' }, 's5', map),
+    /--member-of g2,g3: .*--egress bus/,
+  );
   assert.deepEqual(rolesOf({ memberOf: ['g3'], standbyFor: ['a', 'b'] }, 'x', map), [
     { server: 'x', memberOf: 'g3', standsFor: ['a', 'b'] },
   ]);

@@ -96,7 +96,7 @@ describe('config', { timeout: 60_000 }, () => {
         'FILE: watching.beatMs is 5, but must be a whole number from 20 to 10000; FILE: a is no',
       ],
       ['{"a":1,"b":2,"c":3,"d":4,"e":5}', {}, 'FILE: a is no setting: .*; and 2 more$'],
-      ['[]', {}, 'FILE: an object with watching, weights, groupSilence is wanted'],
+      ['[]', {}, 'FILE: an object with watching, weights, groupSilence, rebalance is wanted'],
       ['{"watching":[]}', {}, 'FILE: watching is an object of settings, not a list'],
       ['', {}, 'FILE: line 1, column 1: it ends, but a value is wanted'],
       ['{\n  "watching": {,}\n}', {}, 'FILE: line 2, column 16: a name in double quotes or } is wanted'],

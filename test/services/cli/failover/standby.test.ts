@@ -128,7 +128,10 @@ describe('standby', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () => {
         /say in which group, with --member-of; the groups are g1, g2/,
       ],
       [[...passive, '--server', 'b', '--member-of', 'g1,g2', '--standby-for', 'a'], /only a standby for all/],
-      [[...passive, '--server', 'b', '--member-of', 'g1,g2'], /a server is in one group/],
+      [
+        [...passive, '--server', 'b', '--member-of', 'g1,g2', '--egress', 'bus'],
+        /a server in several groups cannot be another/,
+      ],
       [[...pool, '--server', 'b', '--member-of', 'g1', '--standby-for', 'a'], /n-plus-m.* stand for all/],
       [
         [...pool, '--server', 'b', '--member-of', 'g2', '--standby-for', 'all'],

@@ -65,6 +65,7 @@ class World {
     const actorLog: ActorLog = { info: write, warn: write };
     const place = takePlace({
       map: this.map,
+      own: new Set(),
       memberOf,
       stop: stop.signal,
       candidate: { server, incarnation: ++this.#incarnation, weight: 100 },
