@@ -82,6 +82,8 @@ export class Recovery {
   /** Whole state that is kept until there is a new one. */
   #former: Replica | undefined;
   #fetch: Fetch | undefined;
+  /** What it looks for is of no use if it has not come so far in this epoch. */
+  #least: { readonly epoch: string; readonly position: number } | undefined;
   #isMending = false;
   /** Own flows in the slice that is being mended. */
   #mended: OwnFlows = new Set();
@@ -142,6 +144,9 @@ export class Recovery {
       this.#ports.onLost('it fell out of the log, and by Fig. 6 nobody else has its flows');
       return;
     }
+    // What was trimmed here was trimmed for whoever has not come as far either.
+    const { epoch: { id = '' } = {}, position: reached } = this.replica ?? replica;
+    this.#least = reason === 'trimmed' ? { epoch: id, position: reached } : undefined;
     this.#lookForState(nowMs);
   }
 
@@ -267,7 +272,7 @@ export class Recovery {
     this.#fetch = undefined;
     this.#isMending = false;
     this.state = this.replica === undefined ? 'empty' : 'broken';
-    this.seek.begin(nowMs);
+    this.seek.begin(nowMs, this.#least);
   }
 
   #startFetch(offer: Offer, nowMs: number): void {
@@ -331,6 +336,7 @@ export class Recovery {
 
   #follow(): void {
     this.state = 'following';
+    this.#least = undefined;
     this.seek.end();
   }
 
