@@ -125,7 +125,7 @@ const rebalance = z.strictObject({
   everyMs: ms(500, 86_400_000)
     .default(60_000)
     .describe(
-      'least pause, in ms, from the begin of a move to the next one; longer than a drain, much shorter than loads last',
+      'least pause, in ms, from the begin of a move to the next one; much shorter than loads last',
     ),
   minimum: z.int().min(1).max(limits.groupMembers).default(1).describe('servers that a group keeps at least'),
   atOnce: z
@@ -133,7 +133,7 @@ const rebalance = z.strictObject({
     .min(1)
     .max(64)
     .default(1)
-    .describe('servers under way in the cluster at most; with more, moves are chosen by loads that still change'),
+    .describe('servers that are on their way in the cluster at most, until they take new flows; with more, moves are chosen by loads that still change'),
 });
 
 /** Settings that depend on each other. `other` is the path of the second one; `says` what the first one must be. */
