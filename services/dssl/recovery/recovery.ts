@@ -20,6 +20,7 @@ import type { GroupBirth } from '../../../shared/membership/view.ts';
 import type { Effects } from '../replica/effects.ts';
 import { Replica } from '../replica/replica.ts';
 import { brokenWords } from './brokenWords.ts';
+import { newCounters, type RecoveryCounters } from './counters.ts';
 import { DigestBook, type Repair } from './digestBook.ts';
 import { Donor } from './donor.ts';
 import { Fetch } from './fetch.ts';
@@ -41,33 +42,8 @@ export interface RecoveryPorts extends SeekPorts {
   tell(kind: 'info' | 'warn', fields: object, message: string): void;
 }
 
-export interface RecoveryCounters {
-  /** Whole states fetched, and slices restored after digests differed. */
-  fetches: number;
-  failedFetches: number;
-  repairs: number;
-  /** Times that the log was not the one that was known, by reason. */
-  broken: Record<BrokenReason, number>;
-  /** Epochs that began with this replica's state, and those that replaced it. */
-  epochsGiven: number;
-  epochsTaken: number;
-  /** Entries that were passed over without being applied: trimmed, or before a state that was fetched. */
-  skippedEntries: number;
-  /** Servers that went meanwhile: what they had not handled is not replayed here. */
-  unseenRemovals: number;
-}
-
 export class Recovery {
-  readonly counters: RecoveryCounters = {
-    fetches: 0,
-    failedFetches: 0,
-    repairs: 0,
-    broken: { trimmed: 0, shorter: 0, other: 0 },
-    epochsGiven: 0,
-    epochsTaken: 0,
-    skippedEntries: 0,
-    unseenRemovals: 0,
-  };
+  readonly counters: RecoveryCounters = newCounters();
   /** What applies entries: also while it lacks slices. */
   replica: Replica | undefined;
   state: LineState = 'empty';
