@@ -9,6 +9,7 @@ import { groupsCommand } from './operate/groups.ts';
 import { initCommand } from './operate/init.ts';
 import { keysCommand } from './operate/keys.ts';
 import { moveCommand } from './operate/move.ts';
+import { rebalanceCommand } from './operate/rebalance.ts';
 import { settingsCommand } from './operate/settings.ts';
 import { statusCommand } from './operate/status.ts';
 import { weightCommand } from './operate/weight.ts';
@@ -42,6 +43,7 @@ for (const command of [
   groupsCommand(environment),
   drainCommand(environment),
   moveCommand(environment),
+  rebalanceCommand(environment),
   weightCommand(environment),
   settingsCommand(environment),
 ]) {

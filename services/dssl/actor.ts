@@ -9,61 +9,35 @@
 // Entries come on one connection, requests between members on another and gossip on a third, so that bulk cannot delay what
 // keeps the group together.
 
-import type { Clock, Timer } from '../../shared/base/clock.ts';
+import type { Timer } from '../../shared/base/clock.ts';
 import { errorCodes, FlowherdError, reasonOf } from '../../shared/base/errors.ts';
-import type { Bus, Subscription } from '../../shared/bus/bus.ts';
-import type { Subjects } from '../../shared/bus/subjects.ts';
+import type { Subscription } from '../../shared/bus/bus.ts';
 import type { ClusterSettings } from '../../shared/config/settings.ts';
-import type { GroupLog, LogEntry, LogSettings } from '../../shared/log/log.ts';
+import type { GroupLog, LogEntry } from '../../shared/log/log.ts';
 import type { LiveState } from '../../shared/membership/gossip.ts';
-import type { Load } from '../../shared/membership/load.ts';
 import type { Mirror } from '../../shared/membership/mirror.ts';
 import type { Candidate, JoinTerms } from '../../shared/membership/transitions.ts';
-import { emptyView, findMember, type GroupBirth, type View } from '../../shared/membership/view.ts';
-import type { Egress } from './egress/egress.ts';
+import { emptyView, findMember, type View } from '../../shared/membership/view.ts';
 import { Failover } from './failover/failover.ts';
 import { handOut } from './handOut.ts';
 import { LogLine } from './logLine.ts';
+import { Balancer } from './member/balancer.ts';
 import { Beats } from './member/beats.ts';
 import { Joining } from './member/joining.ts';
 import { LagMeter } from './member/lag.ts';
 import { MirrorKeeper } from './member/mirrorKeeper.ts';
+import { PhaseWaits } from './member/phaseWaits.ts';
 import { Proposals } from './member/proposals.ts';
 import { type MemberPhase, phaseWords, Standing } from './member/standing.ts';
 import { Steward } from './member/steward.ts';
+import type { DsslActorOptions } from './options.ts';
 import { decodePeer } from './recovery/messages.ts';
 import { Recovery } from './recovery/recovery.ts';
-import type { DecisionAudit, Effects } from './replica/effects.ts';
 import { noServer } from './replica/flows/entry.ts';
 import type { Replica } from './replica/replica.ts';
-import { answerProbe, onReconnected, recoveryPorts, stewardPorts, tellMade } from './wiring.ts';
+import { answerProbe, balancerPorts, onReconnected, recoveryPorts, stewardPorts, tellMade } from './wiring.ts';
 
-/** Lines for people about what happens to the actor; a pino logger fits. */
-export interface ActorLog {
-  info(fields: object, message: string): void;
-  warn(fields: object, message: string): void;
-}
-
-export interface DsslActorOptions {
-  readonly birth: GroupBirth;
-  readonly candidate: Candidate;
-  readonly subjects: Subjects;
-  /** Connections for the log, for peers and the key-value store, and for gossip; may be the same. */
-  readonly dataBus: Bus;
-  readonly controlBus: Bus;
-  readonly gossipBus: Bus;
-  /** How the log is made where it is missing; undefined: this process may not make it. */
-  readonly logSettings?: LogSettings;
-  readonly settings: ClusterSettings;
-  /** How busy the server is, asked about once a second; undefined where nobody measures. */
-  readonly load?: (nowMs: number) => Load | undefined;
-  readonly egress: Egress;
-  readonly clock: Clock;
-  readonly log: ActorLog;
-  readonly audit?: DecisionAudit;
-  /** Sees each entry after it was applied, for those who check. */
-  readonly onApplied?: (replica: Replica, effects: Effects) => void;
-}
+export type { ActorLog, DsslActorOptions } from './options.ts';
 
 const tickMs = 20;
 const egressTickMs = 1_000;
@@ -74,6 +48,7 @@ export class DsslActor {
   readonly recovery: Recovery;
   readonly standing: Standing;
   readonly failover: Failover;
+  readonly balancer: Balancer;
   readonly counters = { badPeerMessages: 0 };
   readonly #options: DsslActorOptions;
   readonly #proposals: Proposals;
@@ -89,7 +64,7 @@ export class DsslActor {
   #egressTickedAtMs = 0;
   #lostBecause: string | undefined;
   #stopped = false;
-  #waiting: { readonly phase: MemberPhase; readonly resolve: () => void }[] = [];
+  readonly #waits = new PhaseWaits();
   #ignoreStatus: (() => void)[] = [];
 
   constructor(options: DsslActorOptions) {
@@ -114,7 +89,12 @@ export class DsslActor {
     );
     const { recovery, failover } = this;
     const parts = { proposals: this.#proposals, recovery, failover, beats: this.#beats, lag: () => this.lag };
-    this.steward = new Steward(candidate, options.settings, stewardPorts(options, parts));
+    this.balancer = new Balancer(candidate, options.settings.rebalance, balancerPorts(options, this, this.#proposals));
+    this.steward = new Steward(
+      candidate,
+      options.settings,
+      stewardPorts(options, { ...parts, balancer: this.balancer }),
+    );
     this.#mirror = new MirrorKeeper({
       group: birth.group,
       openStore: () => controlBus.openKeyValue(subjects.bucket),
@@ -233,17 +213,17 @@ export class DsslActor {
 
   /** Resolves when the server is no member any more, asked for or not, or its life has lost its state. */
   whenRemoved(): Promise<void> {
-    return this.whenPhase('left');
+    return this.#waits.until('left');
   }
 
   /** Resolves when the server drains, asked for or because the view says so. */
   whenDraining(): Promise<void> {
-    return this.whenPhase('draining');
+    return this.#waits.until('draining');
   }
 
   /** Resolves when the server stands there, or next does. */
   whenPhase(phase: MemberPhase): Promise<void> {
-    return new Promise((resolve) => this.#waiting.push({ phase, resolve }));
+    return this.#waits.until(phase);
   }
 
   /** Stops at once, without leaving the group; the connections stay open. */
@@ -253,6 +233,7 @@ export class DsslActor {
     this.#line?.stop();
     this.#mirror.stop();
     this.#beats.stop();
+    this.balancer.stop();
     for (const ignore of this.#ignoreStatus) ignore();
     for (const subscription of this.#subscriptions) subscription.unsubscribe();
     this.#joining.cancel();
@@ -262,6 +243,7 @@ export class DsslActor {
   retune(settings: ClusterSettings): void {
     this.failover.retune(settings);
     this.steward.retune(settings);
+    this.balancer.retune(settings.rebalance);
   }
 
   #newLine(log: GroupLog): LogLine {
@@ -335,12 +317,8 @@ export class DsslActor {
   }
 
   #tellPhase(): void {
-    const { phase } = this;
-    if (phase === 'left') this.failover.leave();
-    const reached = this.#waiting.filter((each) => each.phase === phase);
-    if (reached.length === 0) return;
-    this.#waiting = this.#waiting.filter((each) => each.phase !== phase);
-    for (const { resolve } of reached) resolve();
+    if (this.phase === 'left') this.failover.leave();
+    this.#waits.reached(this.phase);
   }
 
   #lose(reason: string): void {
@@ -384,6 +362,7 @@ export class DsslActor {
       }
     }
     this.steward.tick(nowMs, this.#liveState);
+    this.balancer.tick(this.#view, this.phase === 'active' && this.steward.isFirst(nowMs), nowMs);
     if (nowMs - this.#egressTickedAtMs >= egressTickMs) {
       this.#egressTickedAtMs = nowMs;
       this.#options.egress.tick?.(this.#options.clock.nowMs());

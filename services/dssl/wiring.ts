@@ -1,12 +1,13 @@
 // What the pure parts of an actor ask of the world, in terms of the bus, the log and the clock: the ports of recovery and of the steward.
 
-import type { Bus } from '../../shared/bus/bus.ts';
+import type { Bus, Subscription } from '../../shared/bus/bus.ts';
 import type { Command } from '../../shared/log/records/command.ts';
 import { isLifeOf } from '../../shared/membership/transitions.ts';
-import type { ActorLog, DsslActorOptions } from './actor.ts';
+import type { ActorLog, DsslActor, DsslActorOptions } from './actor.ts';
 import type { Failover } from './failover/failover.ts';
 import type { HeldFlows } from './failover/heldFlows.ts';
 import type { LogLine } from './logLine.ts';
+import type { Balancer, BalancerPorts } from './member/balancer.ts';
 import type { Beats } from './member/beats.ts';
 import type { Proposals } from './member/proposals.ts';
 import type { StewardPorts } from './member/steward.ts';
@@ -43,18 +44,43 @@ export function recoveryPorts(options: DsslActorOptions, { line, held, onLost }:
   };
 }
 
+export function balancerPorts(
+  { birth, candidate, gossipBus, subjects, clock, log }: DsslActorOptions,
+  actor: Pick<DsslActor, 'balancer' | 'recovery'>,
+  proposals: Proposals,
+): BalancerPorts {
+  const { server, incarnation } = candidate;
+  let heard: Subscription | undefined;
+  return {
+    summary: (message) => void gossipBus.publish(subjects.summary(birth.group), message),
+    listen: (isOn) => {
+      heard?.unsubscribe();
+      const onSummary = (data: Uint8Array) => actor.balancer.onSummary(data, clock.monotonicMs());
+      heard = isOn ? gossipBus.subscribe(subjects.every('summary'), onSummary) : undefined;
+    },
+    move: (life, to) => {
+      const { isWhole, replica } = actor.recovery;
+      const author = { server, incarnation };
+      const command = { kind: 'move', author, epoch: replica?.epoch?.id ?? '', life, to } as const;
+      if (isWhole) proposals.propose(`move ${life.server}`, command, clock.monotonicMs());
+    },
+    tell: (kind, fields, message) => log[kind](fields, message),
+  };
+}
+
 export interface StewardParts {
   readonly proposals: Proposals;
   readonly recovery: Recovery;
   readonly failover: Failover;
   readonly beats: Beats;
+  readonly balancer: Balancer;
   /** Entries that wait in the log, and their age. */
   lag(): { readonly entries: number; readonly ms: number };
 }
 
 export function stewardPorts(
   options: DsslActorOptions,
-  { proposals, recovery, failover, beats, lag }: StewardParts,
+  { proposals, recovery, failover, beats, balancer, lag }: StewardParts,
 ): StewardPorts {
   const { birth, candidate, gossipBus, controlBus, subjects, clock, log, load } = options;
   const gossipSubject = subjects.gossip(birth.group);
@@ -83,6 +109,7 @@ export function stewardPorts(
     digests: () => recovery.book.takeUnsaid(),
     onState: (message, nowMs) => {
       recovery.onGossip(message, nowMs);
+      balancer.onState(message);
       failover.states?.onGossip(message);
     },
     onDead: ({ server }, silentMs) =>

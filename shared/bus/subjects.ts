@@ -6,6 +6,7 @@
 //            | "ctl."    group     who holds the state of the group? from a replica that lacks it to all members
 //            | "peer."   group "." server    state and answers for one actor: a server that moves has one in each of two groups
 //            | "gossip." group     load and liveness of the group's members and of tier 1
+//            | "summary." group    how busy a group is, for the other groups
 //            | "beat."   group "." server    that this member lives, to those who watch it
 //            | "in."     tier1     packets for one tier 1, as frames: its ingress from the bus
 //            | "hello."  tier1     a tier 1 that takes packets from the bus says that it is there
@@ -33,6 +34,7 @@ export const channels = [
   'peer',
   'gossip',
   'beat',
+  'summary',
   'in',
   'hello',
   'return',
@@ -59,6 +61,7 @@ export interface Subjects {
   /** State and answers for the actor of that server in that group. */
   peer(group: string, server: string): string;
   gossip(group: string): string;
+  summary(group: string): string;
   beat(group: string, server: string): string;
   /** `tier1` is the name of one life of a tier 1, as in its frames. */
   in(tier1: string): string;
@@ -117,6 +120,7 @@ export function subjectsOf(cluster: string): Subjects {
     control: (group) => build('ctl', 'group', group),
     peer: (group, server) => buildMember('peer', group, server),
     gossip: (group) => build('gossip', 'group', group),
+    summary: (group) => build('summary', 'group', group),
     beat: (group, server) => buildMember('beat', group, server),
     in: (tier1) => build('in', 'tier 1', tier1),
     hello: (tier1) => build('hello', 'tier 1', tier1),

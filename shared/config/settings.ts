@@ -124,16 +124,16 @@ const rebalance = z.strictObject({
     .describe('time, in ms, that a move must be wanted without a break; shorter moves servers for bursts'),
   everyMs: ms(500, 86_400_000)
     .default(60_000)
-    .describe(
-      'least pause, in ms, from the begin of a move to the next one; much shorter than loads last',
-    ),
+    .describe('least pause, in ms, from the begin of a move to the next one; much shorter than loads last'),
   minimum: z.int().min(1).max(limits.groupMembers).default(1).describe('servers that a group keeps at least'),
   atOnce: z
     .int()
     .min(1)
     .max(64)
     .default(1)
-    .describe('servers that are on their way in the cluster at most, until they take new flows; with more, moves are chosen by loads that still change'),
+    .describe(
+      'servers that are on their way in the cluster at most, until they take new flows; with more, moves are chosen by loads that still change',
+    ),
 });
 
 /** Settings that depend on each other. `other` is the path of the second one; `says` what the first one must be. */

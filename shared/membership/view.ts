@@ -117,12 +117,14 @@ export function readView(value: unknown): View | undefined {
   return {
     ...birth,
     number,
-    members: members.map(({ server, incarnation, number, state, weight, base, flows, standsFor, inPlaceOf, movesTo }) => ({
-      ...{ server, incarnation, number, state, weight, base, flows },
-      ...(standsFor === undefined ? {} : { standsFor: [...standsFor] }),
-      ...(inPlaceOf === undefined ? {} : { inPlaceOf }),
-      ...(movesTo === undefined ? {} : { movesTo }),
-    })),
+    members: members.map(
+      ({ server, incarnation, number, state, weight, base, flows, standsFor, inPlaceOf, movesTo }) => ({
+        ...{ server, incarnation, number, state, weight, base, flows },
+        ...(standsFor === undefined ? {} : { standsFor: [...standsFor] }),
+        ...(inPlaceOf === undefined ? {} : { inPlaceOf }),
+        ...(movesTo === undefined ? {} : { movesTo }),
+      }),
+    ),
   };
 }
 

@@ -24,7 +24,7 @@ const packageUsers: Readonly<Record<string, RegExp>> = {
   commander: /^services\/cli\/|^test\/sim\/main\.ts$/,
   pino: /^services\/cli\//,
   msgpackr:
-    /^shared\/(?:log\/records\/\w+|messages\/(?:answers|delivery|hello|receipt)|membership\/gossip)\.ts$|^services\/dssl\/(?:old\/(?:sync|entropyMessages)|(?:replica|recovery)\/[\w/]+)\.ts$|^test\//,
+    /^shared\/(?:log\/records\/\w+|messages\/(?:answers|delivery|hello|receipt)|membership\/(?:gossip|rebalance\/summary))\.ts$|^services\/dssl\/(?:replica|recovery)\/[\w/]+\.ts$|^test\//,
   zod: /^shared\/config\/settings\.ts$/,
   'fast-check': /^test\//,
   testcontainers: /^test\/deploy\//,

@@ -5,17 +5,13 @@
 import { Command } from 'commander';
 import { systemClock } from '../../../shared/base/clock.ts';
 import { type ErrorCode, errorCodes, isFlowherdError } from '../../../shared/base/errors.ts';
-import { limits } from '../../../shared/base/limits.ts';
-import type { ClusterMap } from '../../../shared/config/map.ts';
-import { stateEveryMs } from '../../../shared/membership/gossip.ts';
-import type { Mirror } from '../../../shared/membership/mirror.ts';
 import { LiveScreen } from '../../local/demo/terminal.ts';
-import { StatusBoard, type StatusReport, silentAfterMs } from '../../ops/statusBoard.ts';
 import { statusInWords } from '../../ops/statusWords.ts';
 import { type Environment, environmentHelp } from '../process/environment.ts';
 import { pause } from '../process/patience.ts';
 import { onSignals } from '../process/signals.ts';
-import { type Access, addOperatorOptions, mayNotRead, type OperatorOptions, withCluster } from './operator.ts';
+import { Listener } from './listener.ts';
+import { type Access, addOperatorOptions, type OperatorOptions, withCluster } from './operator.ts';
 
 interface StatusOptions extends OperatorOptions {
   readonly watch?: boolean;
@@ -49,7 +45,6 @@ export function statusCommand(environment: () => Environment): Command {
 }
 
 const watchEveryMs = 1_000;
-const lookEveryMs = 25;
 
 async function once(access: Access, options: StatusOptions): Promise<void> {
   const listener = await Listener.open(access, options.cluster);
@@ -109,59 +104,4 @@ function inWindow(lines: readonly string[], { rows, columns }: LiveScreen): stri
   const cut = lines.map((line) => line.slice(0, columns - 1));
   const room = rows - 1;
   return cut.length <= room ? cut : [...cut.slice(0, room - 1), `... and ${cut.length - room + 1} lines more`];
-}
-
-/** What the store and the members say. */
-class Listener {
-  readonly #access: Access;
-  readonly #cluster: string;
-  readonly #board = new StatusBoard(systemClock.monotonicMs());
-  readonly #startMs = systemClock.monotonicMs();
-  readonly #denied: string[] = [];
-  #map: ClusterMap | undefined;
-  #mirrors: ReadonlyMap<string, Mirror> = new Map();
-
-  private constructor(access: Access, cluster: string) {
-    this.#access = access;
-    this.#cluster = cluster;
-  }
-
-  static async open(access: Access, cluster: string): Promise<Listener> {
-    const { bus, subjects } = access;
-    const listener = new Listener(access, cluster);
-    bus.onStatus((status) => {
-      if (status.kind === 'denied') listener.#denied.push(status.reason);
-    });
-    bus.subscribe(subjects.every('gossip'), (bytes) => listener.#board.onGossip(bytes, systemClock.monotonicMs()));
-    bus.subscribe(subjects.every('hello'), (bytes) => listener.#board.onHello(bytes, systemClock.monotonicMs()));
-    await bus.flush();
-    return listener;
-  }
-
-  /** Reads the map and the mirrors. */
-  async look(): Promise<void> {
-    const map = await this.#access.readMap();
-    [this.#map, this.#mirrors] = [map, await this.#access.readMirrors(map)];
-    if (this.#denied.length > 0) throw mayNotRead(this.#denied[0]);
-  }
-
-  /** Resolves when every member has been heard, after one to three pauses between reports. */
-  async listen(): Promise<void> {
-    const most = Math.max(0, ...[...this.#mirrors.values()].map(({ view }) => view.members.length));
-    const stateMs = this.#map?.settings.watching.stateMs ?? 0;
-    // Tier 1s are in no view, so nobody knows how many there should be: two of their hellos must fit.
-    const leastMs = Math.max(stateEveryMs(most, stateMs) * 1.1, 2 * limits.helloMs);
-    const mostMs = Math.max(silentAfterMs(most, stateMs) + lookEveryMs, leastMs);
-    for (;;) {
-      const listenedMs = systemClock.monotonicMs() - this.#startMs;
-      const isEnough = listenedMs >= leastMs && this.#board.hasHeardAll(this.#mirrors);
-      if (isEnough || listenedMs >= mostMs) return;
-      await pause(lookEveryMs);
-    }
-  }
-
-  report(): StatusReport {
-    if (this.#map === undefined) throw new Error('look() comes first');
-    return this.#board.read(this.#cluster, this.#map, this.#mirrors, systemClock.monotonicMs());
-  }
 }

@@ -1,5 +1,5 @@
-// Servers that go from one group to another under traffic, as processes over NATS: each stays one process, and no flow of it moves. And what cannot be
-// is refused in a line, with nothing changed.
+// Servers that go from one group to another under traffic, as processes over NATS, because an operator says so or by the load: each stays one process,
+// and no flow of it moves. And what cannot be is refused in a line, with nothing changed.
 
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
@@ -139,6 +139,42 @@ describe('move', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () => {
     await run.end('SIGINT');
     const report = JSON.parse(run.stdout) as TrafficReport;
     assert.deepEqual([report.problems, report.double, report.movedFlows], [[], 0, 0], run.stdout);
+  });
+
+  it('move - rebalancing: a plan says who should go where, and the cluster does it by itself when it may', async () => {
+    const { dssl, tool, groupsWhen, tier1, traffic } = clusterOf('balance', 2);
+    await Promise.all([dssl('s1', 'g1'), ...['s2', 's3', 's4', 's5'].map((name) => dssl(name, 'g2'))]);
+    await tier1().says(/taking packets from the bus/);
+    const run = traffic('--protocols', 'tcp:100', '--flows', '300', '--packets-per-flow', '20-60', '--warm-up', '0');
+    await groupsWhen((groups) =>
+      groups.every(({ servers }) => servers.every(({ load }) => (load?.packets ?? 0) > 100)),
+    );
+    const by = ['rebalance.by=packets', 'rebalance.least=100', 'rebalance.forMs=2000'];
+    assert.equal((await tool('settings', 'set', ...by)).exitCode, 0);
+    const plan = await tool('rebalance', '--plan');
+    assert.match(plan.text, /^group +servers +leaving +joining +packets +a server$/m);
+    assert.match(
+      plan.text,
+      /^s[2-5] should go from g2 to g1: g1 has \S+ packets a server, g2 \S+, and \S+ after giving one\.$/m,
+    );
+    assert.match(plan.text, /^The cluster does nothing by itself: rebalance\.mode is off\.$/m);
+    assert.equal((await tool('settings', 'set', 'rebalance.mode=auto')).exitCode, 0);
+    const takingIn = (groups: readonly GroupStatus[]) =>
+      groups.map(
+        ({ servers }) => servers.filter(({ state, movesTo }) => state === 'active' && movesTo === null).length,
+      );
+    const groups = await groupsWhen((each) => takingIn(each).join() === '2,3');
+    const [moved] = groups[0].servers.filter(({ id }) => id !== 's1');
+    assert.match(moved.id, /^s[2-5]$/);
+    const after = await tool('rebalance', '--json');
+    assert.equal(JSON.parse(after.text).move, null, after.text);
+    await run.end('SIGINT');
+    const report = JSON.parse(run.stdout) as TrafficReport;
+    assert.deepEqual(
+      [report.problems, report.double, report.movedFlows, report.nobody, report.lost],
+      [[], 0, 0, {}, 0],
+      run.stdout,
+    );
   });
 
   it('move - what cannot be is refused in one line, and nothing is changed', async () => {
