@@ -35,7 +35,7 @@ const packageUsers: Readonly<Record<string, RegExp>> = {
 const shell: readonly RegExp[] = [
   /^services\/(?:cli|local|loadgen|ops)\//,
   /^services\/(tier1|dssl)\/actor\.ts$/,
-  /^services\/dssl\/(?:logLine|wiring|member\/(?:place|beats|mirrorKeeper))\.ts$/,
+  /^services\/dssl\/(?:logLine|wiring|member\/(?:place|beats|mirrorKeeper|phaseWaits))\.ts$/,
   /^services\/tier1\/ingress\/(?:capture|subject|udp|kernelDrops)\.ts$/,
   /^services\/dssl\/egress\//,
   /^shared\/(?:bus|log)\//,

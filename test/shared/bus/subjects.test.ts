@@ -35,23 +35,29 @@ describe('subjects', () => {
   });
 
   it('subjects - what is built parses back, and is never mistaken for another', () => {
-    const property = fc.property(names, names, names, fc.constantFrom(...channels), (cluster, name, server, channel) => {
-      const subjects = subjectsOf(cluster);
-      if (channel === 'log') {
-        for (const kind of entryKinds)
-          assert.deepEqual(parseSubject(subjects.log(name, kind)), { cluster, channel, name, kind });
-        return;
-      }
-      if (channel === 'peer' || channel === 'beat') {
-        assert.equal(subjects[channel](name, server), subjects[channel](name, server));
-        assert.deepEqual(parseSubject(subjects[channel](name, server)), { cluster, channel, name, server });
-        return;
-      }
-      const build = channel === 'ctl' ? subjects.control : subjects[channel];
-      assert.equal(build(name), build(name));
-      assert.deepEqual(parseSubject(build(name)), { cluster, channel, name });
-      assert.equal(groupOfViewKey(viewKey(name)), name);
-    });
+    const property = fc.property(
+      names,
+      names,
+      names,
+      fc.constantFrom(...channels),
+      (cluster, name, server, channel) => {
+        const subjects = subjectsOf(cluster);
+        if (channel === 'log') {
+          for (const kind of entryKinds)
+            assert.deepEqual(parseSubject(subjects.log(name, kind)), { cluster, channel, name, kind });
+          return;
+        }
+        if (channel === 'peer' || channel === 'beat') {
+          assert.equal(subjects[channel](name, server), subjects[channel](name, server));
+          assert.deepEqual(parseSubject(subjects[channel](name, server)), { cluster, channel, name, server });
+          return;
+        }
+        const build = channel === 'ctl' ? subjects.control : subjects[channel];
+        assert.equal(build(name), build(name));
+        assert.deepEqual(parseSubject(build(name)), { cluster, channel, name });
+        assert.equal(groupOfViewKey(viewKey(name)), name);
+      },
+    );
     fc.assert(property);
   });
 

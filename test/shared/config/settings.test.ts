@@ -2,9 +2,11 @@
 // may be.
 
 import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { defaultSettings, settingsSchema } from '../../../shared/config/settings.ts';
 import {
+  checkSettings,
   isSameValue,
   sections,
   settingIn,
@@ -91,4 +93,14 @@ test('settings - text is read as the value it stands for, and stays text where i
   for (const text of ['cpu:', 'cpu:x', 'cpu,,flows', 'cpu:1,cpu:2']) assert.equal(read('weights.load', text), text);
   assert.ok(isSameValue({ cpu: 1, flows: 2 }, { flows: 2, cpu: 1 }));
   assert.ok(!isSameValue({ cpu: 1 }, { cpu: 1, flows: 2 }) && !isSameValue({ cpu: 1, loss: 2 }, { cpu: 1, flows: 2 }));
+});
+
+test('settings - the examples can be', () => {
+  const folder = new URL('../../../deploy/examples/', import.meta.url);
+  const files = readdirSync(folder).filter((name) => name.endsWith('.json'));
+  assert.ok(files.length > 1);
+  for (const name of files) {
+    const checked = checkSettings(JSON.parse(readFileSync(new URL(name, folder), 'utf8')));
+    assert.equal('problems' in checked, false, `${name}: ${JSON.stringify(checked)}`);
+  }
 });

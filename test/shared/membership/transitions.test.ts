@@ -11,6 +11,7 @@ import {
   isSpare,
   join,
   leave,
+  move,
   remove,
 } from '../../../shared/membership/transitions.ts';
 import { defaultRules, emptyView, type MemberState, type View } from '../../../shared/membership/view.ts';
@@ -151,4 +152,43 @@ test('membership - rules may change but for those that flow entries depend on', 
   });
   assert.equal(changeRules(view, {}, { typeOneMethod: 'fig-6', time: 'capture' }), view);
   assert.equal(changeRules(view, { placement: view.placement }, { maxFlows: view.rules.maxFlows }), view);
+});
+
+test('membership - a server is on its way to another group until it drains, or is called back by anybody', () => {
+  const view = group(['a', 'active'], ['b', 'active'], ['c', 'joining'], ['d', 'draining']);
+  const operator = life('', 0);
+  const going = move(view, life('a'), 'g2', operator);
+  assert.equal(going.number, view.number + 1);
+  assert.deepEqual(going.members[0], { ...view.members[0], movesTo: 'g2' });
+  assert.equal(move(going, life('a'), 'g2', operator), going, 'as it is');
+  assert.equal(move(going, life('a'), 'g3', operator).members[0].movesTo, 'g3');
+  assert.deepEqual(move(going, life('a'), 'g1', operator).members, view.members);
+  for (const other of [life('c'), life('d'), life('a', 2), life('x')])
+    assert.equal(move(view, other, 'g2', operator), view, `${other.server} ${other.incarnation} takes no new flows`);
+  assert.equal(move(view, life('a'), 'g1', operator), view, 'it is there');
+});
+
+test('membership - one that drains because it moves takes new flows again if it says so itself, and no other one that drains', () => {
+  const going = move(group(['a', 'active'], ['b', 'active']), life('a'), 'g2', life('b'));
+  const away = drain(going, life('a'));
+  assert.deepEqual([away.members[0].state, away.members[0].movesTo], ['draining', 'g2']);
+  assert.equal(move(away, life('a'), 'g1', life('b')), away);
+  assert.equal(move(away, life('a'), 'g3', life('a')), away, 'it goes on from where it is active');
+  const back = move(away, life('a'), 'g1', life('a'));
+  assert.deepEqual([back.members[0].state, back.members[0].movesTo], ['active', undefined]);
+  const drained = drain(group(['a', 'active'], ['b', 'active']), life('a'));
+  assert.equal(move(drained, life('a'), 'g1', life('a')), drained);
+});
+
+test('membership - no standby moves, and no server where standbys stand for servers by name', () => {
+  const withRules = (availability: View['rules']['availability'], standsFor?: readonly string[]): View => {
+    const view = group(['a', 'active'], ['b', 'active']);
+    const members = view.members.map((each) => (each.server === 'b' && standsFor ? { ...each, standsFor } : each));
+    return { ...view, members, rules: { ...view.rules, availability } };
+  };
+  const pool = withRules('n-plus-m', []);
+  assert.equal(move(pool, life('b'), 'g2', life('a')), pool);
+  assert.equal(move(pool, life('a'), 'g2', life('b')).members[0].movesTo, 'g2');
+  const passive = withRules('active-passive', ['a']);
+  assert.equal(move(passive, life('a'), 'g2', life('b')), passive);
 });

@@ -105,10 +105,11 @@ test('commands - a member leaves of its own will, or because an operator says th
   assert.equal(group.take(a, { kind: 'leave', life: a }), false);
 });
 
-test('commands - draining, weights and rules are for members and operators', () => {
+test('commands - draining, weights, moves and rules are for members and operators', () => {
   const drafts: readonly Draft[] = [
     { kind: 'drain', life: b },
     { kind: 'configure', life: b, weight: 7 },
+    { kind: 'move', life: b, to: 'g9' },
     { kind: 'rules', placement: 'maglev', rules: { midFlow: 'adopt', maxFlows: 1_000 } },
   ];
   for (const draft of drafts) {
@@ -119,7 +120,7 @@ test('commands - draining, weights and rules are for members and operators', () 
     assert.equal(new Group().take(a, draft), true, draft.kind);
   }
   const group = new Group();
-  group.take(a, drafts[2]);
+  group.take(a, drafts[3]);
   const { placement, rules } = group.view;
   assert.deepEqual([placement, rules.midFlow, rules.maxFlows], ['maglev', 'adopt', 1_000]);
   const weights = new Map([['b', 5]]);
