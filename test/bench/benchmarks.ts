@@ -49,6 +49,12 @@ export const benchmarks: Readonly<Record<string, Listed>> = {
     seconds: 30,
     load: () => import('./local/sim.ts'),
   },
+  rebalance: {
+    about:
+      'nine servers, and a hot group that changes every minute: servers that stay, and servers that follow the load',
+    seconds: 400,
+    load: () => import('./overNats/rebalance.ts'),
+  },
   failover: {
     about: 'three NATS servers, and the one that leads the log killed under traffic',
     seconds: 30,

@@ -12,7 +12,7 @@ interface GroupReport extends GroupSettings {
   readonly view: number;
   readonly placement: string;
   readonly availability: AvailabilityName;
-  readonly members: readonly Pick<Member, 'server' | 'state' | 'weight' | 'base' | 'standsFor'>[];
+  readonly members: readonly Pick<Member, 'server' | 'state' | 'weight' | 'base' | 'standsFor' | 'movesTo'>[];
 }
 
 const example = `
@@ -36,9 +36,10 @@ export function groupsCommand(environment: () => Environment): Command {
         const mirrors = await access.readMirrors(map);
         const groups = map.groups.map((group): GroupReport => {
           const { number = 0, placement = map.placement, members = [] } = mirrors.get(group.id)?.view ?? {};
-          const shown = members.map(({ server, state, weight, base, standsFor }) => ({
+          const shown = members.map(({ server, state, weight, base, standsFor, movesTo }) => ({
             ...{ server, state, weight, base },
             ...(standsFor === undefined ? {} : { standsFor }),
+            ...(movesTo === undefined ? {} : { movesTo }),
           }));
           const { availability } = birthOf(map, group.id).rules;
           return { ...group, view: number, placement, availability, members: shown };
