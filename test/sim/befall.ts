@@ -6,6 +6,7 @@ import { type Command, operatorAuthor } from '../../shared/log/records/command.t
 import { placementNames } from '../../shared/membership/view.ts';
 import { befallLog } from './befallLog.ts';
 import type { Fault } from './faults.ts';
+import { sendServer } from './moves.ts';
 import type { SimProcess } from './process.ts';
 import { routerNoticesMs, type World } from './world.ts';
 
@@ -141,6 +142,9 @@ export function befall(world: World, fault: Fault): void {
       return;
     case 'reweigh':
       reweigh(world, world.map.groups[pick % world.plan.groups].id, fault);
+      return;
+    case 'move-server':
+      sendServer(world, fault);
       return;
     case 'add-tier1':
       if (tier1s.length < 4) world.startTier1(`t${world.tier1s.length + 1}`);

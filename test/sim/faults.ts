@@ -4,7 +4,8 @@
 
 import type { Prng } from '../../shared/base/prng.ts';
 
-export const faultKinds = [
+/** Kinds that are drawn together. */
+const drawnKinds = [
   'pause', // a process stops for a while and comes back believing nothing happened
   'crash', // it dies, and is started again with empty memory
   'disconnect', // its connections break; what is under way is lost
@@ -42,7 +43,13 @@ export const faultKinds = [
   'add-tier1',
   'end-tier1',
 ] as const;
+/** Moves have draws of their own: a seed has the same other faults with them as without. */
+export const faultKinds = [
+  ...drawnKinds,
+  'move-server', // an operator sends a server to another group, or calls it back
+] as const;
 export type FaultKind = (typeof faultKinds)[number];
+type DrawnKind = (typeof drawnKinds)[number];
 
 export interface Fault {
   readonly index: number;
@@ -76,7 +83,7 @@ export interface FaultOptions {
   readonly untilMs: number;
 }
 
-const shares: Readonly<Record<FaultKind, number>> = {
+const shares: Readonly<Record<DrawnKind, number>> = {
   pause: 10,
   crash: 8,
   disconnect: 10,
@@ -115,7 +122,7 @@ const shares: Readonly<Record<FaultKind, number>> = {
 };
 
 /** How long each lasts at least and at most, in milliseconds. */
-const lasting: Partial<Record<FaultKind, readonly [number, number]>> = {
+const lasting: Partial<Record<DrawnKind, readonly [number, number]>> = {
   pause: [50, 6_000],
   crash: [200, 4_000],
   disconnect: [20, 4_000],
@@ -147,10 +154,12 @@ const lasting: Partial<Record<FaultKind, readonly [number, number]>> = {
 
 /** The faults of a seed, in order of time. Each seed has its own taste: some kinds do not occur in it. */
 export function drawFaults(prng: Prng, options: FaultOptions): Fault[] {
-  const kinds = options.kinds ?? faultKinds.filter(() => prng.chance(2, 3));
+  const kinds = options.kinds?.filter(isDrawn) ?? drawnKinds.filter(() => prng.chance(2, 3));
   const weights = kinds.map((kind) => shares[kind]);
-  const drawn = Array.from({ length: options.faults + options.changes }, (_, index) => {
-    const isFault = index < options.faults && kinds.length > 0;
+  // Where nothing but moves is wanted there is nothing to draw.
+  const faults = kinds.length > 0 ? options.faults : 0;
+  const drawn = Array.from({ length: faults + options.changes }, (_, index) => {
+    const isFault = index < faults;
     const kind = isFault ? kinds[prng.pickWeighted(weights)] : 'reweigh';
     const [least, most] = lasting[kind] ?? [0, 0];
     return {
@@ -163,6 +172,26 @@ export function drawFaults(prng: Prng, options: FaultOptions): Fault[] {
   });
   drawn.sort((one, other) => one.atMs - other.atMs);
   return drawn.map((fault, index) => ({ index, ...fault }));
+}
+
+function isDrawn(kind: FaultKind): kind is DrawnKind {
+  return kind !== 'move-server';
+}
+
+/** The same with moves among them, which a third of the seeds has, where kinds do not say which. Half of them follow another one at once. */
+export function drawMoves(prng: Prng, faults: readonly Fault[], { kinds, fromMs, untilMs }: FaultOptions): Fault[] {
+  const hasMoves = kinds === undefined ? prng.chance(1, 3) : kinds.includes('move-server');
+  const moves: Fault[] = [];
+  const count = hasMoves ? prng.between(1, 6) : 0;
+  for (let index = faults.length; moves.length < count; index++) {
+    const before = moves.at(-1)?.atMs;
+    const isSoon = before !== undefined && prng.chance(1, 2);
+    const soonMs = (before ?? 0) + Math.floor(prng.fraction() ** 3 * 6_000);
+    const anyMs = fromMs + Math.floor(prng.fraction() * (untilMs - fromMs));
+    const atMs = isSoon ? Math.min(soonMs, untilMs) : anyMs;
+    moves.push({ index, kind: 'move-server', atMs, lastsMs: 0, pick: prng.below(1_000_000), amount: prng.fraction() });
+  }
+  return [...faults, ...moves].sort((one, other) => one.atMs - other.atMs);
 }
 
 /** A fault in words, as a failing seed prints it. */

@@ -3,7 +3,7 @@
 // when they say that all is well.
 //
 // A sabotage replaces methods of classes in this process, and gives back how to undo that. Nothing in the production code knows of
-// it. Those that concern the log and its epochs are in sabotageLog.ts.
+// it. Those that concern the log and its epochs are in sabotageLog.ts, those of moves between groups in sabotageMoves.ts.
 
 import { Decider } from '../../services/dssl/replica/decide.ts';
 import { noServer } from '../../services/dssl/replica/flows/entry.ts';
@@ -21,6 +21,7 @@ import { type Command, decodeCommand, encodeCommand } from '../../shared/log/rec
 import { FailureDetector } from '../../shared/membership/failureDetector.ts';
 import { defaultRules } from '../../shared/membership/view.ts';
 import { logSabotages } from './sabotageLog.ts';
+import { moveSabotages } from './sabotageMoves.ts';
 import { replaySabotages } from './sabotageReplay.ts';
 import { replace, type Sabotage, wrap } from './sabotaging.ts';
 
@@ -354,6 +355,7 @@ export const sabotages: Readonly<Record<string, Sabotage>> = {
   ...memberSabotages,
   ...logSabotages,
   ...replaySabotages,
+  ...moveSabotages,
 };
 
 /** A view in which these are members too. */

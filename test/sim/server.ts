@@ -1,4 +1,4 @@
-// One life of a server: a process with the production actor in it, and a server that only says which packets it has had: at once, or when it has
+// One life of a server in a group: the production actor in a process, and a server that only says which packets it has had: at once, or when it has
 // worked on them for a while.
 
 import { type ActorLog, DsslActor } from '../../services/dssl/actor.ts';
@@ -9,6 +9,7 @@ import type { Replica } from '../../services/dssl/replica/replica.ts';
 import type { Subjects } from '../../shared/bus/subjects.ts';
 import { birthOf, type ClusterMap } from '../../shared/config/map.ts';
 import { isLifeOf } from '../../shared/membership/transitions.ts';
+import type { View } from '../../shared/membership/view.ts';
 import { readStamp } from '../../shared/packet/stamp.ts';
 import { compareApplied } from './checkers/replicas.ts';
 import type { Ledger, ServerLife } from './ledger.ts';
@@ -19,6 +20,8 @@ import type { Reference } from './reference/reference.ts';
 export interface ServerOptions {
   readonly name: string;
   readonly group: string;
+  /** The group that its server came from by a move; undefined for the first seat of its process. */
+  readonly cameFrom: string | undefined;
   readonly incarnation: number;
   readonly weight: number;
   readonly standsFor: readonly string[] | undefined;
@@ -36,6 +39,8 @@ export interface ServerOptions {
   readonly workMs: number;
   readonly audit: DecisionAudit | undefined;
   readonly log: ActorLog;
+  /** Called again and again while the view says that the server is on its way to another group. */
+  readonly onMoving: () => void;
 }
 
 /** A server that was removed knows it within this: what it is handed is as young as half the time in which it is given up, or what it looked at is. */
@@ -95,6 +100,17 @@ export class SimServer {
     // What it has been handed before, it is not handed once more, nor what it had been removed for.
     if (!this.actor.recovery.wasHanded && !this.actor.failover.lease.isFencing) this.accepted += accepted;
     compareApplied(this.options.reference, this, replica, effects);
+    if (effects.command !== undefined && this.#movesTo(replica.view) !== undefined) this.options.onMoving();
+  }
+
+  /** The group that the server is on its way to, as its view has it. */
+  get movesTo(): string | undefined {
+    return this.#movesTo(this.actor.view);
+  }
+
+  #movesTo({ members }: View): string | undefined {
+    const { name: server, incarnation } = this.options;
+    return members.find((member) => isLifeOf(member, { server, incarnation }))?.movesTo;
   }
 
   /** It ends in order, with what it has begun. */

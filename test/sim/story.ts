@@ -23,11 +23,11 @@ export async function storyOf(seed: number, options: RunOptions, finding: Findin
   const lines: Line[] = [];
   let world: World | undefined;
   const nowMs = (): number => world?.nowMs ?? 0;
-  const auditOf = (server: string): DecisionAudit => {
+  const auditOf = (server: string, group: string): DecisionAudit => {
     const stamp = { run: 0, id: 0, flow: 0 };
     const late = new Map<string, number>();
     const tell = (packet: number, text: string): void => {
-      const running = world?.servers.findLast(({ options: { name } }) => name === server);
+      const running = world?.servers.findLast(({ options: its }) => its.name === server && its.group === group);
       const at = running?.actor.replica?.position ?? 0;
       lines.push({ atMs: nowMs(), packet, text: `${server} at ${at}, view ${running?.actor.view.number}: ${text}` });
     };

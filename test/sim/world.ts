@@ -8,35 +8,26 @@ import { mapKey, type Subjects, subjectsOf } from '../../shared/bus/subjects.ts'
 import { type ClusterMap, encodeMap } from '../../shared/config/map.ts';
 import { defaultSettings } from '../../shared/config/settings.ts';
 import { type Command, encodeCommand } from '../../shared/log/records/command.ts';
-import { hasStandbys, successorOf, takesFlows } from '../../shared/membership/standbys.ts';
-import { findMember, type View } from '../../shared/membership/view.ts';
+import { hasStandbys } from '../../shared/membership/standbys.ts';
+import type { View } from '../../shared/membership/view.ts';
 import { befall } from './befall.ts';
 import { Clients } from './clients.ts';
-import { drawFaults, type Fault } from './faults.ts';
+import { drawFaults, drawMoves, type Fault } from './faults.ts';
 import { type Fate, Ledger, type ServerLife } from './ledger.ts';
-import { SimNetwork } from './network.ts';
+import { Moves } from './moves.ts';
+import { type SimBus, SimNetwork } from './network.ts';
 import { calmMs, type Plan } from './plan.ts';
 import { SimProcess } from './process.ts';
 import { Reference } from './reference/reference.ts';
 import { SimServer } from './server.ts';
+import { hasAnother, Slot } from './slot.ts';
 import { SimStore } from './store.ts';
 import { type Diversion, SimTier1 } from './tier1.ts';
 import { Weather } from './weather.ts';
 
-/** A place for a server: what runs in it now, under a name that its successors share. */
-export interface Slot {
-  readonly name: string;
-  readonly group: string;
-  readonly standsFor: readonly string[] | undefined;
-  running: SimServer | undefined;
-  /** False when an operator has told it to leave. When it dies before it has left, it is started again, and told again. */
-  isWanted: boolean;
-  hasLeft: boolean;
-}
-
 export interface WorldHooks {
   /** Sees every decision of a server, when somebody wants the whole story. */
-  readonly auditOf?: (server: string) => DecisionAudit;
+  readonly auditOf?: (server: string, group: string) => DecisionAudit;
   /** A line about what happens. */
   readonly log?: (line: string) => void;
 }
@@ -68,6 +59,7 @@ export class World {
   readonly #subjects: Subjects;
   readonly #hooks: WorldHooks;
   readonly #references = new Map<string, Reference>();
+  readonly #moves = new Moves(this);
   #incarnations = 0;
   #names = 0;
 
@@ -77,13 +69,15 @@ export class World {
     this.plan = plan;
     this.#prng = prng.fork('world');
     this.#hooks = hooks;
-    const drawn = drawFaults(prng.fork('faults'), {
+    const options = {
       faults: plan.faults,
       changes: plan.changes,
       ...(plan.kinds === undefined ? {} : { kinds: plan.kinds }),
       fromMs: 5_000,
       untilMs: Math.max(5_001, plan.durationMs - calmMs),
-    });
+    };
+    const others = drawFaults(prng.fork('faults'), options);
+    const drawn = plan.groups < 2 ? others : drawMoves(prng.fork('moves'), others, options);
     this.faults = keep === undefined ? drawn : drawn.filter(({ index }) => keep.includes(index));
     this.weather = new Weather(this.clock, prng.fork('weather'), plan.nodes);
     this.store = new SimStore(this.weather);
@@ -223,7 +217,7 @@ export class World {
 
   addSlot(group: string, standsFor?: readonly string[]): void {
     const name = `s${++this.#names}`;
-    const slot: Slot = { name, group, standsFor, running: undefined, isWanted: true, hasLeft: false };
+    const slot = new Slot(name, group, standsFor);
     this.slots.push(slot);
     this.#startServer(slot);
   }
@@ -231,50 +225,54 @@ export class World {
   #startServer(slot: Slot): void {
     const process = this.#process(slot.name);
     const node = this.#prng.below(this.plan.nodes);
-    const dataBus = this.network.connect(process, 'data', node);
-    const controlBus = this.network.connect(process, 'control', node);
-    const gossipBus = this.network.connect(process, 'gossip', node);
-    const incarnation = ++this.#incarnations;
-    const server = new SimServer({
-      name: slot.name,
-      group: slot.group,
-      incarnation,
-      weight: 100,
-      standsFor: slot.standsFor,
-      map: this.map,
-      reference: this.referenceOf(slot.group),
-      subjects: this.#subjects,
-      process,
-      dataBus,
-      controlBus,
-      gossipBus,
-      life: this.ledger.beginLife(slot.name, slot.group, incarnation, this.nowMs),
-      ledger: this.ledger,
-      nowMs: () => this.nowMs,
-      workMs: this.plan.workMs,
-      audit: this.#hooks.auditOf?.(slot.name),
-      log: {
-        info: (fields, message) => this.say(`${slot.name}: ${message} ${JSON.stringify(fields)}`),
-        warn: (fields, message) => this.say(`${slot.name}: ${message} ${JSON.stringify(fields)}`),
-      },
-    });
+    const [dataBus] = ['data', 'control', 'gossip'].map((channel) => this.network.connect(process, channel, node));
     process.onOverrun = () => {
       this.weather.note('overrun', slot.name, 0, `${slot.name} was paused for too long and cut off`);
       dataBus.disconnect();
       this.clock.setTimer(500, () => dataBus.reconnect());
     };
+    this.startSeat(slot, process, slot.group, undefined);
+  }
+
+  /** The process becomes a member of a group: the first one, or another one to which its server moves. */
+  startSeat(slot: Slot, process: SimProcess, group: string, cameFrom: string | undefined): void {
+    const { name } = slot;
+    const incarnation = ++this.#incarnations;
+    const busOf = (channel: string) =>
+      this.network.buses.findLast((bus) => bus.process === process && bus.channel === channel) as SimBus;
+    const who = cameFrom === undefined ? name : `${name} in ${group}`;
+    const server = new SimServer({
+      ...{ name, group, cameFrom, incarnation, process, weight: 100, map: this.map, subjects: this.#subjects },
+      standsFor: cameFrom === undefined ? slot.standsFor : undefined,
+      reference: this.referenceOf(group),
+      dataBus: busOf('data'),
+      controlBus: busOf('control'),
+      gossipBus: busOf('gossip'),
+      life: this.ledger.beginLife(name, group, incarnation, this.nowMs),
+      ledger: this.ledger,
+      nowMs: () => this.nowMs,
+      workMs: this.plan.workMs,
+      audit: this.#hooks.auditOf?.(name, group),
+      log: {
+        info: (fields, message) => this.say(`${who}: ${message} ${JSON.stringify(fields)}`),
+        warn: (fields, message) => this.say(`${who}: ${message} ${JSON.stringify(fields)}`),
+      },
+      onMoving: () => this.#moves.begin(slot, process),
+    });
     this.servers.push(server);
-    slot.running = server;
-    this.say(`${slot.name}: starts in ${slot.group}`);
+    slot.seats.push(server);
+    this.network.unsettled = true;
+    this.say(`${name}: starts in ${group}`);
     server.actor.start().catch((error) => {
-      this.say(`${slot.name}: could not start: ${error.message}`);
+      this.say(`${name}: could not start in ${group}: ${error.message}`);
+      if (this.#moves.refuse(slot, server)) return;
       this.endServer(slot, server);
       this.clock.setTimer(1_000, () => this.restart(slot));
     });
     // No member any more, by mistake or because it has lost what it knew: it begins a new life.
     void server.actor.whenRemoved().then(() => {
-      if (server.isLeaving || !process.isAlive) return;
-      this.say(`${slot.name}: was removed`);
+      if (server.isLeaving || !process.isAlive || this.#moves.hasLeft(slot, server)) return;
+      this.say(`${name}: was removed from ${group}`);
       server.finish();
       this.endServer(slot, server);
       this.clock.setTimer(1_000, () => this.restart(slot));
@@ -287,24 +285,37 @@ export class World {
     if (!slot.isWanted) this.clock.setTimer(1_000, () => this.#leave(slot));
   }
 
-  endServer(slot: Slot, server: SimServer): void {
-    const { process, dataBus, controlBus, gossipBus } = server.options;
+  /** The process ends, with all its seats. */
+  endServer(slot: Slot, { options: { process } }: SimServer): void {
     if (!process.isAlive) return;
     this.say(`${slot.name}: ends`);
+    slot.noteActive();
     process.crash();
-    for (const bus of [dataBus, controlBus, gossipBus]) {
+    for (const bus of this.network.buses.filter((each) => each.process === process)) {
       bus.disconnect();
       void bus.close();
     }
-    server.actor.stop();
-    server.life.endedMs = this.nowMs;
-    if (slot.running === server) slot.running = undefined;
+    for (const { actor, life } of slot.seats.splice(0)) {
+      actor.stop();
+      life.endedMs = this.nowMs;
+    }
+  }
+
+  /** One seat ends, and its process goes on with the others. */
+  endSeat(slot: Slot, seat: SimServer, why: string): void {
+    this.say(`${slot.name} in ${seat.options.group}: ${why}`);
+    slot.noteActive();
+    seat.finish();
+    seat.actor.stop();
+    seat.toldMs = this.nowMs;
+    seat.life.endedMs = this.nowMs;
+    slot.giveUp(seat);
   }
 
   /** The server dies for good, unless no other one of its group takes flows. */
   kill(slot: Slot, lastsMs: number): void {
     const server = slot.running;
-    if (server === undefined || !this.#hasAnother(slot)) return;
+    if (server === undefined || !hasAnother(this, slot)) return;
     const { process } = server.options;
     const trouble = this.weather.note('die', slot.name, lastsMs, `${slot.name} dies, and stays dead`);
     // What had reached it while it was paused dies with it.
@@ -360,21 +371,12 @@ export class World {
     });
   }
 
+  /** One that moves goes on with that. */
   drain(slot: Slot): void {
-    if (!slot.isWanted || !this.#hasAnother(slot)) return;
+    if (!slot.isWanted || slot.seats.length > 1 || !hasAnother(this, slot)) return;
     this.say(`${slot.name}: is told to drain`);
     slot.isWanted = false;
     this.#leave(slot);
-  }
-
-  /** Nobody drains or kills the last server that takes flows, unless a standby takes its place. */
-  #hasAnother({ group, name: mine }: Slot): boolean {
-    const isWanted = (server: string) => this.slots.find(({ name }) => name === server)?.isWanted === true;
-    const view = this.viewOf(group);
-    const member = findMember(view, mine);
-    const standby = member && successorOf(view, member, false);
-    const others = view.members.filter((each) => each.server !== mine && isWanted(each.server));
-    return others.some((each) => takesFlows(each) || each === standby);
   }
 
   #leave(slot: Slot): void {

@@ -9,6 +9,9 @@
 // member of several groups looks at all its memberships (seats) again and again, and does the next thing. Should it die in between, both groups
 // remove it, each for itself, and its next life begins in the one where it took new flows.
 //
+// It may be sent on, or called back, at any moment of it, and so come to be active in several groups, wanted nowhere else in each. Then it stays in one:
+// where it drains for, else where it came from.
+//
 // Pure: seats in, steps out.
 
 import type { MemberPhase } from './standing.ts';
@@ -21,6 +24,8 @@ export interface Seat {
   readonly movesTo: string | undefined;
   /** The group that it came from by a move; undefined for a seat that it had from the beginning. */
   readonly cameFrom: string | undefined;
+  /** Which of the seats that it had from the beginning it goes back to, by whatever moves: of each there is one in the end. */
+  readonly line: number;
   /** It is to end whatever moves: a signal came, or its view says so. */
   readonly isEnding: boolean;
 }
@@ -28,36 +33,71 @@ export interface Seat {
 export type MoveStep =
   /** Become a member of `to`, which is another seat. */
   | { readonly kind: 'join'; readonly group: string; readonly to: string }
-  | { readonly kind: 'drain'; readonly group: string }
+  | { readonly kind: 'drain'; readonly group: string; readonly to: string }
   /** Have it on record that the member of `group` is on its way to `to`; to its own group: it stays, or takes new flows again. */
   | { readonly kind: 'move'; readonly group: string; readonly to: string };
 
 /** What to do next, of the seats that are not left yet; at most one step a group. Steps are wanted until their effect is seen in the seats. */
 export function nextSteps(seats: readonly Seat[]): MoveStep[] {
-  const steps: MoveStep[] = [];
-  for (const seat of seats) {
-    const step = seat.isEnding ? undefined : stepOf(seat, seats);
-    if (step !== undefined && !steps.some(({ group }) => group === step.group)) steps.push(step);
-  }
-  return steps;
+  const steps = seats.flatMap((seat) => (seat.isEnding ? [] : (stepOf(seat, seats) ?? [])));
+  const isFirst = (step: MoveStep) => steps.find(({ kind, to }) => kind === 'join' && to === step.to) === step;
+  return steps.filter((step) => step.kind !== 'join' || isFirst(step));
 }
 
 function stepOf(seat: Seat, seats: readonly Seat[]): MoveStep | undefined {
-  const { group, phase, movesTo, cameFrom } = seat;
-  if (phase !== 'active') return undefined;
-  if (movesTo === undefined) {
-    // It was called back before it had arrived.
-    const origin = seats.find((other) => other.group === cameFrom);
-    const isCalledBack = origin?.phase === 'active' && origin.movesTo === undefined;
-    return isCalledBack ? { kind: 'move', group, to: origin.group } : undefined;
+  const { group, phase, movesTo } = seat;
+  if (phase !== 'active' && phase !== 'draining') return undefined;
+  if (phase === 'draining') return isCalledBack(seat, seats) ? { kind: 'move', group, to: group } : undefined;
+  const to = movesTo === undefined ? restOf(seat, seats) : destinationOf(seat, seats);
+  if (to !== movesTo)
+    return to === undefined || (to === group && movesTo === undefined) ? undefined : { kind: 'move', group, to };
+  if (to === undefined) return undefined;
+  const target = seats.find((other) => other.group === to);
+  if (target === undefined) return { kind: 'join', group, to };
+  const isAtRest = target.phase === 'active' && target.movesTo === undefined && !target.isEnding;
+  return isAtRest ? { kind: 'drain', group, to } : undefined;
+}
+
+/** It drains because it moves, and the server is on its way back to it. */
+function isCalledBack({ group, movesTo }: Seat, seats: readonly Seat[]): boolean {
+  const goes = (other: Seat) => other.phase === 'active' && other.movesTo !== undefined && !other.isEnding;
+  return movesTo !== undefined && seats.some((other) => goes(other) && destinationOf(other, seats) === group);
+}
+
+/**
+ * Where a seat that is on its way comes to rest: it may have been sent on from where it is going. Where the way comes back to where it has been, the
+ * server was called back: to the seat that drains, which is older than what sends it there; else whichever.
+ */
+function destinationOf(seat: Seat, seats: readonly Seat[]): string {
+  const way: Seat[] = [];
+  for (let at = seat; ; ) {
+    const { movesTo } = at;
+    if (movesTo === undefined) return at.group;
+    const before = way.indexOf(at);
+    if (before >= 0) return stayOf(way.slice(before)).group;
+    way.push(at);
+    const next = seats.find(({ group }) => group === movesTo);
+    // What it drained for is gone: it was sent on from there.
+    if (next === undefined) return at.phase === 'draining' ? at.group : movesTo;
+    at = next;
   }
-  const target = seats.find((other) => other.group === movesTo);
-  if (target === undefined) return { kind: 'join', group, to: movesTo };
-  if (target.isEnding || target.phase === 'outside' || target.phase === 'joining' || target.phase === 'left')
-    return undefined;
-  // It drains there yet, and has been sent back.
-  if (target.phase === 'draining') return { kind: 'move', group: target.group, to: target.group };
-  if (target.movesTo !== group) return { kind: 'drain', group };
-  // Sent both ways at once: one of the two stays.
-  return group < target.group ? { kind: 'move', group, to: group } : undefined;
+}
+
+/** Of seats that are each on its way to the next one, and the last one to the first. */
+function stayOf(ring: readonly Seat[]): Seat {
+  const isSought = ({ phase }: Seat, index: number) => phase === 'draining' && ring.at(index - 1)?.phase === 'active';
+  const byName = [...ring].sort((one, other) => (one.group < other.group ? -1 : 1));
+  return ring.find(isSought) ?? byName.find(({ phase }) => phase === 'active') ?? byName[0];
+}
+
+/** Of the seats of one line: the group in which the server stays, if several of them seem to be at rest. */
+function restOf({ line }: Seat, seats: readonly Seat[]): string | undefined {
+  const its = seats.filter((seat) => seat.line === line);
+  const resting = its.filter(
+    ({ phase, movesTo, isEnding }) => phase === 'active' && movesTo === undefined && !isEnding,
+  );
+  if (resting.length < 2) return undefined;
+  const isAimedAt = ({ group }: Seat) => its.some(({ phase, movesTo }) => phase === 'draining' && movesTo === group);
+  const isOrigin = ({ group }: Seat) => resting.some(({ cameFrom }) => cameFrom === group);
+  return (resting.find(isAimedAt) ?? resting.find(isOrigin) ?? resting[0]).group;
 }

@@ -4,8 +4,9 @@
 // Pure: views, what the log brings and time in; commands out.
 
 import type { Command } from '../../../shared/log/records/command.ts';
-import { isLifeOf, isSpare, type Life } from '../../../shared/membership/transitions.ts';
-import type { View } from '../../../shared/membership/view.ts';
+import { takesFlows } from '../../../shared/membership/standbys.ts';
+import { drain, isLifeOf, isSpare, type Life } from '../../../shared/membership/transitions.ts';
+import type { Member, View } from '../../../shared/membership/view.ts';
 import { compareNames } from '../../../shared/placement/seed.ts';
 import type { Proposals } from './proposals.ts';
 
@@ -60,7 +61,7 @@ export class Standing {
   /** Told to drain and leave. */
   wantsToLeave = false;
   moveWish: MoveWish | undefined;
-  /** It has asked to leave, of its own will. */
+  /** It has asked to leave, of its own will. From then on it cannot be called back: its asking may be on its way. */
   asksToLeave = false;
   readonly #self: Life;
   readonly #proposals: Proposals;
@@ -116,10 +117,12 @@ export class Standing {
       else if (isWhole && this.mayActivate && facts.lag <= lagToActivate) propose({ ...common, kind: 'activate' });
     } else if (this.phase === 'active' && this.wantsToLeave) {
       if (isSpare(view, life) || nowMs >= this.#leaveByMs) propose({ ...common, kind: 'drain', life });
-    } else if (this.moveWish?.kind === 'move') {
+    } else if (this.moveWish?.kind === 'move' && !this.asksToLeave) {
       propose({ ...common, kind: 'move', life, to: this.moveWish.to });
     } else if (this.phase === 'active' && this.moveWish?.kind === 'drain') {
-      if (isSpare(view, life)) propose({ ...common, kind: 'drain', life });
+      // The last one that takes flows stays, whatever has become of the others meanwhile.
+      const isOther = (member: Member) => takesFlows(member) && !isLifeOf(member, life);
+      if (drain(view, life).members.some(isOther)) propose({ ...common, kind: 'drain', life });
     } else if (this.phase === 'draining' && this.#mayLeave(facts, nowMs)) {
       this.asksToLeave = true;
       propose({ ...common, kind: 'leave', life });

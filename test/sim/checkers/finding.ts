@@ -1,6 +1,7 @@
 // What a checker answers. A checker knows what the clients sent, what is in the logs, what the servers were handed and what went
 // wrong, and nothing of how tier 1 and the actors work.
 
+import { isLifeOf } from '../../../shared/membership/transitions.ts';
 import type { View } from '../../../shared/membership/view.ts';
 import type { FlowRecord, ServerLife } from '../ledger.ts';
 import type { Diversion } from '../tier1.ts';
@@ -30,6 +31,25 @@ export function isMember(world: World, { group, name, incarnation }: ServerLife,
   const view = viewAt(world, group, atMs);
   return view?.members.some((member) => member.server === name && member.incarnation === incarnation) === true;
 }
+
+/**
+ * When a life left its group because its server had moved to another one, by the log; undefined when it did not. It does so when all its flows
+ * have ended: there is no deadline by which it goes.
+ */
+export function movedAwayMs(world: World, life: ServerLife): number | undefined {
+  const its = { server: life.name, incarnation: life.incarnation };
+  const { views } = world.referenceOf(life.group);
+  const at = views.findIndex(({ command }) => command?.kind === 'leave' && isLifeOf(command.life, its));
+  if (at < 0) return undefined;
+  const { atMs } = views[at];
+  const { toldMs = atMs } = world.servers.find((server) => server.life === life) ?? {};
+  const member = views[at - 1]?.view.members.find((each) => isLifeOf(each, its));
+  // One that was on its way may have been told to leave altogether.
+  return member?.state === 'draining' && member.movesTo !== undefined && toldMs >= atMs ? atMs : undefined;
+}
+
+/** A flow that had ended so long before that its server need not have waited for it. */
+export const lingeredMs = 9_000;
 
 /** The view of a group at that time: what is stored by then. */
 export function viewAt(world: World, group: string, atMs: number): View | undefined {

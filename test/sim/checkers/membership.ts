@@ -40,24 +40,36 @@ function slowRemovals(world: World): Finding | undefined {
   const { troubles } = world.weather;
   for (const trouble of troubles.filter(({ kind }) => kind === 'die')) {
     const { fromMs, process } = trouble;
-    const life = world.ledger.lives.findLast(({ name }) => name === process);
-    const quietMs = ({ process: name }: Trouble) =>
-      name === '*' || world.slots.some((slot) => slot.name === name && slot.group === life?.group) ? patientMs : 5_000;
-    const isQuiet = troubles.every(
-      (other) => other === trouble || other.untilMs < fromMs - quietMs(other) || other.fromMs > fromMs + outWithinMs,
-    );
-    if (!isQuiet || life === undefined || !isMember(world, life, fromMs + outWithinMs)) continue;
-    // The last one that takes flows stays until another one does; and newcomers judge nobody in their first seconds.
-    const members = viewAt(world, life.group, fromMs + outWithinMs)?.members ?? [];
-    const hasOther = members.some(({ server, state }) => server !== process && state === 'active');
-    const isYoung = ({ server, incarnation }: Member) =>
-      world.ledger.lives.some(
-        (each) => each.name === server && each.incarnation === incarnation && each.startedMs > fromMs - 5_000,
-      );
-    if (!hasOther || members.some(isYoung)) continue;
+    if (lastLives(world, process).every((life) => wasRemovedInTime(world, life, trouble))) continue;
     return { checker: 'membership', what: `${process} died at ${seconds(fromMs)} and was not removed in time` };
   }
   return undefined;
+}
+
+/** The lives that ended when the process ended for good: one in each group that it was in. */
+function lastLives({ ledger }: World, process: string): ServerLife[] {
+  const lives = ledger.lives.filter(({ name }) => name === process);
+  const lastMs = Math.max(...lives.map(({ endedMs }) => endedMs));
+  return lives.filter(({ endedMs }) => endedMs === lastMs);
+}
+
+function wasRemovedInTime(world: World, life: ServerLife, trouble: Trouble): boolean {
+  const { fromMs, process } = trouble;
+  const isOfGroup = (name: string) =>
+    world.ledger.lives.some((each) => each.name === name && each.group === life.group);
+  const quietMs = ({ process: name }: Trouble) => (name === '*' || isOfGroup(name) ? patientMs : 5_000);
+  const isQuiet = world.weather.troubles.every(
+    (other) => other === trouble || other.untilMs < fromMs - quietMs(other) || other.fromMs > fromMs + outWithinMs,
+  );
+  if (!isQuiet || !isMember(world, life, fromMs + outWithinMs)) return true;
+  // The last one that takes flows stays until another one does; and newcomers judge nobody in their first seconds.
+  const members = viewAt(world, life.group, fromMs + outWithinMs)?.members ?? [];
+  const hasOther = members.some(({ server, state }) => server !== process && state === 'active');
+  const isYoung = ({ server, incarnation }: Member) =>
+    world.ledger.lives.some(
+      (each) => each.name === server && each.incarnation === incarnation && each.startedMs > fromMs - 5_000,
+    );
+  return !hasOther || members.some(isYoung);
 }
 
 function deadMembers(world: World): Finding | undefined {
@@ -72,11 +84,22 @@ function deadMembers(world: World): Finding | undefined {
   return undefined;
 }
 
+/** Whoever is wanted is active in one group in the end. Where its server has moved, it may drain in others. */
 function missingMembers(world: World): Finding | undefined {
-  for (const { name, group, isWanted } of world.slots) {
-    const member = world.viewOf(group).members.find(({ server }) => server === name);
-    if (!isWanted || member?.state === 'active') continue;
-    return { checker: 'membership', what: `${name} lives, and is ${member?.state ?? 'no member'} in the end` };
+  const wrong = (what: string): Finding => ({ checker: 'membership', what });
+  for (const { name, isWanted } of world.slots) {
+    if (!isWanted) continue;
+    const seats = world.map.groups.flatMap(({ id }) =>
+      world.viewOf(id).members.filter(({ server }) => server === name),
+    );
+    const active = seats.filter(({ state }) => state === 'active');
+    if (active.length === 0) return wrong(`${name} lives, and is ${seats[0]?.state ?? 'no member'} in the end`);
+    if (active.length > 1) return wrong(`${name} is active in ${active.length} groups in the end`);
+    if (active[0].movesTo !== undefined) return wrong(`${name} is still on its way to ${active[0].movesTo} in the end`);
+    const stray = seats.find(
+      ({ state, movesTo }) => state !== 'active' && (state !== 'draining' || movesTo === undefined),
+    );
+    if (stray !== undefined) return wrong(`${name} is active in the end, and ${stray.state} in another group`);
   }
   return undefined;
 }

@@ -48,9 +48,9 @@ export function replicas(world: World): Finding | undefined {
   const wrong = (what: string): Finding => ({ checker: 'replicas', what });
   for (const { divergence } of world.servers) if (divergence !== undefined) return wrong(divergence);
   for (const server of world.servers) {
-    const { process, group, name } = server.options;
+    const { group, name } = server.options;
     const { replica } = server.actor;
-    if (!process.isAlive || replica === undefined || server.isLeaving) continue;
+    if (server.life.endedMs <= world.nowMs || replica === undefined || server.isLeaving) continue;
     const reference = world.referenceOf(group);
     if (reference.replica === undefined) return wrong(`${group} ends in an epoch whose donor has said nothing`);
     const log = world.network.logOf(group);

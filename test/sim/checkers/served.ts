@@ -32,7 +32,18 @@ import type { Trouble } from '../faults.ts';
 import type { Fate, FlowRecord, PacketRecord, ServerLife } from '../ledger.ts';
 import type { ViewChange } from '../reference/judgement.ts';
 import type { World } from '../world.ts';
-import { closingMs, deaths, type Finding, isDiverted, isMember, replays, seconds, viewAt } from './finding.ts';
+import {
+  closingMs,
+  deaths,
+  type Finding,
+  isDiverted,
+  isMember,
+  lingeredMs,
+  movedAwayMs,
+  replays,
+  seconds,
+  viewAt,
+} from './finding.ts';
 
 /** Frames that cannot get into the log are given up after this, and a little more until that shows. */
 const givenUpMs = 16_000;
@@ -208,6 +219,8 @@ function isBroken(world: World, flow: FlowRecord, packet: PacketRecord, fate: Fa
   const homes = earlier.flatMap(homeOf);
   const home = ledger.lives[homes[homes.length - 1]];
   if (world.hasSmallTables || earlier.some((each) => each.fate?.isLost === true)) return true;
+  const movedMs = movedAwayMs(world, home);
+  if (movedMs !== undefined) return earlier.some(({ kind }) => kind === 'end') && movedMs - last.fate.atMs > lingeredMs;
   if (!isMember(world, home, fate.atMs)) return !leftEarly(world, home) && !hasBackup(world, home, last.fate, fate);
   // By Fig. 6 its server alone knows that it is its own, and who stands behind it, if anybody does any more.
   const isGone = isOwnerGone(world, home, fate) || diedAtWork(world, home, fate) || isFenced(world, home, fate);

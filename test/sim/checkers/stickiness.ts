@@ -1,13 +1,14 @@
-// A flow never changes its server while that server lives and is a member, and its group is not mapped out meanwhile. One
+// A flow never changes its server while that server lives and is a member, and its group is not mapped out meanwhile. A server that has moved to another
+// group leaves its former one when its flows have ended, and not before. One
 // that was silent for nearly as long as flows are remembered may have been forgotten: what comes later is a new flow. And a
 // start is taken for a repeated one for ten seconds, also when it is of another connection on the same ports: then its time may
 // run out between two starts. A packet that comes so late that its ports have been used again goes to whom the next connection
 // is at. And one that sleeps while its log loses its end, reads on later as if nothing had happened, up to where the others began another line:
 // what it took in between, none of them can know.
 
-import type { FlowRecord, Ledger, PacketRecord } from '../ledger.ts';
+import type { FlowRecord, Ledger, PacketRecord, ServerLife } from '../ledger.ts';
 import type { World } from '../world.ts';
-import { closingMs, type Finding, isDiverted, isMember, seconds } from './finding.ts';
+import { closingMs, type Finding, isDiverted, isMember, lingeredMs, movedAwayMs, seconds } from './finding.ts';
 
 /** A repeated start goes to the first one's server for ten seconds; clocks may differ. */
 const repeatedStartMs = 4_500;
@@ -31,6 +32,7 @@ export function stickiness(world: World): Finding | undefined {
       // A start that comes late, behind the end of its own connection, is another one.
       const isStartAnew: boolean =
         kind === 'start' && (hasEnded || isReset || atMs - firstStartMs > repeatedStartMs || isReused(flow.id));
+      const quietSinceMs = hasEnded ? lastAcceptedMs : Number.POSITIVE_INFINITY;
       const isForgotten = hasEnded && atMs - lastAcceptedMs > closingMs;
       if (isForgotten || isStartAnew) home = -1;
       hasEnded = (hasEnded && !isStartAnew) || kind === 'end';
@@ -54,7 +56,7 @@ export function stickiness(world: World): Finding | undefined {
           home = taker;
           continue;
         }
-        if (life.endedMs > atMs && isMember(world, life, atMs)) {
+        if ((life.endedMs > atMs && isMember(world, life, atMs)) || movedTooEarly(world, life, quietSinceMs)) {
           const what = `flow ${flow.id} (${flow.tuple}) was at ${life.name}, and its packet ${id}, sent at ${seconds(sentMs)}, went to ${ledger.lives[taker].name}`;
           return { checker: 'stickiness', what, flow: flow.id, packet: id };
         }
@@ -64,6 +66,12 @@ export function stickiness(world: World): Finding | undefined {
     }
   }
   return undefined;
+}
+
+/** A server that moves stays in its group until its flows have ended. */
+function movedTooEarly(world: World, life: ServerLife, quietSinceMs: number): boolean {
+  const movedMs = movedAwayMs(world, life);
+  return movedMs !== undefined && movedMs - quietSinceMs <= lingeredMs;
 }
 
 /** Whether this life has applied no packet of the flow in this epoch: it went on with a line that began without them. */

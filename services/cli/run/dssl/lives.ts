@@ -24,6 +24,8 @@ const passing: readonly string[] = [
 /** What a seat has to do with moves of its server (seats.ts). */
 export interface MovePart {
   readonly cameFrom: string | undefined;
+  /** Which of the first seats of the process it goes back to (moving.ts). */
+  readonly line: number;
   /** Whether the server goes on in another group, where a life here was lost. */
   isElsewhere(): boolean;
 }
@@ -37,6 +39,7 @@ export class Lives {
   readonly memberOf: string | undefined;
   /** The group that the server came from by a move. */
   readonly cameFrom: string | undefined;
+  readonly line: number;
   readonly #context: LifeContext;
   readonly #isElsewhere: () => boolean;
   readonly #pause = new RejoinPause();
@@ -49,6 +52,7 @@ export class Lives {
     this.#context = context;
     this.memberOf = memberOf;
     this.cameFrom = move.cameFrom;
+    this.line = move.line;
     this.#isElsewhere = move.isElsewhere;
   }
 

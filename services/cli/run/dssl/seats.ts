@@ -35,7 +35,8 @@ export class Seats {
   constructor(context: SeatsContext, roles: readonly Role[]) {
     this.#map = context.cluster.map;
     this.#context = { ...context, ended: AbortSignal.any([context.ended, this.#ended.signal]) };
-    for (const { memberOf, ...role } of roles) this.#add(role, memberOf, undefined);
+    for (const [line, { memberOf, ...role }] of roles.entries())
+      this.#add(role, memberOf, { line, cameFrom: undefined });
   }
 
   /** Those that are not over, without those that are on their way to a group. */
@@ -63,9 +64,9 @@ export class Seats {
     if (this.#failure !== undefined) throw this.#failure;
   }
 
-  #add(role: Omit<Role, 'memberOf'>, memberOf: string | undefined, cameFrom: string | undefined): Lives {
+  #add(role: Omit<Role, 'memberOf'>, memberOf: string | undefined, origin: Pick<Seat, 'cameFrom' | 'line'>): Lives {
     const lives = new Lives({ ...this.#context, ...role, own: this.#own }, memberOf, {
-      cameFrom,
+      ...origin,
       isElsewhere: () => this.#isElsewhere(lives),
     });
     this.all.push(lives);
@@ -125,7 +126,7 @@ export class Seats {
       standing.moveWish = { kind: 'move', to: group };
       return;
     }
-    const seat = this.#add({ server: lives.server }, to, group);
+    const seat = this.#add({ server: lives.server }, to, { cameFrom: group, line: lives.line });
     // A server elsewhere is fed by one actor.
     if (this.#context.options.egress === 'bus') this.#refuse(seat, 'its server is another process (--egress bus)');
     else {
@@ -141,9 +142,13 @@ export class Seats {
   }
 }
 
-function seatOf({ current, cameFrom, movesTo }: Lives): Seat[] {
+/** One that has no place yet, or waits for another one, is on its way all the same. */
+function seatOf({ current, memberOf, cameFrom, line, movesTo }: Lives): Seat[] {
   const actor = current?.actor;
-  if (actor === undefined) return [];
-  const { phase, group, standing } = actor;
-  return phase === 'left' ? [] : [{ group, phase, movesTo, cameFrom, isEnding: standing.wantsToLeave }];
+  const group = actor?.group ?? memberOf;
+  if (group === undefined) return [];
+  const origin = { group, cameFrom, line };
+  if (actor === undefined || actor.phase === 'left')
+    return [{ ...origin, phase: 'outside', movesTo: undefined, isEnding: false }];
+  return [{ ...origin, phase: actor.phase, movesTo, isEnding: actor.standing.wantsToLeave }];
 }
