@@ -1,8 +1,8 @@
 // The mirror of a group's view: a copy in the key-value store for those that read no log, which are tier 1, operators and
-// servers that look for a group. No decision about a packet hangs on it. It goes forwards only: by the epoch's number, then by the view's.
+// servers that look for a group. No decision about a packet hangs on it. It goes forwards only: by the epoch's number, then by the view's, then by position.
 
 import { isRecord, isWhole, parseJson } from '../base/validate.ts';
-import { readView, type View } from './view.ts';
+import { type Member, readView, type View } from './view.ts';
 
 /** One line of the log: it began when the log did, or when the log was found to be another one. */
 export interface EpochName {
@@ -40,5 +40,17 @@ export function isNewer(one: Mirror, other: Mirror | undefined): boolean {
   if (other === undefined || one.epoch.number !== other.epoch.number) {
     return other === undefined || one.epoch.number > other.epoch.number;
   }
-  return one.epoch.id !== other.epoch.id || one.view.number > other.view.number;
+  if (one.epoch.id !== other.epoch.id || one.view.number !== other.view.number)
+    return one.epoch.id !== other.epoch.id || one.view.number > other.view.number;
+  // A log that has lost its end may have come to another view with the same number.
+  return one.position > other.position && !isSameView(one.view, other.view);
+}
+
+function isSameView(one: View, other: View): boolean {
+  if (one === other) return true;
+  const isSame = (member: Member, index: number) => {
+    const { incarnation, number, state } = other.members[index];
+    return member.incarnation === incarnation && member.number === number && member.state === state;
+  };
+  return one.members.length === other.members.length && one.members.every(isSame);
 }

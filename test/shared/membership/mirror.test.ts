@@ -71,13 +71,21 @@ test('mirror - fields of newer writers are dropped', () => {
   assert.deepEqual(decodeMirror(Buffer.from(JSON.stringify(written))), at(3, 'e', 4, 5));
 });
 
-test('mirror - it goes forwards only: by the epoch, then by the view, and never by the position', () => {
+test('mirror - it goes forwards only: by the epoch, then by the view, then by the position where views differ', () => {
   assert.ok(isNewer(at(1, 'a', 0), undefined));
   assert.ok(isNewer(at(2, 'b', 1), at(1, 'a', 9)), 'a new line may begin with an older view');
   assert.ok(!isNewer(at(1, 'a', 9), at(2, 'b', 1)));
   assert.ok(isNewer(at(1, 'a', 2), at(1, 'a', 1)));
   assert.ok(!isNewer(at(1, 'a', 2, 99), at(1, 'a', 2, 1)), 'it is the same view');
   assert.ok(!isNewer(at(1, 'a', 1), at(1, 'a', 2)));
+  const withMember = (incarnation: number, position: number): Mirror => {
+    const { view, ...rest } = at(1, 'a', 2, position);
+    const member = { server: 'a', incarnation, number: 0, state: 'active', weight: 1, base: 1, flows: 0 } as const;
+    return { ...rest, view: { ...view, members: [member] } };
+  };
+  assert.ok(isNewer(withMember(2, 9), withMember(1, 5)), 'the log has lost its end, and the member joined again');
+  assert.ok(!isNewer(withMember(1, 5), withMember(2, 9)));
+  assert.ok(!isNewer(withMember(1, 9), withMember(1, 5)));
   assert.ok(
     isNewer(at(1, 'b', 1), at(1, 'a', 2)),
     'another line that took the same number: what is followed now counts',
