@@ -56,10 +56,13 @@ export function activate(view: View, life: Life): View {
   return changeState(view, life, 'joining', 'active');
 }
 
-/** The member gets no new flows from here on; those it has, it keeps. A standby may take its place. */
-export function drain(view: View, life: Life): View {
+/**
+ * The member gets no new flows from here on; those it has, it keeps. A standby may take its place. `to`: only if it is still on its way to that
+ * group.
+ */
+export function drain(view: View, life: Life, to?: string): View {
   const active = view.members.find((member) => isLifeOf(member, life) && member.state === 'active');
-  if (active === undefined) return view;
+  if (active === undefined || (to !== undefined && active.movesTo !== to)) return view;
   const drained: Member = { ...active, state: 'draining' };
   const members = view.members.map((member) => (member === active ? drained : member));
   const standby = successorOf({ ...view, members }, drained, true);

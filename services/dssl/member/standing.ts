@@ -23,7 +23,7 @@ export const phaseWords: Readonly<Record<MemberPhase, string>> = {
 };
 
 /** What this member does because its server moves (moving.ts): it drains here, or wants it on record that it is on its way to a group. */
-export type MoveWish = { readonly kind: 'drain' } | { readonly kind: 'move'; readonly to: string };
+export type MoveWish = { readonly kind: 'drain' | 'move'; readonly to: string };
 
 /** Nobody has ticked for so long: the first member does, and each one behind it a moment later. */
 const tickEveryMs = 1_000;
@@ -122,7 +122,8 @@ export class Standing {
     } else if (this.phase === 'active' && this.moveWish?.kind === 'drain') {
       // The last one that takes flows stays, whatever has become of the others meanwhile.
       const isOther = (member: Member) => takesFlows(member) && !isLifeOf(member, life);
-      if (drain(view, life).members.some(isOther)) propose({ ...common, kind: 'drain', life });
+      const { to } = this.moveWish;
+      if (drain(view, life, to).members.some(isOther)) propose({ ...common, kind: 'drain', life, to });
     } else if (this.phase === 'draining' && this.#mayLeave(facts, nowMs)) {
       this.asksToLeave = true;
       propose({ ...common, kind: 'leave', life });

@@ -60,7 +60,7 @@ function nextView(view: View, roster: Roster, command: Command, timeMs: number):
     case 'activate':
       return activate(view, author);
     case 'drain':
-      return isMember || isOperator ? drain(view, command.life) : view;
+      return isMember || isOperator ? drain(view, command.life, command.to) : view;
     case 'leave':
       return isLifeOf(author, command.life) || isOperator ? leave(view, command.life) : view;
     case 'remove':

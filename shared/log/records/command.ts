@@ -6,7 +6,7 @@
 //   join       weight, replaces, needAt, standsFor
 //                                             the author wants to be a member (transitions.ts: JoinTerms; nil where not set)
 //   activate                                  the author holds the group's state
-//   drain      server, incarnation            this life gets no new flows
+//   drain      server, incarnation[, group]   this life gets no new flows; with a group: if it is on its way there
 //   leave      server, incarnation            this life is gone, of its own will or because it gave up joining
 //   remove     server, incarnation, handled   this life is dead; it had handled the log up to this position (0: not known)
 //   weigh      [server, weight, ...]          weights that a policy came to
@@ -59,6 +59,8 @@ export interface JoinCommand extends Common {
 export interface LifeCommand extends Common {
   readonly kind: 'drain' | 'leave';
   readonly life: Life;
+  /** Of a drain: without effect unless the server is on its way to that group. */
+  readonly to?: string | undefined;
 }
 
 export interface RemoveCommand extends Common {
@@ -152,8 +154,10 @@ function fieldsOf(command: Command): readonly unknown[] {
     case 'join':
       return [command.weight, command.replaces ?? null, command.needAt ?? null, command.standsFor ?? null];
     case 'drain':
-    case 'leave':
-      return [command.life.server, command.life.incarnation];
+    case 'leave': {
+      const { life, to } = command;
+      return [life.server, life.incarnation, ...(to === undefined ? [] : [to])];
+    }
     case 'remove':
       return [command.life.server, command.life.incarnation, command.handled];
     case 'weigh':
@@ -202,8 +206,11 @@ function readKind(kind: CommandKind, common: Common, rest: readonly unknown[]): 
       return readJoin(common, rest);
     case 'drain':
     case 'leave': {
-      const life = rest.length === 2 ? readLife(rest) : undefined;
-      return life && { ...common, kind, life };
+      const life = readLife(rest);
+      const [, , to] = rest;
+      if (life === undefined || rest.length > 3) return undefined;
+      if (rest.length === 2) return { ...common, kind, life };
+      return kind === 'drain' && typeof to === 'string' && isName(to) ? { ...common, kind, life, to } : undefined;
     }
     case 'remove': {
       const life = rest.length === 3 ? readLife(rest) : undefined;

@@ -176,6 +176,8 @@ test('membership - one that drains because it moves takes new flows again if it 
   assert.equal(move(away, life('a'), 'g3', life('a')), away, 'it goes on from where it is active');
   const back = move(away, life('a'), 'g1', life('a'));
   assert.deepEqual([back.members[0].state, back.members[0].movesTo], ['active', undefined]);
+  assert.equal(drain(going, life('a'), 'g3'), going, 'it was sent on, or called back, before it came to draining');
+  assert.deepEqual(drain(going, life('a'), 'g2'), away);
   const drained = drain(group(['a', 'active'], ['b', 'active']), life('a'));
   assert.equal(move(drained, life('a'), 'g1', life('a')), drained);
 });

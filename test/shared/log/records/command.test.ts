@@ -33,6 +33,7 @@ const kind = <K extends CommandKind>(name: K) => fc.constant(name);
 const command: fc.Arbitrary<Command> = fc.oneof(
   fc.record({ ...common, kind: kind('join'), weight, replaces: maybe, needAt: maybe }),
   fc.record({ ...common, kind: fc.constantFrom('drain' as const, 'leave' as const), life }),
+  fc.record({ ...common, kind: kind('drain'), life, to: life.map(({ server }) => server) }),
   fc.record({ ...common, kind: kind('remove'), life, handled: fc.maxSafeNat() }),
   fc.record({
     ...common,
