@@ -143,7 +143,13 @@ export class Seats {
 }
 
 /** One that has no place yet, or waits for another one, is on its way all the same. */
-function seatOf({ current, memberOf, cameFrom, line, movesTo }: Lives): Seat[] {
+export function seatOf({
+  current,
+  memberOf,
+  cameFrom,
+  line,
+  movesTo,
+}: Pick<Lives, 'current' | 'memberOf' | 'cameFrom' | 'line' | 'movesTo'>): Seat[] {
   const actor = current?.actor;
   const group = actor?.group ?? memberOf;
   if (group === undefined) return [];

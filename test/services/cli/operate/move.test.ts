@@ -8,7 +8,7 @@ import type { GroupStatus, ServerStatus, StatusReport } from '../../../../servic
 import { NatsServer, skipWithoutNatsServer } from '../../../support/natsServer.ts';
 import { Service } from '../../../support/processes.ts';
 
-describe('move', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () => {
+describe('move', { skip: skipWithoutNatsServer(), timeout: 300_000 }, () => {
   let nats: NatsServer;
   const services: Service[] = [];
   const start = (args: readonly string[]): Service => {
