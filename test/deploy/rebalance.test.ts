@@ -9,7 +9,8 @@ import { ComposeProject } from './support/composeProject.ts';
 import { skipWithoutDocker } from './support/docker.ts';
 
 /** All of one client and one target, and so of one group. The run is ended when the test has seen what it waits for. */
-const hot = ['--clients', '1', '--targets', '1', '--protocols', 'tcp:100', '--packets-per-flow', '50-200'];
+const pair = ['--clients', '1', '--targets', '1', '--ipv6-percent', '0'];
+const hot = [...pair, '--protocols', 'tcp:100', '--packets-per-flow', '50-200'];
 const traffic = ['--rate', '2000', '--seconds', '200', ...hot];
 const settings = ['mode=auto', 'by=packets', 'least=100', 'forMs=3000', 'everyMs=5000'].map(
   (each) => `rebalance.${each}`,

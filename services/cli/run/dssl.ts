@@ -106,10 +106,8 @@ async function runDssl(asked: DsslOptions, environment: Environment): Promise<vo
     following?.stop();
     const { dataBus, controlBus, gossipBus } = cluster;
     await Promise.all([dataBus, controlBus, gossipBus].map((bus) => bus.close()));
-    for (const { server: name, counts, number, group } of seats?.all ?? []) {
-      const run = { server: name, group, lives: number, asJson: options.json === true };
-      if (counts !== undefined) tellCounts(run, counts, log, environment.logTo);
-    }
+    for (const { counts, ...seat } of seats?.ended.values() ?? [])
+      tellCounts({ ...seat, asJson: options.json === true }, counts, log, environment.logTo);
   }
 }
 

@@ -10,16 +10,28 @@ import type { ClusterSettings } from '../../../../shared/config/settings.ts';
 import { type MoveStep, nextSteps, type Seat } from '../../../dssl/member/moving.ts';
 import type { LifeContext } from './life.ts';
 import { Lives } from './lives.ts';
+import { addCounts, type LifeCounts } from './report.ts';
 import type { Role } from './roles.ts';
 
 export type SeatsContext = Omit<LifeContext, 'server' | 'standsFor' | 'own'>;
+
+/** A seat that is over. */
+export interface SeatEnd {
+  readonly server: string;
+  readonly group: string | undefined;
+  /** How many there were. */
+  readonly lives: number;
+  readonly counts: LifeCounts;
+}
 
 /** How often the views are looked at for moves. */
 const lookEveryMs = 200;
 
 export class Seats {
-  /** In the order in which they began, also those that are over. */
-  readonly all: Lives[] = [];
+  /** What those that are over came to, by server and group. */
+  readonly ended = new Map<string, SeatEnd>();
+  /** In the order in which they began, without those that are over. */
+  #all: readonly Lives[] = [];
   readonly #context: SeatsContext;
   /** Incarnations of this process: other seats of a server are no strangers. */
   readonly #own = new Set<number>();
@@ -41,20 +53,19 @@ export class Seats {
 
   /** Those that are not over, without those that are on their way to a group. */
   get settled(): readonly Lives[] {
-    const seats = this.all.filter((lives) => this.#running.has(lives));
-    return seats.filter((lives) => lives.cameFrom === undefined || lives.current?.hasServed === true);
+    return this.#all.filter((lives) => lives.cameFrom === undefined || lives.current?.hasServed === true);
   }
 
   /** Settings of the cluster have changed. Lives to come read the map themselves. */
   retune(map: ClusterMap, settings: ClusterSettings): void {
     this.#map = map;
-    for (const lives of this.all) lives.retune(settings);
+    for (const lives of this.#all) lives.retune(settings);
   }
 
   /** Runs all to their end. When one fails that was not on its way, the others leave, and this rejects with its FlowherdError. */
   async run(map: ClusterMap): Promise<void> {
     this.#map = map;
-    for (const lives of this.all) this.#run(lives);
+    for (const lives of this.#all) this.#run(lives);
     this.#look();
     try {
       while (this.#running.size > 0) await Promise.race(this.#running.values());
@@ -69,12 +80,12 @@ export class Seats {
       ...origin,
       isElsewhere: () => this.#isElsewhere(lives),
     });
-    this.all.push(lives);
+    this.#all = [...this.#all, lives];
     return lives;
   }
 
   #run(lives: Lives): void {
-    const end = this.#runToEnd(lives).finally(() => this.#running.delete(lives));
+    const end = this.#runToEnd(lives).finally(() => this.#forget(lives));
     this.#running.set(lives, end);
   }
 
@@ -90,6 +101,18 @@ export class Seats {
     }
   }
 
+  /** A server that moves often leaves many seats behind, each with the tables of a group. */
+  #forget(lives: Lives): void {
+    this.#running.delete(lives);
+    this.#all = this.#all.filter((each) => each !== lives);
+    const { server, group, number, counts } = lives;
+    if (counts === undefined) return;
+    const name = `${server} ${group}`;
+    const former = this.ended.get(name);
+    const sum = { lives: (former?.lives ?? 0) + number, counts: addCounts(former?.counts, counts) };
+    this.ended.set(name, { server, group, ...sum });
+  }
+
   /** It was on its way, and could not join: the server stays where it is, if it is anywhere. */
   #refuse({ cameFrom, memberOf, current, server }: Lives, reason: string): boolean {
     if (cameFrom === undefined || current?.hasServed === true || this.settled.length === 0) return false;
@@ -101,12 +124,12 @@ export class Seats {
   /** Whether the server goes on in another group, when this seat of it was lost on its way there. */
   #isElsewhere(lives: Lives): boolean {
     const { movesTo } = lives;
-    const isThere = (other: Lives) => this.#running.has(other) && other.memberOf === movesTo;
-    return movesTo !== undefined && this.all.some((other) => other !== lives && isThere(other));
+    const isThere = (other: Lives) => this.#running.has(other) && (other.group ?? other.memberOf) === movesTo;
+    return movesTo !== undefined && this.#all.some((other) => other !== lives && isThere(other));
   }
 
   #look(): void {
-    const running = this.all.filter((lives) => this.#running.has(lives));
+    const running = this.#all.filter((lives) => this.#running.has(lives));
     const steps = this.#context.ended.aborted ? [] : nextSteps(running.flatMap((lives) => seatOf(lives)));
     for (const lives of running) {
       const step = steps.find(({ group }) => group === lives.current?.actor?.group);
@@ -128,8 +151,10 @@ export class Seats {
     }
     const seat = this.#add({ server: lives.server }, to, { cameFrom: group, line: lives.line });
     // A server elsewhere is fed by one actor.
-    if (this.#context.options.egress === 'bus') this.#refuse(seat, 'its server is another process (--egress bus)');
-    else {
+    if (this.#context.options.egress === 'bus') {
+      this.#refuse(seat, 'its server is another process (--egress bus)');
+      this.#forget(seat);
+    } else {
       this.#context.log.info({ server: lives.server, from: group, to }, 'moves: joins the other group');
       this.#run(seat);
     }
