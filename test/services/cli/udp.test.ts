@@ -172,7 +172,7 @@ describe('udp through the cluster', { skip: skipWithoutNatsServer(), timeout: 12
     assert.equal(await usual.dssl.end(), 0);
     assert.match(
       usual.dssl.stdout,
-      /^s1: 1 packet of 1 flow, 1 flow left behind, 0 entries of the log passed over\.$/m,
+      /^s1 in g1: 1 packet of 1 flow, 1 flow left behind, 0 entries of the log passed over\.$/m,
     );
     assert.match(usual.dssl.stdout, /^ {2}1 answer of the backend not passed to clients: other-port 1$/m);
     await reportOf(usual.tier1);
