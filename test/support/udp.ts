@@ -32,6 +32,9 @@ export interface Received {
 }
 
 /** A socket on the loopback interface, and what it has got. */
+/** Those that are open: one that a failing test leaves behind would keep its file from ending. */
+const open = new Set<UdpPeer>();
+
 export class UdpPeer {
   readonly socket: Socket;
   readonly #inbox = new Waiter<Received>();
@@ -39,6 +42,7 @@ export class UdpPeer {
 
   private constructor(socket: Socket) {
     this.socket = socket;
+    open.add(this);
     // What a closed port answers is the other end's business.
     socket.on('error', () => undefined);
     socket.on('message', (data, { address, port }) => {
@@ -101,6 +105,11 @@ export class UdpPeer {
   }
 
   close(): void {
-    this.socket.close();
+    if (open.delete(this)) this.socket.close();
+  }
+
+  /** For the end of a test file. */
+  static closeAll(): void {
+    for (const peer of open) peer.close();
   }
 }

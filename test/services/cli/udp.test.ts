@@ -43,7 +43,10 @@ describe('udp through the cluster', { skip: skipWithoutNatsServer(), timeout: 12
   before(async () => {
     nats = await NatsServer.start();
   });
-  after(() => nats.stop());
+  after(async () => {
+    UdpPeer.closeAll();
+    await nats.stop();
+  });
 
   const common = (cluster: string) => ['--bus', nats.url, '--cluster', cluster, '--groups', '1', '--json'];
 
