@@ -85,9 +85,9 @@ export const logSabotages: Readonly<Record<string, Sabotage>> = {
   },
   'no-new-numbers': {
     what: 'a tier 1 goes on with its numbers when a group has begun another line, in which they leave a gap',
-    caughtWithin: 10,
-    kinds: ['log-emptied', 'log-tail', 'short-log', 'slow-reader'],
-    plan: { ...fig7, workMs: 0 },
+    caughtWithin: 30,
+    kinds: ['log-emptied'],
+    plan: { ...fig7, workMs: 0, faults: 6 },
     apply: () => replace(Outlet, 'renew', () => undefined),
   },
   'cold-start-unasked': {
@@ -128,13 +128,6 @@ export const logSabotages: Readonly<Record<string, Sabotage>> = {
             this.replica = undefined;
           },
       ),
-  },
-  'leaves-with-the-state': {
-    what: 'a member that drains leaves although the others have all lost the state of the group',
-    caughtWithin: 40,
-    kinds: ['log-emptied', 'log-tail', 'short-log', 'slow-reader', 'drain-server', 'add-server'],
-    plan: { ...fig7, serversPerGroup: 2, faults: 60, workMs: 0 },
-    apply: () => replace(Seek, 'isFollowed', () => true),
   },
   'begins-twice': {
     what: 'a member begins a line once more when it reads again the entry by which it had begun it',

@@ -2,6 +2,7 @@
 // for each of them; and whose removal was passed over, because this one may have been their heir.
 
 import { isLifeOf, type Life } from '../../../shared/membership/transitions.ts';
+import { sliceCount } from '../replica/flows/directory.ts';
 import type { Replica } from '../replica/replica.ts';
 
 /** Flows of the replica's server in one slice, by their hashes. */
@@ -25,6 +26,18 @@ export function tellMoved(
   };
   for (const key of after) if (!before.has(key)) tell('started', key);
   for (const key of before) if (!after.has(key)) tell('moved', key);
+}
+
+/** Compares a whole state with the one before. */
+export function tellAllMoved(before: Replica, after: Replica, onFlow: Parameters<typeof tellMoved>[2]): void {
+  for (let slice = 0; slice < sliceCount; slice++)
+    tellMoved(ownFlowsOf(before, slice), ownFlowsOf(after, slice), onFlow);
+}
+
+/** Whether a state is of a later epoch than another one, or of the same one and has come further. */
+export function isFurther(one: Replica, other: Replica): boolean {
+  const epochs = (one.epoch?.number ?? 0) - (other.epoch?.number ?? 0);
+  return epochs > 0 || (epochs === 0 && one.position > other.position);
 }
 
 /** Says which members of the former state are none in the new one, where others hand out what those had not handled; how many there are. */

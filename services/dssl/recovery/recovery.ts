@@ -26,7 +26,7 @@ import { Donor } from './donor.ts';
 import { Fetch } from './fetch.ts';
 import { Handed } from './handed.ts';
 import type { Offer, PeerMessage } from './messages.ts';
-import { type OwnFlows, ownFlowsOf, tellMoved, tellUnseen } from './movedFlows.ts';
+import { isFurther, type OwnFlows, ownFlowsOf, tellAllMoved, tellMoved, tellUnseen } from './movedFlows.ts';
 import { Seek, type SeekPorts } from './seek.ts';
 
 export interface RecoveryPorts extends SeekPorts {
@@ -57,6 +57,8 @@ export class Recovery {
   readonly #donor: Donor;
   /** Whole state that is kept until there is a new one. */
   #former: Replica | undefined;
+  /** What it held before the state that it has fetched, until an entry shows that the log goes on behind that. */
+  #fallback: Replica | undefined;
   #fetch: Fetch | undefined;
   /** What it looks for is of no use if it has not come so far in this epoch. */
   #least: { readonly epoch: string; readonly position: number } | undefined;
@@ -96,6 +98,7 @@ export class Recovery {
     const { replica } = this;
     if (replica === undefined || replica.isSuperseded) return undefined;
     const effects = replica.apply(entry);
+    this.#fallback = undefined;
     this.wasHanded = this.#handed.note(replica.position, replica.mark);
     if (replica.isSuperseded) this.#onSuperseded(nowMs);
     for (const digest of effects.digests) this.book.onOwn(digest, replica.epoch?.id ?? '', nowMs);
@@ -116,6 +119,7 @@ export class Recovery {
     this.#ports.tell('warn', { reason, position }, brokenWords[reason]);
     if (this.#fetch !== undefined) this.seek.avoid(this.#fetch.peer.server, nowMs);
     this.#giveUpFetch();
+    this.#fallBack();
     if (this.#isPrivate && reason === 'trimmed') {
       this.#ports.onLost('it fell out of the log, and by Fig. 6 nobody else has its flows');
       return;
@@ -294,8 +298,19 @@ export class Recovery {
     else this.counters.fetches++;
     this.#isMending = false;
     this.#mended = new Set();
+    this.#fallback = this.#former;
     this.#former = undefined;
     this.#follow();
+  }
+
+  /** A peer that had come less far had not noticed yet that the log does not go on there: what was held before is the better part. */
+  #fallBack(): void {
+    const [fallback, fetched] = [this.#fallback, this.replica];
+    this.#fallback = undefined;
+    if (fallback === undefined || fetched === undefined || !isFurther(fallback, fetched)) return;
+    this.replica = fallback;
+    tellAllMoved(fetched, fallback, (kind, hi, lo) => this.#ports.onFlow(kind, hi, lo));
+    this.book.clear();
   }
 
   #onFetchFailed({ peer }: Fetch, nowMs: number): void {

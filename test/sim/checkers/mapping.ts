@@ -1,5 +1,6 @@
 // A tier 1 maps a group out only when nobody in it could be heard: all its servers were dead, paused or cut off, or tier 1
-// was itself; or when its view has no server. One that has become a server a moment ago need not have been heard yet.
+// was itself; or when its view has no server. One that has become a server a moment ago need not have been heard yet. While nobody follows a log that
+// has lost its end, the mirror that tier 1 goes by may tell of members otherwise than the log.
 
 import { isLifeOf } from '../../../shared/membership/transitions.ts';
 import type { Member } from '../../../shared/membership/view.ts';
@@ -33,11 +34,16 @@ export function mapping(world: World): Finding | undefined {
     const before = servingAt(world, group, fromMs - viewMs);
     const known = servingAt(world, group, fromMs).filter((life) => before.some((other) => isLifeOf(other, life)));
     const well = known.map(({ server }) => server).filter((server) => !isSilentMember(world, group, server, fromMs));
+    if (isLineless(world, group, fromMs)) continue;
     if (isSilent ? well.length === 0 || couldBeSilent(world, tier1.replace(/-\d+$/, ''), fromMs) : true) continue;
     const what = `${tier1} mapped ${group} out at ${seconds(fromMs)}, although ${well.join(', ')} could be heard`;
     return { checker: 'mapping', what };
   }
   return undefined;
+}
+
+function isLineless(world: World, group: string, atMs: number): boolean {
+  return world.referenceOf(group).lineless.some(({ fromMs, untilMs }) => fromMs <= atMs && untilMs + silentMs > atMs);
 }
 
 function servingAt(world: World, group: string, atMs: number): readonly Member[] {

@@ -218,6 +218,8 @@ function isBroken(world: World, flow: FlowRecord, packet: PacketRecord, fate: Fa
       .filter((life) => life !== -1);
   const homes = earlier.flatMap(homeOf);
   const home = ledger.lives[homes[homes.length - 1]];
+  // The line began with the state of somebody who had not come to its start, and its server had not either: an heir had it.
+  if (first.fate?.epoch !== fate.epoch && first.fate?.appliedBy.includes(home.index) === false) return true;
   if (world.hasSmallTables || earlier.some((each) => each.fate?.isLost === true)) return true;
   const movedMs = movedAwayMs(world, home);
   if (movedMs !== undefined) return earlier.some(({ kind }) => kind === 'end') && movedMs - last.fate.atMs > lingeredMs;

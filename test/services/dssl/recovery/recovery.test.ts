@@ -5,7 +5,8 @@ import { test } from 'node:test';
 import { Donor } from '../../../../services/dssl/recovery/donor.ts';
 import type { Get, Part, PeerMessage } from '../../../../services/dssl/recovery/messages.ts';
 import { Recovery } from '../../../../services/dssl/recovery/recovery.ts';
-import type { Replica } from '../../../../services/dssl/replica/replica.ts';
+import { sliceCount } from '../../../../services/dssl/replica/flows/directory.ts';
+import { Replica } from '../../../../services/dssl/replica/replica.ts';
 import { type Command, decodeCommand } from '../../../../shared/log/records/command.ts';
 import type { GroupRules } from '../../../../shared/membership/view.ts';
 import { fingerprintOf, hiOf, lifeOf, syn, TestGroup } from '../replica/support.ts';
@@ -163,6 +164,34 @@ test('recovery - broken: the former state is kept until there is a whole new one
   assert.equal(recovery.isWhole, true);
   assert.ok(recovery.counters.skippedEntries >= 30);
   subject.assertAlike();
+});
+
+test('recovery - state of a peer that had come less far, and behind which the log does not go on, is given up for its own again', () => {
+  for (const goesOn of [false, true]) {
+    const subject = new Subject().follow();
+    const { recovery, group } = subject;
+    const peer = group.replica('a');
+    const behind = Replica.restore({ group: group.log.birth.group, self: lifeOf('a') }, peer.snapshotGlobal());
+    assert.ok(behind !== undefined);
+    for (let slice = 0; slice < sliceCount; slice++) behind.restoreSlice(peer.snapshotSlice(slice));
+    for (let flow = 200; flow < 230; flow++) group.now({ flow, flags: syn });
+    subject.catchUp();
+    const held = subject.replica;
+    group.replicas.set('a', behind);
+    recovery.onBroken('other', subject.nowMs);
+    subject.pass(20);
+    subject.offer();
+    subject.flows.length = 0;
+    subject.answer();
+    assert.deepEqual([recovery.isWhole, subject.replica.position], [true, behind.position]);
+    if (goesOn) subject.recovery.onEntry(group.log.entries[behind.position], subject.nowMs);
+    recovery.onBroken('trimmed', subject.nowMs);
+    assert.equal(subject.replica === held, !goesOn);
+    const told = (kind: string) => subject.flows.filter((flow) => flow.startsWith(kind)).length;
+    assert.ok(told('moved') > 3);
+    if (!goesOn) assert.equal(told('started'), told('moved'), 'what it was told to be others, is its own again');
+    assert.equal(recovery.state, 'broken');
+  }
 });
 
 test('recovery - its server is told which flows are its own after state was replaced, and which no longer', () => {
