@@ -1,8 +1,9 @@
 // The group is what lives: the dead are no members in the end, whoever lives and is wanted is one, and nobody is removed by
 // others who was well. A server that was paused for long or cut off may be removed; it comes back.
 
+import { takesFlows } from '../../../shared/membership/standbys.ts';
 import { isLifeOf } from '../../../shared/membership/transitions.ts';
-import type { Member } from '../../../shared/membership/view.ts';
+import type { Member, View } from '../../../shared/membership/view.ts';
 import type { Trouble } from '../faults.ts';
 import type { ServerLife } from '../ledger.ts';
 import type { World } from '../world.ts';
@@ -84,13 +85,21 @@ function deadMembers(world: World): Finding | undefined {
   return undefined;
 }
 
-/** Whoever is wanted is active in one group in the end. Where its server has moved, it may drain in others. */
+/** It is on its way elsewhere, and the last one that takes flows. */
+function isKept(member: Member, { members }: View): boolean {
+  return member.movesTo !== undefined && takesFlows(member) && members.filter(takesFlows).length === 1;
+}
+
+/**
+ * Whoever is wanted is active in one group in the end. Where its server has moved, it may drain in others; and it stays in one that it should leave as
+ * long as nobody else takes flows there.
+ */
 function missingMembers(world: World): Finding | undefined {
   const wrong = (what: string): Finding => ({ checker: 'membership', what });
   for (const { name, isWanted } of world.slots) {
     if (!isWanted) continue;
     const seats = world.map.groups.flatMap(({ id }) =>
-      world.viewOf(id).members.filter(({ server }) => server === name),
+      world.viewOf(id).members.filter((member) => member.server === name && !isKept(member, world.viewOf(id))),
     );
     const active = seats.filter(({ state }) => state === 'active');
     if (active.length === 0) return wrong(`${name} lives, and is ${seats[0]?.state ?? 'no member'} in the end`);
