@@ -362,7 +362,7 @@ export class DsslActor {
       }
     }
     this.steward.tick(nowMs, this.#liveState);
-    this.balancer.tick(this.#view, this.phase === 'active' && this.steward.isFirst(nowMs), nowMs);
+    this.balancer.tick(this.#view, () => this.phase === 'active' && this.steward.isFirst(nowMs), nowMs);
     if (nowMs - this.#egressTickedAtMs >= egressTickMs) {
       this.#egressTickedAtMs = nowMs;
       this.#options.egress.tick?.(this.#options.clock.nowMs());

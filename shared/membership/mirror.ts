@@ -40,8 +40,8 @@ export function isNewer(one: Mirror, other: Mirror | undefined): boolean {
   if (other === undefined || one.epoch.number !== other.epoch.number) {
     return other === undefined || one.epoch.number > other.epoch.number;
   }
-  if (one.epoch.id !== other.epoch.id || one.view.number !== other.view.number)
-    return one.epoch.id !== other.epoch.id || one.view.number > other.view.number;
+  if (one.epoch.id !== other.epoch.id) return true;
+  if (one.view.number !== other.view.number) return one.view.number > other.view.number;
   // A log that has lost its end may have come to another view with the same number.
   return one.position > other.position && !isSameView(one.view, other.view);
 }

@@ -8,17 +8,16 @@ import { nearest } from '../../../shared/base/nearest.ts';
 import type { Mirror } from '../../../shared/membership/mirror.ts';
 import { isStandby, takesFlows } from '../../../shared/membership/standbys.ts';
 import { isLifeOf } from '../../../shared/membership/transitions.ts';
-import type { View } from '../../../shared/membership/view.ts';
 import { type Environment, environmentHelp } from '../process/environment.ts';
 import { wholeNumber } from '../process/parse.ts';
 import { pause } from '../process/patience.ts';
 import {
   type Access,
   addServerOptions,
-  appendAsAdmin,
   findServer,
   type Place,
   type ServerOptions,
+  sendServer,
   withCluster,
 } from './operator.ts';
 
@@ -78,11 +77,7 @@ async function moveServer(access: Access, server: string, options: MoveOptions):
   if (from === to && member.movesTo === undefined)
     return { server, from, to, view: mirror.view.number, state: 'moved' };
   if (from !== to) check(place, to, mirrors);
-  const { incarnation } = member;
-  const order = { kind: 'move', life: { server, incarnation }, to } as const;
-  const isDone = (view: View) =>
-    view.members.find((each) => isLifeOf(each, member))?.movesTo === (from === to ? undefined : to);
-  const { number } = await appendAsAdmin(access, place, order, isDone);
+  const { number } = await sendServer(access, place, to);
   if (from === to) return { server, from, to, view: number, state: 'stays' };
   const report = { server, from, to, view: number, state: 'under-way' } as const;
   if (!options.wait) return report;

@@ -17,7 +17,7 @@ import { readMap, readMirrors } from '../../../shared/config/store.ts';
 import type { AppendOutcome } from '../../../shared/log/log.ts';
 import { encodeCommand, type Command as LogCommand, operatorAuthor } from '../../../shared/log/records/command.ts';
 import type { Mirror } from '../../../shared/membership/mirror.ts';
-import type { Life } from '../../../shared/membership/transitions.ts';
+import { isLifeOf, type Life } from '../../../shared/membership/transitions.ts';
 import type { Member, View } from '../../../shared/membership/view.ts';
 import { busOptionsOf, type Environment } from '../process/environment.ts';
 import { pause } from '../process/patience.ts';
@@ -160,6 +160,15 @@ export async function appendAsAdmin(
     await pause(lookEveryMs);
     latest = (await access.readMirrors(map)).get(group) ?? latest;
   }
+}
+
+/** Sends the server of the place to another group, or calls it back to its own; resolves to the first view that says so. */
+export function sendServer(access: Access, place: Place, to: string): Promise<View> {
+  const { group, member } = place;
+  const { server, incarnation } = member;
+  const movesTo = to === group ? undefined : to;
+  const isSent = (view: View) => view.members.find((each) => isLifeOf(each, member))?.movesTo === movesTo;
+  return appendAsAdmin(access, place, { kind: 'move', life: { server, incarnation }, to }, isSent);
 }
 
 /** The view is the mirror's: a member that follows the log writes it at once, another one within seconds. */

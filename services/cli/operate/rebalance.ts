@@ -4,12 +4,10 @@
 import { Command, Option } from 'commander';
 import { chooseServer, planMove } from '../../../shared/membership/rebalance/policy.ts';
 import { type GroupSummary, summarize } from '../../../shared/membership/rebalance/summary.ts';
-import { isLifeOf } from '../../../shared/membership/transitions.ts';
-import type { Member } from '../../../shared/membership/view.ts';
 import { fitted } from '../../ops/statusWords.ts';
 import { type Environment, environmentHelp } from '../process/environment.ts';
 import { Listener } from './listener.ts';
-import { type Access, addOperatorOptions, appendAsAdmin, type OperatorOptions, withCluster } from './operator.ts';
+import { type Access, addOperatorOptions, type OperatorOptions, sendServer, withCluster } from './operator.ts';
 
 interface RebalanceOptions extends OperatorOptions {
   readonly plan?: boolean;
@@ -88,19 +86,8 @@ async function rebalance(access: Access, options: RebalanceOptions): Promise<Reb
   const member = mirror && chooseServer(mirror.view, listener.loadsOf(mirror.view));
   if (mirror === undefined || member === undefined) return { ...common, move: null, done: false, why };
   const report = { ...common, move: { server: member.server, from, to }, done: options.plan !== true, why };
-  if (!options.plan) await send(access, { group: from, member, mirror }, to);
+  if (!options.plan) await sendServer(access, { group: from, member, mirror }, to);
   return report;
-}
-
-async function send(access: Access, place: Parameters<typeof appendAsAdmin>[1], to: string): Promise<void> {
-  const { server, incarnation }: Member = place.member;
-  const order = { kind: 'move', life: { server, incarnation }, to } as const;
-  await appendAsAdmin(
-    access,
-    place,
-    order,
-    (view) => view.members.find((each) => isLifeOf(each, place.member))?.movesTo === to,
-  );
 }
 
 function loadOf({ group, servers, leaving, joining, loads }: GroupSummary, by: keyof GroupSummary['loads']): GroupLoad {

@@ -37,6 +37,8 @@ export interface BalancerCounters {
 }
 
 const summaryEveryMs = 1_000;
+/** Who is first is found by sorting all members: not at every tick. */
+const lookEveryMs = 200;
 
 export class Balancer {
   readonly counters: BalancerCounters = { moves: 0, summariesHeard: 0, bad: 0 };
@@ -47,6 +49,7 @@ export class Balancer {
   #rebalancer = new Rebalancer();
   #isListening = false;
   #saidAtMs = Number.NEGATIVE_INFINITY;
+  #lookedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(self: Life, settings: RebalanceSettings, ports: BalancerPorts) {
     this.#self = { server: self.server, incarnation: self.incarnation };
@@ -72,8 +75,11 @@ export class Balancer {
     }
   }
 
-  /** Time passes. `isFirst`: it is this member that speaks for its group. */
-  tick(view: View, isFirst: boolean, nowMs: number): void {
+  /** Time passes. `speaks`: whether it is this member that speaks for its group. */
+  tick(view: View, speaks: () => boolean, nowMs: number): void {
+    if (nowMs - this.#lookedAtMs < lookEveryMs) return;
+    this.#lookedAtMs = nowMs;
+    const isFirst = speaks();
     const decides = isFirst && this.#settings.mode !== 'off';
     if (decides !== this.#isListening) this.#listen(decides);
     if (!isFirst) return;

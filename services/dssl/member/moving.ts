@@ -14,7 +14,7 @@
 //
 // Pure: seats in, steps out.
 
-import type { MemberPhase } from './standing.ts';
+import type { MemberPhase, MoveWish } from './standing.ts';
 
 /** One membership of a process. */
 export interface Seat {
@@ -30,12 +30,11 @@ export interface Seat {
   readonly isEnding: boolean;
 }
 
-export type MoveStep =
-  /** Become a member of `to`, which is another seat. */
-  | { readonly kind: 'join'; readonly group: string; readonly to: string }
-  | { readonly kind: 'drain'; readonly group: string; readonly to: string }
-  /** Have it on record that the member of `group` is on its way to `to`; to its own group: it stays, or takes new flows again. */
-  | { readonly kind: 'move'; readonly group: string; readonly to: string };
+/**
+ * What is wanted of the seat in `group`. `join`: that the process becomes a member of `to`. `drain`: that it drains, because it is in `to` now. `move`:
+ * that it is on record as being on its way to `to`; to its own group: it stays, or takes new flows again.
+ */
+export type MoveStep = { readonly group: string } & (MoveWish | { readonly kind: 'join'; readonly to: string });
 
 /** What to do next, of the seats that are not left yet; at most one step a group. Steps are wanted until their effect is seen in the seats. */
 export function nextSteps(seats: readonly Seat[]): MoveStep[] {

@@ -57,11 +57,9 @@ export class Recovery {
   readonly #donor: Donor;
   /** Whole state that is kept until there is a new one. */
   #former: Replica | undefined;
-  /** What it held before the state that it has fetched, until an entry shows that the log goes on behind that. */
-  #fallback: Replica | undefined;
+  /** What it held before the state that it has fetched, and from whom, until an entry shows that the log goes on behind that. */
+  #fallback: { readonly replica: Replica; readonly from: string } | undefined;
   #fetch: Fetch | undefined;
-  /** What it looks for is of no use if it has not come so far in this epoch. */
-  #least: { readonly epoch: string; readonly position: number } | undefined;
   #isMending = false;
   /** Own flows in the slice that is being mended. */
   #mended: OwnFlows = new Set();
@@ -119,14 +117,11 @@ export class Recovery {
     this.#ports.tell('warn', { reason, position }, brokenWords[reason]);
     if (this.#fetch !== undefined) this.seek.avoid(this.#fetch.peer.server, nowMs);
     this.#giveUpFetch();
-    this.#fallBack();
+    this.#fallBack(nowMs);
     if (this.#isPrivate && reason === 'trimmed') {
       this.#ports.onLost('it fell out of the log, and by Fig. 6 nobody else has its flows');
       return;
     }
-    // What was trimmed here was trimmed for whoever has not come as far either.
-    const { epoch: { id = '' } = {}, position: reached } = this.replica ?? replica;
-    this.#least = reason === 'trimmed' ? { epoch: id, position: reached } : undefined;
     this.#lookForState(nowMs);
   }
 
@@ -252,7 +247,7 @@ export class Recovery {
     this.#fetch = undefined;
     this.#isMending = false;
     this.state = this.replica === undefined ? 'empty' : 'broken';
-    this.seek.begin(nowMs, this.#least);
+    this.seek.begin(nowMs);
   }
 
   #startFetch(offer: Offer, nowMs: number): void {
@@ -298,18 +293,19 @@ export class Recovery {
     else this.counters.fetches++;
     this.#isMending = false;
     this.#mended = new Set();
-    this.#fallback = this.#former;
+    this.#fallback = this.#former && { replica: this.#former, from: fetch.peer.server };
     this.#former = undefined;
     this.#follow();
   }
 
   /** A peer that had come less far had not noticed yet that the log does not go on there: what was held before is the better part. */
-  #fallBack(): void {
+  #fallBack(nowMs: number): void {
     const [fallback, fetched] = [this.#fallback, this.replica];
     this.#fallback = undefined;
-    if (fallback === undefined || fetched === undefined || !isFurther(fallback, fetched)) return;
-    this.replica = fallback;
-    tellAllMoved(fetched, fallback, (kind, hi, lo) => this.#ports.onFlow(kind, hi, lo));
+    if (fallback === undefined || fetched === undefined || !isFurther(fallback.replica, fetched)) return;
+    this.seek.avoid(fallback.from, nowMs);
+    this.replica = fallback.replica;
+    tellAllMoved(fetched, fallback.replica, (kind, hi, lo) => this.#ports.onFlow(kind, hi, lo));
     this.book.clear();
   }
 
@@ -327,7 +323,6 @@ export class Recovery {
 
   #follow(): void {
     this.state = 'following';
-    this.#least = undefined;
     this.seek.end();
   }
 

@@ -69,8 +69,6 @@ export class Seek {
   #scoutAfter = 0;
   /** Epoch that offers must be of, where the log has told it. */
   #required: string | undefined;
-  /** How far state of that epoch must have come to be of use. */
-  #least: { readonly epoch: string; readonly position: number } | undefined;
   #offers: { readonly offer: Offer; readonly atMs: number }[] = [];
   #askedAtMs = Number.NEGATIVE_INFINITY;
   #proposedAtMs = Number.NEGATIVE_INFINITY;
@@ -89,11 +87,9 @@ export class Seek {
     this.#mirror = mirror;
   }
 
-  /** `least`: state of that epoch that has not come so far is of no use. */
-  begin(nowMs: number, least?: { readonly epoch: string; readonly position: number }): void {
+  begin(nowMs: number): void {
     this.end();
     this.isOn = true;
-    this.#least = least;
     this.#nonce++;
     this.#sinceMs = nowMs;
     this.#sentAtMs = Number.NEGATIVE_INFINITY;
@@ -135,7 +131,6 @@ export class Seek {
     if (!this.isOn || offer.nonce !== this.#nonce) return undefined;
     if (this.#required !== undefined && offer.epoch !== this.#required) return undefined;
     if (offer.epochNumber < this.#latestFollowed(nowMs)) return undefined;
-    if (this.#least?.epoch === offer.epoch && offer.position < this.#least.position) return undefined;
     if (nowMs - (this.#avoid.get(offer.server) ?? Number.NEGATIVE_INFINITY) < avoidMs) return undefined;
     this.#offers = this.#offers.filter((each) => each.offer.server !== offer.server);
     this.#offers.push({ offer, atMs: nowMs });

@@ -43,7 +43,7 @@ export class Seats {
   #timer: Timer | undefined;
   #map: ClusterMap;
 
-  /** `context.ended` ends all of them; so does `abort`. */
+  /** `context.ended` ends all of them. */
   constructor(context: SeatsContext, roles: readonly Role[]) {
     this.#map = context.cluster.map;
     this.#context = { ...context, ended: AbortSignal.any([context.ended, this.#ended.signal]) };
@@ -124,14 +124,13 @@ export class Seats {
   /** Whether the server goes on in another group, when this seat of it was lost on its way there. */
   #isElsewhere(lives: Lives): boolean {
     const { movesTo } = lives;
-    const isThere = (other: Lives) => this.#running.has(other) && (other.group ?? other.memberOf) === movesTo;
+    const isThere = (other: Lives) => (other.group ?? other.memberOf) === movesTo;
     return movesTo !== undefined && this.#all.some((other) => other !== lives && isThere(other));
   }
 
   #look(): void {
-    const running = this.#all.filter((lives) => this.#running.has(lives));
-    const steps = this.#context.ended.aborted ? [] : nextSteps(running.flatMap((lives) => seatOf(lives)));
-    for (const lives of running) {
+    const steps = this.#context.ended.aborted ? [] : nextSteps(this.#all.flatMap((lives) => seatOf(lives)));
+    for (const lives of this.#all) {
       const step = steps.find(({ group }) => group === lives.current?.actor?.group);
       this.#forgetRefusals(lives);
       this.#do(lives, step);

@@ -5,8 +5,9 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { TrafficReport } from '../../../../services/loadgen/report.ts';
 import type { StatusReport } from '../../../../services/ops/statusBoard.ts';
-import { NatsServer, skipWithoutNatsServer } from '../../../support/natsServer.ts';
-import { Service } from '../../../support/processes.ts';
+import { Fleet } from '../../../support/fleet.ts';
+import { skipWithoutNatsServer } from '../../../support/natsServer.ts';
+import type { Service } from '../../../support/processes.ts';
 
 const modes = [
   { availability: 'active-passive', method: 'fig-7', standbyFor: 's2' },
@@ -15,26 +16,17 @@ const modes = [
 ] as const;
 
 describe('standby', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () => {
-  let nats: NatsServer;
-  const services: Service[] = [];
-
-  const start = (args: readonly string[]): Service => {
-    const service = new Service(args);
-    services.push(service);
-    return service;
-  };
+  let fleet: Fleet;
+  const start = (args: readonly string[]): Service => fleet.run(args);
   before(async () => {
-    nats = await NatsServer.start();
+    fleet = await Fleet.start();
   });
-  after(async () => {
-    await Promise.all(services.map((service) => service.end('SIGKILL')));
-    await nats?.stop();
-  });
+  after(() => fleet?.end());
 
   for (const { availability, method, standbyFor } of modes) {
     test(`standby - ${availability}, ${method}: takes the place of a server that is killed, and is followed by it in turn`, async (t) => {
       const cluster = `${availability}-${method}`;
-      const common = ['--bus', nats.url, '--cluster', cluster, '--groups', '1'];
+      const common = ['--bus', fleet.nats.url, '--cluster', cluster, '--groups', '1'];
       const birth = ['--availability', availability, '--method', method];
       const dssl = (name: string, ...more: readonly string[]) =>
         start(['dssl', ...common, ...birth, '--server', name, '--receipts', '--drain-seconds', '1', '--json', ...more]);
@@ -54,7 +46,17 @@ describe('standby', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () => {
       const tier1 = start(['tier1', ...common, ...birth, '--name', 't1', '--input', 'bus', '--json']);
       await tier1.says(/taking packets from the bus/);
       const flows = ['--flows', '200', '--packets-per-flow', '40-80', '--rate', '2000', '--warm-up', '0'];
-      const run = start(['traffic', '--to', nats.url, '--cluster', cluster, '--seconds', '90', '--json', ...flows]);
+      const run = start([
+        'traffic',
+        '--to',
+        fleet.nats.url,
+        '--cluster',
+        cluster,
+        '--seconds',
+        '90',
+        '--json',
+        ...flows,
+      ]);
       await Promise.all(['s1', 's2'].map((name) => run.says(new RegExp(`^receipts come from .*\\b${name}\\b`))));
 
       await servers[1].end('SIGKILL');
@@ -77,7 +79,7 @@ describe('standby', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () => {
   }
 
   test("standby - operators' commands know it: it is shown as such, has no weight, and a server leaves at once only where one stands for it", async () => {
-    const where = ['--bus', nats.url, '--cluster', 'operated'];
+    const where = ['--bus', fleet.nats.url, '--cluster', 'operated'];
     const birth = ['--groups', '1', '--availability', 'active-passive'];
     const dssl = (name: string, ...more: readonly string[]) =>
       start(['dssl', ...where, ...birth, '--server', name, '--drain-seconds', '1', ...more]);
@@ -110,7 +112,7 @@ describe('standby', { skip: skipWithoutNatsServer(), timeout: 120_000 }, () => {
   });
 
   test('standby - what cannot be is refused in one line that says why', async () => {
-    const common = ['--bus', nats.url, '--groups', '2'];
+    const common = ['--bus', fleet.nats.url, '--groups', '2'];
     const dssl = (...args: readonly string[]) => start(['dssl', ...common, ...args]);
     const passive = ['--cluster', 'no1', '--availability', 'active-passive'];
     const pool = ['--cluster', 'no2', '--availability', 'n-plus-m,g2=none'];

@@ -5,28 +5,21 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import type { TrafficReport } from '../../../../services/loadgen/report.ts';
 import type { GroupStatus, ServerStatus, StatusReport } from '../../../../services/ops/statusBoard.ts';
-import { NatsServer, skipWithoutNatsServer } from '../../../support/natsServer.ts';
-import { Service } from '../../../support/processes.ts';
+import { Fleet } from '../../../support/fleet.ts';
+import { skipWithoutNatsServer } from '../../../support/natsServer.ts';
+import type { Service } from '../../../support/processes.ts';
 
 describe('move', { skip: skipWithoutNatsServer(), timeout: 300_000 }, () => {
-  let nats: NatsServer;
-  const services: Service[] = [];
-  const start = (args: readonly string[]): Service => {
-    const service = new Service(args);
-    services.push(service);
-    return service;
-  };
+  let fleet: Fleet;
+  const start = (args: readonly string[]): Service => fleet.run(args);
   before(async () => {
-    nats = await NatsServer.start();
+    fleet = await Fleet.start();
   });
-  after(async () => {
-    await Promise.all(services.map((service) => service.end('SIGKILL')));
-    await nats?.stop();
-  });
+  after(() => fleet?.end());
 
   /** A cluster of its own, with a tier 1 and the tools of operators. */
   const clusterOf = (cluster: string, groups: number) => {
-    const where = ['--bus', nats.url, '--cluster', cluster];
+    const where = ['--bus', fleet.nats.url, '--cluster', cluster];
     // Only the clients' side is seen, so connections end by silence behind one FIN.
     const common = [...where, '--groups', String(groups), '--idle', 'tcp-half-closed=5s'];
     const dssl = async (name: string, group: string, ...more: readonly string[]): Promise<Service> => {
@@ -52,7 +45,7 @@ describe('move', { skip: skipWithoutNatsServer(), timeout: 300_000 }, () => {
       start([
         'traffic',
         '--to',
-        nats.url,
+        fleet.nats.url,
         '--cluster',
         cluster,
         '--seconds',

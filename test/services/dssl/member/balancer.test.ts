@@ -46,7 +46,7 @@ function clusterOf(mode: 'off' | 'advise' | 'auto', groups: Record<string, { ser
       for (const { group, server, balancer } of balancers) {
         const { servers, cpu } = groups[group];
         for (const each of servers) balancer.onState(stateOf(each, { ...idle, cpu }));
-        balancer.tick(viewOf(group, servers), server === servers[first], nowMs);
+        balancer.tick(viewOf(group, servers), () => server === servers[first], nowMs);
       }
     }
   };

@@ -155,23 +155,6 @@ test('seek - of others the best one is taken when all have had time to offer: by
   assert.equal(seeker.taken[0]?.server, 'further');
 });
 
-test('seek - whoever fell out of the log does not go back to state of the same line that has not come as far', () => {
-  const seeker = new Seeker(mirrorOf([member]));
-  seeker.seek.begin(seeker.nowMs, { epoch: 'e1', position: 60 });
-  seeker.pass(100);
-  seeker.offer('a', { position: 59 });
-  seeker.pass(300);
-  assert.deepEqual(seeker.taken, []);
-  seeker.offer('b', { position: 60 });
-  seeker.seek.begin(seeker.nowMs, { epoch: 'e1', position: 60 });
-  seeker.pass(100);
-  seeker.offer('c', { epoch: 'e2', position: 3 });
-  assert.deepEqual(
-    seeker.taken.map(({ server }) => server),
-    ['b', 'c'],
-  );
-});
-
 test('seek - offers to an older question, of another epoch, or of a peer that failed just now are not taken', () => {
   const seeker = new Seeker(mirrorOf([member]));
   seeker.append(tick('e2'));
