@@ -278,7 +278,7 @@ class PlaceFinder {
     );
   }
 
-  /** A name is in one group only: former lives in others leave before the server joins. */
+  /** Former lives in other groups, which are dead, leave before the server joins. */
   async #removeElsewhere(lives: readonly FoundLife[], group: string): Promise<void> {
     const { dataBus, subjects } = this.#options;
     const { server } = this.#self;
