@@ -6,9 +6,10 @@
 // servers start, so whoever is not declined has joined a group that no other was more in need than, whatever the order
 // of reads and writes. Each decline means that somebody else got in, so everybody gets in.
 //
-// Names are unique in a cluster: two lives of one name are of one process. A life of the same name of another one is either alive, and then nobody may join under it,
-// or dead, and then its place is what its successor takes. Which of the two it is cannot be seen in a view; the caller
-// asks (services/dssl/member/place.ts), and the command has no effect when another life than the one found dead has the name.
+// Names are unique in a cluster: two lives of one name are of one process. A life of the same name of another process is
+// either alive, and then nobody may join under it, or dead, and then its place is what its successor takes. Which of the
+// two it is cannot be seen in a view; the caller asks (services/dssl/member/place.ts), and the command has no effect when
+// another life than the one found dead has the name.
 
 import { limits } from '../base/limits.ts';
 import type { GroupSettings } from '../config/map.ts';

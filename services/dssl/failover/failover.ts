@@ -53,13 +53,14 @@ export class Failover {
           onBroken: (reason) => this.replay.onBroken(reason, nowMs()),
         }),
       stopRereading: () => parts.line()?.stopRereading(),
-      lookAtLog: () => parts.line()?.measure((bounds) => this.replay.onBounds(bounds)),
+      lookAtLog: () => parts.line()?.measure((bounds) => this.replay.onBounds(bounds, nowMs())),
+      mayHand: () => this.#mayHand(),
       hand: (frame, due) => this.#hand(frame, due),
       tell: (kind, fields, message) => log[kind](fields, message),
     });
     this.lease = new Lease(candidate, givenUpMs(settings) / 2, {
       hold: (at) => parts.line()?.hold(at),
-      release: () => parts.line()?.release(),
+      release: () => this.#goOn(),
       lookAhead: (after) =>
         parts.line()?.lookAhead(after, {
           onEntry: (entry) => this.lease.onCommand(entry, nowMs()),
@@ -83,9 +84,22 @@ export class Failover {
     if (this.lease.holds(lateMs, nowMs)) return true;
     const replica = this.#parts.replica();
     if (replica === undefined || replica.view.rules.availability === 'none' || !isServing(replica)) return true;
-    const { position, mark } = replica;
-    this.lease.renew({ position, mark });
+    this.lease.renew(replica);
     return false;
+  }
+
+  /** Whether what is read again may be handed out now. */
+  #mayHand(): boolean {
+    if (this.lease.isHeld(this.#options.clock.monotonicMs())) return true;
+    const replica = this.#parts.replica();
+    if (replica !== undefined) this.lease.renew(replica);
+    return false;
+  }
+
+  /** Who has looked ahead goes on with what it was at. A server that has been removed goes on to its removal: what it is heir to is its own heirs' now. */
+  #goOn(): void {
+    if (this.replay.isRunning && !this.lease.isFencing) this.replay.goOn(this.#options.clock.monotonicMs());
+    else this.#parts.line()?.release();
   }
 
   /** What the server keeps for flows and outlives it; undefined where it keeps no such thing. It may be made later than the actor. */
@@ -141,7 +155,10 @@ export class Failover {
     const nowMs = this.#options.clock.monotonicMs();
     this.#followReplica();
     this.states?.onApplied(effects);
-    if (epochBegun !== undefined) this.lease.clear();
+    if (epochBegun !== undefined) {
+      this.lease.clear();
+      this.replay.clear(nowMs);
+    }
     // What a server inherits while it is fenced is its own heirs' next.
     if (this.lease.isFencing) this.#fence(items, nowMs);
     else if (heritage !== undefined) {
@@ -166,7 +183,9 @@ export class Failover {
     for (let at = 0; at < count * wordsPerItem; at += wordsPerItem)
       if (words[at] === ItemKind.accept || words[at] === ItemKind.acceptLate) rows++;
     const behind = this.lease.onApplied(replica.position, isServing(replica), rows);
-    if (behind !== undefined) this.replay.begin(replica.ownHeritage(behind), nowMs);
+    if (behind === undefined) return;
+    this.replay.begin(replica.ownHeritage(behind), nowMs);
+    this.replay.goOn(nowMs);
   }
 
   /** This server is no member any more. */

@@ -46,6 +46,8 @@ export class Lease {
   readonly #ports: LeasePorts;
   #isLooking = false;
   #tickedAtMs = Number.NEGATIVE_INFINITY;
+  /** When the newest entry was appended of those that came in time, and until when a look ahead allows it to hand out. */
+  #freshAtMs = Number.NEGATIVE_INFINITY;
   #untilMs = Number.NEGATIVE_INFINITY;
   /** The command that removes this life, and behind which entry nothing is handed out before it; 0: none. */
   #removal = 0;
@@ -64,17 +66,24 @@ export class Lease {
 
   /** Whether an entry that is so late may be applied. */
   holds(lateMs: number, nowMs: number): boolean {
-    return lateMs <= this.limitMs || nowMs < this.#untilMs || this.isFencing;
+    if (lateMs > this.limitMs) return nowMs < this.#untilMs || this.isFencing;
+    this.#freshAtMs = nowMs - lateMs;
+    return true;
+  }
+
+  /** Whether what is read again may be handed out: it says nothing of how late it is. */
+  isHeld(nowMs: number): boolean {
+    return !this.#isLooking && (nowMs - this.#freshAtMs <= this.limitMs || nowMs < this.#untilMs);
   }
 
   /** Looks ahead, behind this entry, which was applied last; the entry that was late comes again when it may be applied. */
-  renew(applied: EntryMark): void {
+  renew({ position, mark }: EntryMark): void {
     if (this.#isLooking) return;
     this.#isLooking = true;
     this.counters.looks++;
-    this.#fencedBehind = applied.position;
-    this.#ports.hold(applied);
-    this.#ports.lookAhead(applied.position);
+    this.#fencedBehind = position;
+    this.#ports.hold({ position, mark });
+    this.#ports.lookAhead(position);
   }
 
   /** A command that lies ahead. */

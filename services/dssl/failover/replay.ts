@@ -13,6 +13,8 @@
 // they are replayed again. Entries are known by their marks: those of another line of the log are not taken. What the log does not have any more,
 // or not in time, is counted and said.
 //
+// It hands out on its server's lease (lease.ts): where that is over it waits, until a look ahead has shown that the server is still a member.
+//
 // Pure: entries, bounds and time in; what is to be done goes out through `ReplayPorts`.
 
 import { limits } from '../../../shared/base/limits.ts';
@@ -31,6 +33,8 @@ export interface ReplayPorts {
   stopRereading(): void;
   /** `onBounds` gets the answer. */
   lookAtLog(): void;
+  /** Whether anything may be handed out now; if not, `goOn` is called once it may, or never. */
+  mayHand(): boolean;
   /** These rows of the frame go to the server. */
   hand(frame: Frame, due: DueFrame): void;
   tell(kind: 'info' | 'warn', fields: object, message: string): void;
@@ -58,6 +62,10 @@ export class Replay {
   #handed = 0;
   /** The second reader is at work. */
   #isReading = false;
+  /** Nothing may be handed out for now. */
+  #waits = false;
+  /** What this server has come by while it waited. */
+  #later: Heritage | undefined;
   /** When it got something or asked how far the log reaches last, and how often it has asked since it got something. */
   #heardAtMs = 0;
   #asks = 0;
@@ -79,22 +87,32 @@ export class Replay {
       const fields = { server: life.server, handled };
       this.#ports.tell('warn', fields, 'this replica does not remember all that the dead server had not handled');
     }
-    const [first] = frames;
-    if (first === undefined) return;
-    this.counters.replays++;
-    this.#heritage = heritage;
-    this.#next = 0;
-    this.#handed = 0;
+    if (frames.length === 0) return;
+    this.#ports.hold(heritage);
+    if (this.isRunning) this.#later = heritage;
+    else this.#start(heritage, nowMs);
+  }
+
+  /** It may hand out again. */
+  goOn(nowMs: number): void {
+    const due = this.#heritage?.frames[this.#next];
+    if (!this.#waits || due === undefined) return;
+    this.#waits = false;
     this.#heardAtMs = nowMs;
     this.#asks = 0;
-    this.#ports.hold(heritage);
-    this.#read(first);
+    this.#read(due);
   }
 
   /** A frame that is read again. */
   onEntry(entry: LogEntry, nowMs: number): void {
     const heritage = this.#heritage;
-    if (heritage === undefined) return;
+    if (heritage === undefined || this.#waits) return;
+    if (!this.#ports.mayHand()) {
+      this.#waits = true;
+      this.#isReading = false;
+      this.#ports.stopRereading();
+      return;
+    }
     this.#heardAtMs = nowMs;
     this.#asks = 0;
     this.#dropUpTo(entry.position - 1);
@@ -102,7 +120,7 @@ export class Replay {
       const due = heritage.frames[this.#next];
       if (due === undefined || due.position !== entry.position) break;
       if (markOf(entry) !== due.mark || this.#frame.decode(entry.data) !== 'none') {
-        this.#end('the log is another one now');
+        this.#end('the log is another one now', nowMs);
         return;
       }
       this.#next++;
@@ -110,32 +128,47 @@ export class Replay {
       this.counters.replayedRows += due.rows.length;
       this.#ports.hand(this.#frame, due);
     }
-    if (this.#next === heritage.frames.length) this.#end(undefined);
+    if (this.#next === heritage.frames.length) this.#end(undefined, nowMs);
+  }
+
+  /** The log is followed from elsewhere on. */
+  clear(nowMs: number): void {
+    this.#end('the log is another one now', nowMs);
   }
 
   /** The second reader cannot go on. */
   onBroken(reason: BrokenReason, nowMs: number): void {
-    if (this.#heritage === undefined) return;
+    if (this.#heritage === undefined || this.#waits) return;
     this.#isReading = false;
-    if (reason !== 'trimmed') this.#end('the log is another one now');
+    if (reason !== 'trimmed') this.#end('the log is another one now', nowMs);
     else this.#ask(nowMs);
   }
 
   /** What the log holds. */
-  onBounds(bounds: LogBounds): void {
+  onBounds(bounds: LogBounds, nowMs: number): void {
     const heritage = this.#heritage;
-    if (heritage === undefined) return;
+    if (heritage === undefined || this.#waits) return;
     const before = this.#next;
     this.#dropUpTo(bounds.first - 1);
     const due = heritage.frames[this.#next];
-    if (due === undefined) this.#end(undefined);
+    if (due === undefined) this.#end(undefined, nowMs);
     else if (this.#next !== before || !this.#isReading) this.#read(due);
   }
 
   tick(nowMs: number): void {
-    if (this.#heritage === undefined || nowMs - this.#heardAtMs < limits.replayQuietMs) return;
-    if (this.#asks >= limits.replayAsks) this.#end('the log gave nothing for too long');
+    if (!this.isRunning || this.#waits || nowMs - this.#heardAtMs < limits.replayQuietMs) return;
+    if (this.#asks >= limits.replayAsks) this.#end('the log gave nothing for too long', nowMs);
     else this.#ask(nowMs);
+  }
+
+  #start(heritage: Heritage, nowMs: number): void {
+    this.counters.replays++;
+    this.#heritage = heritage;
+    this.#next = 0;
+    this.#handed = 0;
+    this.#heardAtMs = nowMs;
+    this.#asks = 0;
+    this.#read(heritage.frames[0]);
   }
 
   #read({ position }: DueFrame): void {
@@ -158,7 +191,7 @@ export class Replay {
   }
 
   /** It is done, or cannot go on. */
-  #end(problem: string | undefined): void {
+  #end(problem: string | undefined, nowMs: number): void {
     const heritage = this.#heritage;
     if (heritage === undefined) return;
     this.#dropUpTo(Number.POSITIVE_INFINITY);
@@ -166,6 +199,7 @@ export class Replay {
     if (problem === undefined) this.#done = { position, mark };
     const unreplayed = packets - this.#handed;
     this.#heritage = undefined;
+    this.#waits = false;
     const fields = { server: life.server, packets: this.#handed, position };
     const what = isOwn === true ? 'handed out what was kept back:' : 'replayed';
     this.#ports.tell('info', fields, `${what} ${this.#handed} packets of server ${life.server}`);
@@ -175,6 +209,9 @@ export class Replay {
       this.#ports.tell('warn', lost, 'packets that a dead server had not handled could not be replayed');
     }
     this.#ports.stopRereading();
-    this.#ports.release();
+    const later = this.#later;
+    this.#later = undefined;
+    if (later === undefined) this.#ports.release();
+    else this.#start(later, nowMs);
   }
 }

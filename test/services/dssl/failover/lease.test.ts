@@ -125,3 +125,23 @@ test('lease - who falls asleep while it looks ahead looks anew: what it has seen
   assert.deepEqual(did, ['stop', 'release']);
   assert.deepEqual([lease.holds(3_000, 4_399), lease.holds(3_000, 4_400)], [true, false]);
 });
+
+test('lease - what is read again may be handed out for half the time of giving up behind the newest entry, or behind a look ahead', () => {
+  const nothing = () => undefined;
+  const lease = new Lease({ server: 'a', incarnation: 1 }, 350, {
+    hold: nothing,
+    release: nothing,
+    lookAhead: nothing,
+    stopLooking: nothing,
+    isCurrent: () => true,
+    tell: nothing,
+  });
+  lease.tick(1_000);
+  assert.equal(lease.isHeld(1_000), false);
+  assert.ok(lease.holds(100, 1_000));
+  assert.deepEqual([lease.isHeld(1_250), lease.isHeld(1_251)], [true, false]);
+  lease.renew({ position: 7, mark: 1 });
+  assert.equal(lease.isHeld(1_100), false);
+  lease.tick(1_050);
+  assert.deepEqual([lease.isHeld(1_399), lease.isHeld(1_400)], [true, false]);
+});

@@ -13,6 +13,7 @@ class Case {
   readonly log = new TestLog();
   readonly said: string[] = [];
   readonly replay: Replay;
+  mayHand = true;
 
   constructor() {
     for (let flow = 1; flow <= 6; flow++)
@@ -26,6 +27,7 @@ class Case {
       reread: (after) => this.said.push(`read ${after}`),
       stopRereading: () => this.said.push('stop'),
       lookAtLog: () => this.said.push('look'),
+      mayHand: () => this.mayHand,
       hand: (frame, due) => this.said.push(`hand ${due.position}: ${due.rows.map((row) => frame.hashLo(row))}`),
       tell: (kind, fields, message) => this.said.push(`${kind}: ${message} ${JSON.stringify(fields)}`),
     });
@@ -35,7 +37,7 @@ class Case {
     return this.log.entries[position - 1];
   }
 
-  begin(isWhole = true): void {
+  begin(isWhole = true, position = 6): void {
     const frames = [2, 3, 5].map((position) => ({
       position,
       mark: markOf(this.entry(position)),
@@ -49,7 +51,7 @@ class Case {
       life: lifeOf('x'),
       number: 0,
       handled: 1,
-      position: 6,
+      position,
       mark: 9,
       frames,
       packets: 4,
@@ -113,7 +115,7 @@ test('replay - what was trimmed is counted and said, and the rest comes', () => 
   one.begin();
   one.replay.onBroken('trimmed', 0);
   assert.deepEqual(one.take(), ['hold 6', 'read 1', 'look']);
-  one.replay.onBounds({ identity: 'l', first: 4, last: 6 });
+  one.replay.onBounds({ identity: 'l', first: 4, last: 6 }, 0);
   assert.deepEqual(one.take(), ['read 4']);
   one.give(5);
   assert.match(one.said.join('\n'), /warn: .*could not be replayed .*"unreplayed":3/);
@@ -129,7 +131,7 @@ test('replay - trimmed in the middle without a word, or wholly', () => {
   const other = new Case();
   other.begin();
   other.replay.onBroken('trimmed', 0);
-  other.replay.onBounds({ identity: 'l', first: 7, last: 6 });
+  other.replay.onBounds({ identity: 'l', first: 7, last: 6 }, 0);
   assert.deepEqual(other.take().slice(-2), ['stop', 'release']);
   assert.equal(other.replay.counters.unreplayed, 4);
 });
@@ -148,13 +150,45 @@ test('replay - another log, or another entry in its place, is not taken', () => 
   assert.equal(other.replay.counters.unreplayed, 4);
 });
 
+test('replay - without a lease it waits, asks for nothing, and goes on where it was; what it comes by meanwhile follows', () => {
+  const one = new Case();
+  one.begin();
+  one.give(2);
+  one.take();
+  one.mayHand = false;
+  one.give(3, 5);
+  assert.deepEqual(one.take(), ['stop']);
+  for (let nowMs = 0; nowMs < 100_000; nowMs += limits.replayQuietMs) one.replay.tick(nowMs);
+  one.replay.onBroken('other', 0);
+  assert.deepEqual([one.take(), one.replay.isRunning], [[], true]);
+  one.begin(true, 9);
+  assert.deepEqual(one.take(), ['hold 9']);
+  one.mayHand = true;
+  one.replay.goOn(0);
+  one.give(3, 5);
+  assert.deepEqual(one.take(), ['read 2', 'hand 3: 3,13', 'hand 5: 15', 'stop', 'read 1']);
+  one.give(2, 3, 5);
+  assert.deepEqual(one.take(), ['hand 2: 12', 'hand 3: 3,13', 'hand 5: 15', 'stop', 'release']);
+  assert.deepEqual(one.replay.counters, { replays: 2, replayedRows: 8, unreplayed: 0, partialReplays: 0 });
+});
+
+test('replay - what waits for a lease is given up where the log is followed from elsewhere on', () => {
+  const one = new Case();
+  one.begin();
+  one.mayHand = false;
+  one.give(2);
+  one.replay.clear(0);
+  assert.deepEqual(one.take().slice(-2), ['stop', 'release']);
+  assert.equal(one.replay.counters.unreplayed, 4);
+});
+
 test('replay - a log that gives nothing is asked, and given up in the end; a pause counts once', () => {
   const one = new Case();
   one.begin();
   let nowMs = 100_000;
   one.replay.tick(nowMs);
   assert.deepEqual(one.take(), ['hold 6', 'read 1', 'look']);
-  one.replay.onBounds({ identity: 'l', first: 1, last: 6 });
+  one.replay.onBounds({ identity: 'l', first: 1, last: 6 }, nowMs);
   assert.deepEqual(one.take(), [], 'it reads on');
   for (let each = 0; each < limits.replayAsks; each++) one.replay.tick((nowMs += limits.replayQuietMs));
   assert.deepEqual(one.take().slice(-2), ['stop', 'release']);
