@@ -62,7 +62,7 @@ export class Replay {
   #handed = 0;
   /** The second reader is at work. */
   #isReading = false;
-  /** Nothing may be handed out for now. */
+  /** The lease is over: nothing may be handed out until it is renewed. */
   #waits = false;
   /** What this server has come by while it waited. */
   #later: Heritage | undefined;
