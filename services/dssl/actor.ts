@@ -54,7 +54,7 @@ export class DsslActor {
   readonly #proposals: Proposals;
   readonly #joining: Joining;
   readonly #mirror: MirrorKeeper;
-  readonly #lag = new LagMeter();
+  readonly #lag: LagMeter;
   readonly #beats: Beats;
   #line: LogLine | undefined;
   #view: View;
@@ -76,6 +76,7 @@ export class DsslActor {
       (server) => subjects.beat(birth.group, server),
       (data) => this.#onGossip(data),
     );
+    this.#lag = new LagMeter(options.clock);
     this.#proposals = new Proposals((command) => this.#line?.append(command));
     this.#joining = new Joining(candidate, (command) => this.#line?.append(command));
     this.standing = new Standing(candidate, this.#proposals);
@@ -133,7 +134,7 @@ export class DsslActor {
   /** Entries that wait in the log behind the replica, and how old the last one applied was by then. */
   get lag(): { readonly entries: number; readonly ms: number } {
     const entries = this.#line?.pending ?? 0;
-    return { entries, ms: this.#lag.lagMs(entries, this.#options.clock.nowMs()) };
+    return { entries, ms: this.#lag.lagMs(entries) };
   }
 
   /** Why this life had to end although nobody removed it. */
@@ -263,10 +264,10 @@ export class DsslActor {
     const { egress, audit, onApplied, clock } = this.#options;
     const nowMs = clock.monotonicMs();
     try {
-      if (!this.failover.admits(this.#lag.lateMs(entry.timeMs, clock.nowMs()))) return;
+      if (!this.failover.admits(this.#lag.lateMs(entry.timeMs))) return;
       const effects = this.recovery.onEntry(entry, nowMs);
       if (effects === undefined) return;
-      this.#lag.onEntry(entry.timeMs, clock.nowMs());
+      this.#lag.onEntry(entry.timeMs);
       handOut(effects, egress, audit, this.failover.handing(this.recovery));
       const { replica } = this;
       if (replica !== undefined) onApplied?.(replica, effects);

@@ -298,7 +298,7 @@ export class Tier1Actor {
     const hasServer = members.some((member) => member.state !== 'joining');
     this.distributor.setServed(index, hasServer);
     group.lag.setMembers(new Set(members.map(nameOfLife)));
-    this.#silent.setMembers(index, members);
+    this.#silent.setMembers(index, members, { epoch: mirror.epoch.id, position: mirror.position });
     this.#remap();
     if (hasServer) this.#waitingForServers.delete(index);
     if (this.#waitingForServers.size === 0) for (const resolve of this.#whenServed.splice(0)) resolve();

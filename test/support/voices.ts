@@ -9,6 +9,9 @@ import type { Member, MemberState } from '../../shared/membership/view.ts';
 
 const stepMs = 10;
 
+/** Where the mirrors of the views were made. */
+export const mirroredAt = { epoch: 'e', position: 100 };
+
 export interface Speaker {
   readonly group: number;
   readonly member: Member;
@@ -90,7 +93,7 @@ export class Voices {
 
   #view(group: number): void {
     const members = this.#speakers.filter((speaker) => speaker.group === group).map(({ member }) => member);
-    this.silent.setMembers(group, members);
+    this.silent.setMembers(group, members, mirroredAt);
     this.tick();
   }
 }

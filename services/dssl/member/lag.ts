@@ -1,46 +1,75 @@
 // How far this replica is behind the end of the log, in entries and in milliseconds.
 //
 // The log's clock and this machine's are not the same. So the difference between them is what it was when an entry came quickest, over the last
-// ten to twenty seconds; what it is more than that now is how late entries are.
+// ten to twenty seconds; what it is more than that now is how late entries are. A machine has two clocks, and each may miss a pause: the monotonic one
+// stands still while the machine sleeps, and the other one may be set. What either of them says counts.
 
 const spanMs = 10_000;
 /** Some member ticks once a second. */
 const quietMs = 2_000;
 
+/** What the two clocks of this machine say. */
+export interface Clocks {
+  monotonicMs(): number;
+  nowMs(): number;
+}
+
 export class LagMeter {
+  readonly #clocks: Clocks;
+  readonly #monotonic = new Delay();
+  readonly #wall = new Delay();
   #lastStampMs = 0;
-  #heardAtMs = 0;
+
+  constructor(clocks: Clocks) {
+    this.#clocks = clocks;
+  }
+
+  /** An entry with this stamp was applied. */
+  onEntry(stampMs: number): void {
+    this.#lastStampMs = stampMs;
+    this.#monotonic.onEntry(stampMs, this.#clocks.monotonicMs());
+    this.#wall.onEntry(stampMs, this.#clocks.nowMs());
+  }
+
+  /**
+   * How late an entry with this stamp comes. Infinite where nothing has come for long, for nobody can tell then: the log may have another clock by
+   * now, as after an election.
+   */
+  lateMs(stampMs: number): number {
+    const monotonic = this.#monotonic.lateMs(stampMs, this.#clocks.monotonicMs());
+    return Math.max(monotonic, this.#wall.lateMs(stampMs, this.#clocks.nowMs()));
+  }
+
+  /** How old the entry applied last is, when `pending` more wait; 0 when none does. */
+  lagMs(pending: number): number {
+    if (pending === 0 || this.#lastStampMs === 0) return 0;
+    return Math.max(0, this.#monotonic.behindMs(this.#lastStampMs, this.#clocks.monotonicMs()));
+  }
+}
+
+/** By one clock. */
+class Delay {
+  #heardAtMs = Number.NEGATIVE_INFINITY;
   #leastNow = Number.POSITIVE_INFINITY;
   #leastBefore = Number.POSITIVE_INFINITY;
-  #turnedAtMs = 0;
+  #turnedAtMs = Number.NEGATIVE_INFINITY;
 
-  /** An entry with this stamp was applied; `wallMs` is this machine's time. */
-  onEntry(stampMs: number, wallMs: number): void {
-    this.#lastStampMs = stampMs;
-    this.#heardAtMs = wallMs;
-    const difference = wallMs - stampMs;
-    if (wallMs - this.#turnedAtMs > spanMs || wallMs < this.#turnedAtMs) {
-      this.#turnedAtMs = wallMs;
+  onEntry(stampMs: number, nowMs: number): void {
+    this.#heardAtMs = nowMs;
+    const difference = nowMs - stampMs;
+    if (nowMs - this.#turnedAtMs > spanMs || nowMs < this.#turnedAtMs) {
+      this.#turnedAtMs = nowMs;
       this.#leastBefore = this.#leastNow;
       this.#leastNow = difference;
     } else if (difference < this.#leastNow) this.#leastNow = difference;
   }
 
-  /**
-   * How late an entry with this stamp comes. Where nothing has come for long, nobody can tell: the log may have another clock by now, as after an
-   * election.
-   */
-  lateMs(stampMs: number, wallMs: number): number {
-    return wallMs - this.#heardAtMs > quietMs ? Number.POSITIVE_INFINITY : this.#differenceMs(stampMs, wallMs);
+  lateMs(stampMs: number, nowMs: number): number {
+    return nowMs - this.#heardAtMs > quietMs ? Number.POSITIVE_INFINITY : this.behindMs(stampMs, nowMs);
   }
 
-  #differenceMs(stampMs: number, wallMs: number): number {
-    return wallMs - stampMs - Math.min(this.#leastNow, this.#leastBefore);
-  }
-
-  /** How old the entry applied last is, when `pending` more wait; 0 when none does. */
-  lagMs(pending: number, wallMs: number): number {
-    if (pending === 0 || this.#lastStampMs === 0) return 0;
-    return Math.max(0, this.#differenceMs(this.#lastStampMs, wallMs));
+  /** That long ago it would have come if it had come as quickly as the quickest. */
+  behindMs(stampMs: number, nowMs: number): number {
+    return nowMs - stampMs - Math.min(this.#leastNow, this.#leastBefore);
   }
 }

@@ -15,6 +15,8 @@
 //               or the groups that come up first would get the flows of all others; tier 1 does not start before.
 //   newcomers   A server that is new in a group's view was there a moment ago, and its first report may have come before the
 //               view. So the group counts as heard then; also when this tier 1 starts and reads the view of a silent one.
+//   ahead       Views are mirrored in a store, which may fail for long. A server that says it has come further with the log
+//               than the newest mirror is one that the mirror may not know yet, and counts too.
 //   back        When it has been heard without a break for the return time. Flows that began elsewhere break then, so each
 //               relapse doubles the return time; a quiet time in which it stayed in makes that forgotten. Where no other
 //               group that serves its type is in, there is nothing to wait for.
@@ -27,7 +29,7 @@
 import { limits } from '../../../shared/base/limits.ts';
 import type { GroupSettings } from '../../../shared/config/map.ts';
 import type { ClusterSettings } from '../../../shared/config/settings.ts';
-import { type StateMessage, stateEveryMs } from '../../../shared/membership/gossip.ts';
+import { type LineReport, type StateMessage, stateEveryMs } from '../../../shared/membership/gossip.ts';
 import type { Life } from '../../../shared/membership/transitions.ts';
 import type { Member } from '../../../shared/membership/view.ts';
 
@@ -38,6 +40,9 @@ export type MappingChange =
   | { readonly group: number; readonly kind: 'out'; readonly reason: 'silent'; readonly silentMs: number }
   | { readonly group: number; readonly kind: 'out'; readonly reason: 'no-server' }
   | { readonly group: number; readonly kind: 'in'; readonly outMs: number };
+
+/** Where in which epoch a mirror was made. */
+export type MirrorPlace = Pick<LineReport, 'epoch' | 'position'>;
 
 type TunedParts = Pick<ClusterSettings, 'watching' | 'groupSilence'>;
 
@@ -50,6 +55,8 @@ class Watched {
   /** Members that can take packets, by the newest view. */
   serving: ReadonlySet<string> = new Set();
   members = 0;
+  /** How far the replica had come whose view that is. */
+  place: MirrorPlace | undefined;
   hadServer = false;
   heardMs: number | undefined;
   /** A server has come into its view, and when that was noticed. */
@@ -106,8 +113,9 @@ export class SilentGroups {
   }
 
   /** The newest view of a group has these members. */
-  setMembers(group: number, members: readonly Member[]): void {
+  setMembers(group: number, members: readonly Member[], place: MirrorPlace): void {
     const watched = this.#groups[group];
+    watched.place = place;
     watched.members = members.length;
     const serving = new Set(members.filter(({ state }) => state !== 'joining').map(nameOfLife));
     watched.hasNewcomer ||= [...serving].some((name) => !watched.serving.has(name));
@@ -120,7 +128,7 @@ export class SilentGroups {
     const { state } = message;
     const watched = this.#groups[group];
     if (state !== undefined && state !== 'active' && state !== 'draining') return;
-    if (!watched.serving.has(nameOfLife(message))) return;
+    if (!watched.serving.has(nameOfLife(message)) && !isAhead(message, watched.place)) return;
     if (this.#isDeaf(nowMs)) this.startAnew(nowMs);
     if (!this.#isHeard(watched, nowMs)) watched.thereSinceMs = nowMs;
     watched.heardMs = nowMs;
@@ -204,4 +212,10 @@ export class SilentGroups {
 
 function nameOfLife({ server, incarnation }: Life): string {
   return `${server} ${incarnation}`;
+}
+
+/** Whether the newest mirror was made too early to know this server. */
+function isAhead({ state, line }: StateMessage, place: MirrorPlace | undefined): boolean {
+  if (state === undefined || line?.state !== 'following' || place === undefined) return false;
+  return line.epoch === place.epoch && line.position > place.position;
 }

@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { limits } from '../../../../shared/base/limits.ts';
 import { defaultSettings, settingsSchema } from '../../../../shared/config/settings.ts';
 import { stateEveryMs } from '../../../../shared/membership/gossip.ts';
-import { Voices } from '../../../support/voices.ts';
+import { mirroredAt, Voices } from '../../../support/voices.ts';
 
 const { afterMs, returnMs } = defaultSettings.groupSilence;
 const tickMs = limits.groupTickMs;
@@ -49,6 +49,35 @@ test('silent groups - one server that speaks is enough, also one that drains, an
     assert.deepEqual(voices.pass(1_000), []);
   }
   assert.equal(voices.pass(10_000).length, 1);
+});
+
+test('silent groups - a server that is ahead of the mirror speaks for its group; one that is not may have been removed', () => {
+  const { epoch, position } = mirroredAt;
+  const line = {
+    state: 'following',
+    epochNumber: 1,
+    epoch,
+    position: position + 1,
+    lag: 0,
+    lagMs: 0,
+    handled: 0,
+  } as const;
+  const cases = [
+    { line, isOut: false },
+    { line: { ...line, position }, isOut: true },
+    { line: { ...line, epoch: 'former' }, isOut: true },
+    { line: { ...line, state: 'broken' as const }, isOut: true },
+  ];
+  for (const each of cases) {
+    const { voices, a } = two();
+    voices.mute(a);
+    const stranger = { ...a, member: { ...a.member, server: 'stranger' } };
+    for (let second = 0; second < 10; second++) {
+      voices.say(stranger, { line: each.line });
+      voices.pass(1_000);
+    }
+    assert.equal(voices.silent.out.has(0), each.isOut, JSON.stringify(each.line));
+  }
 });
 
 test('silent groups - those who cannot take packets do not speak for their group', () => {
