@@ -63,7 +63,7 @@ export class Failover {
       release: () => this.#goOn(),
       lookAhead: (after) =>
         parts.line()?.lookAhead(after, {
-          onEntry: (entry) => this.lease.onCommand(entry, nowMs()),
+          onEntry: (entry) => this.lease.onCommand(entry),
           onBroken: () => this.lease.onBroken(nowMs()),
         }),
       stopLooking: () => parts.line()?.stopLooking(),

@@ -11,7 +11,7 @@
 //            asleep      fenced: applied, and not handed out; the heir has them
 //
 // A command need not take effect: whoever appended it may have been removed before. Then this life is still a member behind R, no heir has its
-// rows, and it hands them out from the log then.
+// rows, and it hands them out from the log then, once a further look ahead has found no other one.
 //
 // Pure: entries, answers and time in; what is to be done goes out through `LeasePorts`.
 
@@ -87,19 +87,19 @@ export class Lease {
   }
 
   /** A command that lies ahead. */
-  onCommand(entry: LogEntry, nowMs: number): void {
+  onCommand(entry: LogEntry): void {
     if (!this.#isLooking || !this.#removesSelf(entry)) return;
     this.#removal = entry.position;
     this.#ports.tell(
       { position: entry.position },
       'was asleep, and removed meanwhile: what lies before that in the log is not handed out',
     );
-    this.#end(nowMs);
+    this.#end();
   }
 
   /** Nobody can look ahead: the main reader finds out why. */
   onBroken(nowMs: number): void {
-    if (this.#isLooking) this.#end(nowMs);
+    if (this.#isLooking) this.#extend(nowMs);
   }
 
   /** To be called every few tens of milliseconds. */
@@ -111,7 +111,7 @@ export class Lease {
       // What it saw ahead is what there was before it fell asleep.
       this.#ports.stopLooking();
       this.#ports.lookAhead(this.#fencedBehind);
-    } else if (this.#ports.isCurrent()) this.#end(nowMs);
+    } else if (this.#ports.isCurrent()) this.#extend(nowMs);
   }
 
   /**
@@ -144,9 +144,13 @@ export class Lease {
     return command?.kind === 'join' && command.author.server === server && command.replaces === incarnation;
   }
 
-  #end(nowMs: number): void {
-    this.#isLooking = false;
+  #extend(nowMs: number): void {
     this.#untilMs = nowMs + this.limitMs;
+    this.#end();
+  }
+
+  #end(): void {
+    this.#isLooking = false;
     this.#ports.stopLooking();
     this.#ports.release();
   }

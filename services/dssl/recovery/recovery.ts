@@ -58,7 +58,7 @@ export class Recovery {
   /** Whole state that is kept until there is a new one. */
   #former: Replica | undefined;
   /** What it held before the state that it has fetched, and from whom, until an entry shows that the log goes on behind that. */
-  #fallback: { readonly replica: Replica; readonly from: string } | undefined;
+  #fallback: { readonly replica: Replica | undefined; readonly from: string } | undefined;
   #fetch: Fetch | undefined;
   #isMending = false;
   /** Own flows in the slice that is being mended. */
@@ -117,7 +117,7 @@ export class Recovery {
     this.#ports.tell('warn', { reason, position }, brokenWords[reason]);
     if (this.#fetch !== undefined) this.seek.avoid(this.#fetch.peer.server, nowMs);
     this.#giveUpFetch();
-    this.#fallBack(nowMs);
+    this.#fallBack(reason, nowMs);
     if (this.#isPrivate && reason === 'trimmed') {
       this.#ports.onLost('it fell out of the log, and by Fig. 6 nobody else has its flows');
       return;
@@ -293,19 +293,26 @@ export class Recovery {
     else this.counters.fetches++;
     this.#isMending = false;
     this.#mended = new Set();
-    this.#fallback = this.#former && { replica: this.#former, from: fetch.peer.server };
+    this.#fallback = { replica: this.#former, from: fetch.peer.server };
     this.#former = undefined;
     this.#follow();
   }
 
-  /** A peer that had come less far had not noticed yet that the log does not go on there: what was held before is the better part. */
-  #fallBack(nowMs: number): void {
+  /**
+   * The log does not go on behind what was fetched: that peer had not noticed yet. Where it had come less far, what was held before is the
+   * better part.
+   */
+  #fallBack(reason: BrokenReason, nowMs: number): void {
     const [fallback, fetched] = [this.#fallback, this.replica];
     this.#fallback = undefined;
-    if (fallback === undefined || fetched === undefined || !isFurther(fallback.replica, fetched)) return;
-    this.seek.avoid(fallback.from, nowMs);
-    this.replica = fallback.replica;
-    tellAllMoved(fetched, fallback.replica, (kind, hi, lo) => this.#ports.onFlow(kind, hi, lo));
+    if (fallback === undefined || fetched === undefined) return;
+    const { replica, from } = fallback;
+    const isLess = replica !== undefined && isFurther(replica, fetched);
+    // Behind what has been trimmed by now it may have read on.
+    if (isLess || reason !== 'trimmed') this.seek.avoid(from, nowMs);
+    if (!isLess) return;
+    this.replica = replica;
+    tellAllMoved(fetched, replica, (kind, hi, lo) => this.#ports.onFlow(kind, hi, lo));
     this.book.clear();
   }
 

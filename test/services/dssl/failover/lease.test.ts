@@ -7,14 +7,27 @@ import { encodeCommand } from '../../../../shared/log/records/command.ts';
 import type { Actor } from '../../../support/groupOfActors.ts';
 import { Case } from './support.ts';
 
-/** Server c sleeps while packets come, until the others have removed it, and wakes up; the ids of what came meanwhile. */
-async function sleep(one: Case): Promise<number[]> {
+/** Who is no member removes nobody. */
+async function removeInVain(one: Case, { actor }: Actor): Promise<void> {
+  const log = await one.group.openLog();
+  const epoch = actor.replica?.epoch?.id ?? '';
+  const author = { server: 'z', incarnation: 9 };
+  log.append('command', encodeCommand({ kind: 'remove', author, epoch, life: actor.candidate, handled: 0 }));
+}
+
+/**
+ * Server c sleeps while packets come, until the others have removed it, and wakes up; the ids of what came meanwhile. `isVain`: there is a command
+ * before that which takes no effect.
+ */
+async function sleep(one: Case, isVain = false): Promise<number[]> {
   await one.begin('a', 'b', 'c');
   await one.send({ start: true });
   await one.group.run(2_000);
   const c = one.actor('c');
   c.gate.pause();
-  const ids = [...(await one.send()), ...(await one.send())];
+  const ids = await one.send();
+  if (isVain) await removeInVain(one, c);
+  ids.push(...(await one.send()));
   const { actor: a } = one.actor('a');
   assert.ok(await one.group.until(() => !a.view.members.some(({ server }) => server === 'c'), 10_000));
   await one.group.run(2_000);
@@ -83,17 +96,7 @@ test('lease - what was kept back because of a command that takes no effect is ha
   const [a, b] = ['a', 'b'].map((server) => one.actor(server));
   a.gate.pause();
   const ids = await one.send();
-  const log = await one.group.openLog();
-  const epoch = a.actor.replica?.epoch?.id ?? '';
-  // Who is no member removes nobody.
-  const remove = {
-    kind: 'remove',
-    author: { server: 'z', incarnation: 9 },
-    epoch,
-    life: a.actor.candidate,
-    handled: 0,
-  } as const;
-  log.append('command', encodeCommand(remove));
+  await removeInVain(one, a);
   ids.push(...(await one.send()));
   await one.group.run(500);
   a.gate.release();
@@ -102,6 +105,19 @@ test('lease - what was kept back because of a command that takes no effect is ha
   assert.ok(a.actor.failover.lease.counters.fencedRows > 5);
   assert.equal(a.actor.phase, 'active');
   assertOnce(ids, a, b);
+  one.group.stop();
+});
+
+test('lease - behind a command that takes no effect it looks for another one, which may', async () => {
+  const one = new Case();
+  const ids = await sleep(one, true);
+  const c = one.actor('c');
+  const own = [...c.got, ...c.replayed];
+  assert.deepEqual(
+    ids.filter((id) => own.includes(id)),
+    [],
+  );
+  assert.equal(c.actor.failover.lease.counters.looks, 2);
   one.group.stop();
 });
 

@@ -194,6 +194,27 @@ test('recovery - state of a peer that had come less far, and behind which the lo
   }
 });
 
+test('recovery - a peer whose state is no better, and behind which the log does not go on either, is not asked again at once', () => {
+  const subject = new Subject().follow();
+  const { recovery } = subject;
+  subject.group.now({ flow: 200, flags: syn });
+  subject.catchUp();
+  const breakDown = () => {
+    recovery.onBroken('shorter', subject.nowMs);
+    subject.pass(20);
+    subject.offer();
+  };
+  breakDown();
+  assert.equal(recovery.state, 'fetching');
+  subject.answer();
+  assert.equal(recovery.state, 'following');
+  breakDown();
+  assert.equal(recovery.state, 'broken');
+  subject.pass(2_100);
+  subject.offer();
+  assert.equal(recovery.state, 'fetching');
+});
+
 test('recovery - its server is told which flows are its own after state was replaced, and which no longer', () => {
   const subject = new Subject().follow();
   subject.flows.length = 0;
@@ -268,6 +289,8 @@ test('recovery - by Fig. 6 nobody else has its flows: a life that loses its plac
   trimmed.recovery.onBroken('trimmed', trimmed.nowMs);
   assert.match(trimmed.lost ?? '', /fell out of the log/);
   const another = new Subject({ typeOneMethod: 'fig-6' }).follow();
+  another.group.now({ flow: 200, flags: syn });
+  another.catchUp();
   another.recovery.onBroken('other', another.nowMs);
   assert.equal(another.lost, undefined, 'it may be its state that the new line begins with');
   another.pass(20);
