@@ -100,6 +100,11 @@ export const benchmarks: Readonly<Record<string, Listed>> = {
     seconds: 15,
     load: () => import('./local/generator.ts'),
   },
+  placement: {
+    about: 'a million flows over a hundred groups of ten servers, beside one step over a thousand servers',
+    seconds: 15,
+    load: () => import('./local/placement.ts'),
+  },
   weights: {
     about: 'simulated: how even the load is by each policy of weights',
     seconds: 30,
