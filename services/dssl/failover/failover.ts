@@ -84,15 +84,16 @@ export class Failover {
     if (this.lease.holds(lateMs, nowMs)) return true;
     const replica = this.#parts.replica();
     if (replica === undefined || replica.view.rules.availability === 'none' || !isServing(replica)) return true;
-    this.lease.renew(replica);
+    this.lease.renew(replica, nowMs);
     return false;
   }
 
   /** Whether what is read again may be handed out now. */
   #mayHand(): boolean {
-    if (this.lease.isHeld(this.#options.clock.monotonicMs())) return true;
+    const nowMs = this.#options.clock.monotonicMs();
+    if (this.lease.isHeld(nowMs)) return true;
     const replica = this.#parts.replica();
-    if (replica !== undefined) this.lease.renew(replica);
+    if (replica !== undefined) this.lease.renew(replica, nowMs);
     return false;
   }
 

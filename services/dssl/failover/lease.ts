@@ -4,7 +4,8 @@
 // before it in which it is still a member, and would hand out their packets long after its heirs did. So where flows have backups a server hands
 // packets out on a lease: as long as the entries it gets are younger than half the time in which the others give a member up, by the log's own
 // stamps, it cannot have been removed unseen. When they are older, it first looks through the commands that lie ahead in the log (a filtered
-// read, while the main reader waits), and renews its lease if they leave it in.
+// read, while the main reader waits), and renews its lease if they leave it in. What it sees there is as old as its question: the lease counts from
+// then on, and where the answer took longer than that, it asks again.
 //
 //   log    ─ handled ┤ ▪ ▪ ▪  ▪  R  ▪ ▪        R: a command that removes this life
 //                      └─────────┘
@@ -45,6 +46,7 @@ export class Lease {
   readonly #self: Life;
   readonly #ports: LeasePorts;
   #isLooking = false;
+  #lookedAtMs = 0;
   #tickedAtMs = Number.NEGATIVE_INFINITY;
   /** When the newest entry was appended of those that came in time, and until when a look ahead allows it to hand out. */
   #freshAtMs = Number.NEGATIVE_INFINITY;
@@ -77,9 +79,10 @@ export class Lease {
   }
 
   /** Looks ahead, behind this entry, which was applied last; the entry that was late comes again when it may be applied. */
-  renew({ position, mark }: EntryMark): void {
+  renew({ position, mark }: EntryMark, nowMs: number): void {
     if (this.#isLooking) return;
     this.#isLooking = true;
+    this.#lookedAtMs = nowMs;
     this.counters.looks++;
     this.#fencedBehind = position;
     this.#ports.hold({ position, mark });
@@ -99,7 +102,9 @@ export class Lease {
 
   /** Nobody can look ahead: the main reader finds out why. */
   onBroken(nowMs: number): void {
-    if (this.#isLooking) this.#extend(nowMs);
+    if (!this.#isLooking) return;
+    this.#untilMs = nowMs + this.limitMs;
+    this.#end();
   }
 
   /** To be called every few tens of milliseconds. */
@@ -107,11 +112,13 @@ export class Lease {
     const hasSlept = nowMs - this.#tickedAtMs > this.limitMs / 2;
     this.#tickedAtMs = nowMs;
     if (!this.#isLooking) return;
-    if (hasSlept) {
-      // What it saw ahead is what there was before it fell asleep.
-      this.#ports.stopLooking();
-      this.#ports.lookAhead(this.#fencedBehind);
-    } else if (this.#ports.isCurrent()) this.#extend(nowMs);
+    // What it saw ahead is what there was before it fell asleep.
+    if (hasSlept) this.#lookAgain(nowMs);
+    else if (!this.#ports.isCurrent()) return;
+    else if (nowMs - this.#lookedAtMs < this.limitMs) {
+      this.#untilMs = this.#lookedAtMs + this.limitMs;
+      this.#end();
+    } else this.#lookAgain(nowMs);
   }
 
   /**
@@ -144,9 +151,10 @@ export class Lease {
     return command?.kind === 'join' && command.author.server === server && command.replaces === incarnation;
   }
 
-  #extend(nowMs: number): void {
-    this.#untilMs = nowMs + this.limitMs;
-    this.#end();
+  #lookAgain(nowMs: number): void {
+    this.#lookedAtMs = nowMs;
+    this.#ports.stopLooking();
+    this.#ports.lookAhead(this.#fencedBehind);
   }
 
   #end(): void {

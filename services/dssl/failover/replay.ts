@@ -64,8 +64,8 @@ export class Replay {
   #isReading = false;
   /** The lease is over: nothing may be handed out until it is renewed. */
   #waits = false;
-  /** What this server has come by while it waited. */
-  #later: Heritage | undefined;
+  /** What this server has come by while it waited, in order. */
+  #later: Heritage[] = [];
   /** When it got something or asked how far the log reaches last, and how often it has asked since it got something. */
   #heardAtMs = 0;
   #asks = 0;
@@ -89,7 +89,7 @@ export class Replay {
     }
     if (frames.length === 0) return;
     this.#ports.hold(heritage);
-    if (this.isRunning) this.#later = heritage;
+    if (this.isRunning) this.#later.push(heritage);
     else this.#start(heritage, nowMs);
   }
 
@@ -133,7 +133,7 @@ export class Replay {
 
   /** The log is followed from elsewhere on. */
   clear(nowMs: number): void {
-    this.#end('the log is another one now', nowMs);
+    while (this.isRunning) this.#end('the log is another one now', nowMs);
   }
 
   /** The second reader cannot go on. */
@@ -209,9 +209,8 @@ export class Replay {
       this.#ports.tell('warn', lost, 'packets that a dead server had not handled could not be replayed');
     }
     this.#ports.stopRereading();
-    const later = this.#later;
-    this.#later = undefined;
-    if (later === undefined) this.#ports.release();
-    else this.#start(later, nowMs);
+    const next = this.#later.shift();
+    if (next === undefined) this.#ports.release();
+    else this.#start(next, nowMs);
   }
 }

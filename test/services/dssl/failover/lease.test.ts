@@ -7,6 +7,20 @@ import { encodeCommand } from '../../../../shared/log/records/command.ts';
 import type { Actor } from '../../../support/groupOfActors.ts';
 import { Case } from './support.ts';
 
+/** A lease of its own, and what it asks for. */
+class Look {
+  readonly did: string[] = [];
+  isCurrent = true;
+  readonly lease = new Lease({ server: 'a', incarnation: 1 }, 350, {
+    hold: () => this.did.push('hold'),
+    release: () => this.did.push('release'),
+    lookAhead: () => this.did.push('look'),
+    stopLooking: () => this.did.push('stop'),
+    isCurrent: () => this.isCurrent,
+    tell: () => undefined,
+  });
+}
+
 /** Who is no member removes nobody. */
 async function removeInVain(one: Case, { actor }: Actor): Promise<void> {
   const log = await one.group.openLog();
@@ -122,42 +136,43 @@ test('lease - behind a command that takes no effect it looks for another one, wh
 });
 
 test('lease - who falls asleep while it looks ahead looks anew: what it has seen is of before', () => {
-  const did: string[] = [];
-  const note = (what: string) => () => void did.push(what);
-  const lease = new Lease({ server: 'a', incarnation: 1 }, 350, {
-    hold: note('hold'),
-    release: note('release'),
-    lookAhead: note('look'),
-    stopLooking: note('stop'),
-    isCurrent: () => true,
-    tell: () => undefined,
-  });
+  const { lease, did } = new Look();
   lease.tick(1_000);
-  lease.renew({ position: 7, mark: 1 });
+  lease.renew({ position: 7, mark: 1 }, 1_000);
   lease.tick(4_000);
   assert.deepEqual(did.splice(0), ['hold', 'look', 'stop', 'look']);
   assert.equal(lease.holds(3_000, 4_000), false);
   lease.tick(4_050);
   assert.deepEqual(did, ['stop', 'release']);
-  assert.deepEqual([lease.holds(3_000, 4_399), lease.holds(3_000, 4_400)], [true, false]);
+  assert.deepEqual([lease.holds(3_000, 4_349), lease.holds(3_000, 4_350)], [true, false]);
+});
+
+test('lease - what a look ahead has seen is as old as its question: one that takes too long is made anew', () => {
+  const look = new Look();
+  const { lease, did } = look;
+  look.isCurrent = false;
+  lease.tick(1_000);
+  lease.renew({ position: 7, mark: 1 }, 1_000);
+  for (let nowMs = 1_050; nowMs < 1_400; nowMs += 50) lease.tick(nowMs);
+  look.isCurrent = true;
+  lease.tick(1_400);
+  assert.deepEqual(did.splice(0), ['hold', 'look', 'stop', 'look']);
+  assert.equal(lease.isHeld(1_400), false);
+  lease.tick(1_450);
+  assert.deepEqual(did, ['stop', 'release']);
+  assert.deepEqual([lease.isHeld(1_749), lease.isHeld(1_750)], [true, false]);
 });
 
 test('lease - what is read again may be handed out for half the time of giving up behind the newest entry, or behind a look ahead', () => {
-  const nothing = () => undefined;
-  const lease = new Lease({ server: 'a', incarnation: 1 }, 350, {
-    hold: nothing,
-    release: nothing,
-    lookAhead: nothing,
-    stopLooking: nothing,
-    isCurrent: () => true,
-    tell: nothing,
-  });
+  const { lease } = new Look();
   lease.tick(1_000);
   assert.equal(lease.isHeld(1_000), false);
   assert.ok(lease.holds(100, 1_000));
   assert.deepEqual([lease.isHeld(1_250), lease.isHeld(1_251)], [true, false]);
-  lease.renew({ position: 7, mark: 1 });
+  lease.renew({ position: 7, mark: 1 }, 1_300);
   assert.equal(lease.isHeld(1_100), false);
-  lease.tick(1_050);
-  assert.deepEqual([lease.isHeld(1_399), lease.isHeld(1_400)], [true, false]);
+  lease.tick(1_310);
+  assert.equal(lease.isHeld(1_200), false, 'it may have slept');
+  lease.tick(1_350);
+  assert.deepEqual([lease.isHeld(1_659), lease.isHeld(1_660)], [true, false]);
 });

@@ -162,14 +162,17 @@ test('replay - without a lease it waits, asks for nothing, and goes on where it 
   one.replay.onBroken('other', 0);
   assert.deepEqual([one.take(), one.replay.isRunning], [[], true]);
   one.begin(true, 9);
-  assert.deepEqual(one.take(), ['hold 9']);
+  one.begin(true, 12);
+  assert.deepEqual(one.take(), ['hold 9', 'hold 12']);
   one.mayHand = true;
   one.replay.goOn(0);
   one.give(3, 5);
   assert.deepEqual(one.take(), ['read 2', 'hand 3: 3,13', 'hand 5: 15', 'stop', 'read 1']);
   one.give(2, 3, 5);
+  assert.deepEqual(one.take(), ['hand 2: 12', 'hand 3: 3,13', 'hand 5: 15', 'stop', 'read 1']);
+  one.give(2, 3, 5);
   assert.deepEqual(one.take(), ['hand 2: 12', 'hand 3: 3,13', 'hand 5: 15', 'stop', 'release']);
-  assert.deepEqual(one.replay.counters, { replays: 2, replayedRows: 8, unreplayed: 0, partialReplays: 0 });
+  assert.deepEqual(one.replay.counters, { replays: 3, replayedRows: 12, unreplayed: 0, partialReplays: 0 });
 });
 
 test('replay - what waits for a lease is given up where the log is followed from elsewhere on', () => {
