@@ -89,6 +89,14 @@ describe('tidy', () => {
     }
   });
 
+  it('tidy - the package, its lock, the images and the newest entry of the changelog say the same version', () => {
+    const { version } = JSON.parse(read('package.json')) as { version: string };
+    const lock = JSON.parse(read('package-lock.json')) as { version: string; packages: { '': { version: string } } };
+    assert.deepEqual([lock.version, lock.packages[''].version], [version, version]);
+    assert.equal(/^ARG VERSION=(.*)$/m.exec(read('deploy/Dockerfile'))?.[1], version);
+    assert.equal(/^## (\S+)/m.exec(read('CHANGELOG.md'))?.[1], version);
+  });
+
   it('tidy - every dependency is one version', () => {
     assert.deepEqual(versionProblems(JSON.parse(read('package.json'))), []);
   });

@@ -54,7 +54,7 @@ export class DsslActor {
   readonly #proposals: Proposals;
   readonly #joining: Joining;
   readonly #mirror: MirrorKeeper;
-  readonly #lag: LagMeter;
+  readonly #lag = new LagMeter();
   readonly #beats: Beats;
   #line: LogLine | undefined;
   #view: View;
@@ -76,7 +76,6 @@ export class DsslActor {
       (server) => subjects.beat(birth.group, server),
       (data) => this.#onGossip(data),
     );
-    this.#lag = new LagMeter(options.clock);
     this.#proposals = new Proposals((command) => this.#line?.append(command));
     this.#joining = new Joining(candidate, (command) => this.#line?.append(command));
     this.standing = new Standing(candidate, this.#proposals);
@@ -134,7 +133,7 @@ export class DsslActor {
   /** Entries that wait in the log behind the replica, and how old the last one applied was by then. */
   get lag(): { readonly entries: number; readonly ms: number } {
     const entries = this.#line?.pending ?? 0;
-    return { entries, ms: this.#lag.lagMs(entries) };
+    return { entries, ms: this.#lag.lagMs(entries, this.#options.clock.monotonicMs()) };
   }
 
   /** Why this life had to end although nobody removed it. */
@@ -263,11 +262,12 @@ export class DsslActor {
   #onEntry(entry: LogEntry): void {
     const { egress, audit, onApplied, clock } = this.#options;
     const nowMs = clock.monotonicMs();
+    const wallMs = clock.nowMs();
     try {
-      if (!this.failover.admits(this.#lag.lateMs(entry.timeMs))) return;
+      if (!this.failover.admits(this.#lag.lateMs(entry.timeMs, nowMs, wallMs))) return;
       const effects = this.recovery.onEntry(entry, nowMs);
       if (effects === undefined) return;
-      this.#lag.onEntry(entry.timeMs);
+      this.#lag.onEntry(entry.timeMs, nowMs, wallMs);
       handOut(effects, egress, audit, this.failover.handing(this.recovery));
       const { replica } = this;
       if (replica !== undefined) onApplied?.(replica, effects);

@@ -157,8 +157,8 @@ export class Failover {
     this.#followReplica();
     this.states?.onApplied(effects);
     if (epochBegun !== undefined) {
-      this.lease.clear();
       this.replay.clear(nowMs);
+      this.lease.clear();
     }
     // What a server inherits while it is fenced is its own heirs' next.
     if (this.lease.isFencing) this.#fence(items, nowMs);

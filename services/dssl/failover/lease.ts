@@ -46,8 +46,8 @@ export class Lease {
   readonly #self: Life;
   readonly #ports: LeasePorts;
   #isLooking = false;
+  /** When the look ahead began. */
   #lookedAtMs = 0;
-  #tickedAtMs = Number.NEGATIVE_INFINITY;
   /** When the newest entry was appended of those that came in time, and until when a look ahead allows it to hand out. */
   #freshAtMs = Number.NEGATIVE_INFINITY;
   #untilMs = Number.NEGATIVE_INFINITY;
@@ -109,16 +109,16 @@ export class Lease {
 
   /** To be called every few tens of milliseconds. */
   tick(nowMs: number): void {
-    const hasSlept = nowMs - this.#tickedAtMs > this.limitMs / 2;
-    this.#tickedAtMs = nowMs;
-    if (!this.#isLooking) return;
-    // What it saw ahead is what there was before it fell asleep.
-    if (hasSlept) this.#lookAgain(nowMs);
-    else if (!this.#ports.isCurrent()) return;
-    else if (nowMs - this.#lookedAtMs < this.limitMs) {
-      this.#untilMs = this.#lookedAtMs + this.limitMs;
+    if (!this.#isLooking || !this.#ports.isCurrent()) return;
+    const untilMs = this.#lookedAtMs + this.limitMs;
+    if (nowMs < untilMs) {
+      this.#untilMs = untilMs;
       this.#end();
-    } else this.#lookAgain(nowMs);
+    } else {
+      this.#lookedAtMs = nowMs;
+      this.#ports.stopLooking();
+      this.#ports.lookAhead(this.#fencedBehind);
+    }
   }
 
   /**
@@ -149,12 +149,6 @@ export class Lease {
     if (command?.kind === 'remove') return isLifeOf(command.life, this.#self);
     const { server, incarnation } = this.#self;
     return command?.kind === 'join' && command.author.server === server && command.replaces === incarnation;
-  }
-
-  #lookAgain(nowMs: number): void {
-    this.#lookedAtMs = nowMs;
-    this.#ports.stopLooking();
-    this.#ports.lookAhead(this.#fencedBehind);
   }
 
   #end(): void {

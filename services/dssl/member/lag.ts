@@ -8,42 +8,30 @@ const spanMs = 10_000;
 /** Some member ticks once a second. */
 const quietMs = 2_000;
 
-/** What the two clocks of this machine say. */
-export interface Clocks {
-  monotonicMs(): number;
-  nowMs(): number;
-}
-
 export class LagMeter {
-  readonly #clocks: Clocks;
   readonly #monotonic = new Delay();
   readonly #wall = new Delay();
   #lastStampMs = 0;
 
-  constructor(clocks: Clocks) {
-    this.#clocks = clocks;
-  }
-
-  /** An entry with this stamp was applied. */
-  onEntry(stampMs: number): void {
+  /** An entry with this stamp was applied; `nowMs`, `wallMs`: monotonic and wall time of this machine. */
+  onEntry(stampMs: number, nowMs: number, wallMs: number): void {
     this.#lastStampMs = stampMs;
-    this.#monotonic.onEntry(stampMs, this.#clocks.monotonicMs());
-    this.#wall.onEntry(stampMs, this.#clocks.nowMs());
+    this.#monotonic.onEntry(stampMs, nowMs);
+    this.#wall.onEntry(stampMs, wallMs);
   }
 
   /**
    * How late an entry with this stamp comes. Infinite where nothing has come for long, for nobody can tell then: the log may have another clock by
    * now, as after an election.
    */
-  lateMs(stampMs: number): number {
-    const monotonic = this.#monotonic.lateMs(stampMs, this.#clocks.monotonicMs());
-    return Math.max(monotonic, this.#wall.lateMs(stampMs, this.#clocks.nowMs()));
+  lateMs(stampMs: number, nowMs: number, wallMs: number): number {
+    return Math.max(this.#monotonic.lateMs(stampMs, nowMs), this.#wall.lateMs(stampMs, wallMs));
   }
 
   /** How old the entry applied last is, when `pending` more wait; 0 when none does. */
-  lagMs(pending: number): number {
+  lagMs(pending: number, nowMs: number): number {
     if (pending === 0 || this.#lastStampMs === 0) return 0;
-    return Math.max(0, this.#monotonic.behindMs(this.#lastStampMs, this.#clocks.monotonicMs()));
+    return Math.max(0, this.#monotonic.behindMs(this.#lastStampMs, nowMs));
   }
 }
 

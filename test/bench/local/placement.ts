@@ -5,10 +5,10 @@ import { compilePlacement } from '../../../services/dssl/replica/global/placemen
 import { GroupTable } from '../../../services/tier1/routing/groupTable.ts';
 import { Prng } from '../../../shared/base/prng.ts';
 import { type GroupSelection, groupSelections } from '../../../shared/config/map.ts';
-import { defaultRules, emptyView, type View } from '../../../shared/membership/view.ts';
 import { maglevTable } from '../../../shared/placement/maglev.ts';
 import { type Candidate, Rendezvous } from '../../../shared/placement/rendezvous.ts';
 import { compareNames } from '../../../shared/placement/seed.ts';
+import { viewOf } from '../../support/weights.ts';
 import { type BenchmarkResult, rounded } from '../runner.ts';
 
 const flows = 1_000_000;
@@ -49,19 +49,13 @@ function twoLevels(selection: GroupSelection): Place {
     ids.map((id) => ({ id, weight: 1, serves: 'both' })),
     selection,
   );
-  const placements = ids.map((id, group) => compilePlacement(viewOf(id, group)));
+  const placements = ids.map((id) =>
+    compilePlacement(viewOf(Array.from({ length: serversPerGroup }, (_, server) => ({ server: `${id}-${server}` })))),
+  );
   return (groupHash, hi, lo) => {
     const group = table.select(groupHash, false);
     return group * serversPerGroup + placements[group].place(hi, lo, -1);
   };
-}
-
-function viewOf(group: string, index: number): View {
-  const members = Array.from({ length: serversPerGroup }, (_, number) => ({
-    ...{ server: `s${index * serversPerGroup + number}`, incarnation: 1, number, state: 'active' as const },
-    ...{ weight: 1, base: 1, flows: 0 },
-  }));
-  return { ...emptyView({ group, placement: 'rendezvous', seed, rules: defaultRules }), members };
 }
 
 function everybody(): Candidate[] {
